@@ -1,0 +1,37 @@
+# make demo: from nothing to two pictures. make test: lint, types and tests. Both set up .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: demo test lint format clean
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; use make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python -m experiments.train --config=vae:digits,conv --workdir=$(DEMO)/vae
+	$(BIN)/python -m experiments.train --config=dcgan:digits --workdir=$(DEMO)/dcgan
+	@echo
+	@echo "pictures of digits that no hand wrote:"
+	@$(BIN)/python -m experiments.sample --workdir=$(DEMO)/vae --out=$(DEMO)/vae.png
+	@$(BIN)/python -m experiments.sample --workdir=$(DEMO)/dcgan --out=$(DEMO)/dcgan.png
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV)

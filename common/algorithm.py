@@ -1,0 +1,127 @@
+"""The contracts between the trainer, the evaluator and a model family, and the types that they exchange.
+
+A family (``gan``, ``vae``, ``common.features.classifier``) offers ``from_config(config, spec, axis_name)``, which
+returns a frozen dataclass without arrays that is `Trainable`. The trainer needs no more than that.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+PyTree = Any
+Batch = Mapping[
+  str, Array
+]  # "image" [B, H, W, C], "label" int32 [B], "index" int32 [B]; in evaluation "mask" float32 [B]
+Images = Array  # [N, H, W, C], float32 in spec.pixel_range
+Latents = Any  # [N, Z], or a tuple of such, one a stochastic layer
+
+
+class Mean(flax.struct.PyTreeNode):
+  """A mean kept as its total and its count, so that steps, devices and masked batches add up exactly."""
+
+  total: Array
+  count: Array
+
+  @classmethod
+  def of(cls, values: Array, mask: Array | None = None) -> "Mean":
+    """The mean over the leading axis of ``values`` [B, ...]; rows with mask 0 do not count."""
+    if mask is None:
+      return cls(jnp.sum(values, axis=0), jnp.asarray(values.shape[0], jnp.float32))
+    # where, not a product: a padded row may hold inf or nan.
+    rows = mask.reshape(mask.shape + (1,) * (values.ndim - 1))
+    return cls(jnp.sum(jnp.where(rows > 0, values, 0.0), axis=0), jnp.sum(mask))
+
+  @classmethod
+  def scalar(cls, value: Array) -> "Mean":
+    """A figure of the whole step (a norm, a schedule's value), not of its examples."""
+    return cls(jnp.asarray(value, jnp.float32), jnp.ones((), jnp.float32))
+
+
+Metrics = dict[str, Mean]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """What a model must know of a data set; spec.json in a workdir, so that sampling needs no data.
+
+  Attributes:
+    image_shape: (height, width, channels).
+    num_classes: number of labels, 0 where there are none.
+    num_examples: size of the train split.
+    kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
+    pixel_range: (low, high) of the floats that the networks see and make.
+    fingerprint: hash of the train split, so that a resumed run notices other data.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  num_examples: int
+  kind: str
+  pixel_range: tuple[float, float]
+  fingerprint: str
+
+
+S = TypeVar("S")  # a flax.struct dataclass of arrays with .step, the number of trainer steps taken
+S_in = TypeVar("S_in", contravariant=True)
+
+
+class Trainable(Protocol[S]):
+  """What the trainer needs.
+
+  ``batches_per_step`` None: a batch's leaves are [B, ...]; n: they are [n, B, ...], one for each discriminator update.
+  """
+
+  @property
+  def batches_per_step(self) -> int | None: ...
+
+  def init(self, rng: Array, batch: Batch) -> S:
+    """A fresh state; ``batch`` gives shapes only."""
+    ...
+
+  def train_step(self, state: S, batch: Batch, rng: Array) -> tuple[S, Metrics]:
+    """One pure step; ``rng`` is already a function of (seed, step)."""
+    ...
+
+  def eval_step(self, state: S, batch: Batch, rng: Array) -> Metrics:
+    """Scores on one batch with the EMA weights; batch["mask"] is 0 on the padding of the last one."""
+    ...
+
+  def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
+    """Figures that are not linear in the metrics, from their means over a split."""
+    ...
+
+
+class Generative(Trainable[S], Protocol[S]):
+  """A Trainable that makes pictures."""
+
+  @property
+  def conditional(self) -> bool: ...
+
+  def prior_sample(self, state: S, rng: Array, index: Array) -> Latents:
+    """Latents of the rows ``index`` [N]; row i depends on (rng, i) only, whatever else is in the batch."""
+    ...
+
+  def decode(self, state: S, z: Latents, labels: Array | None = None, *, ema: bool = True) -> Images:
+    """Pictures [N, H, W, C] of the latents."""
+    ...
+
+  def visualize(self, state: S, batch: Batch, rng: Array) -> dict[str, Images]:
+    """Further pictures worth a look, by name (for a VAE, reconstructions)."""
+    ...
+
+
+class LatentVariable(Protocol[S_in]):
+  """What likelihood metrics need."""
+
+  def posterior_sample(self, state: S_in, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
+    """k draws for each row: z with a leading axis [k, B, ...] and log q(z|x) [k, B] in nats."""
+    ...
+
+  def log_joint(self, state: S_in, x: Images, z: Latents) -> Array:
+    """log p(x, z) in nats, [k, B] for z [k, B, ...]."""
+    ...

@@ -1,0 +1,113 @@
+"""From a split to the inputs of compiled calls, and from those to a batch inside the compiled step.
+
+A small set lives on the devices and a call brings indices; a large one is read ahead and a call brings its rows. Both
+follow the same index stream, so which one runs changes nothing but speed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from common.algorithm import Array
+from common.data.dataset import Split
+from common.data.stream import IndexStream
+from common.parallel import local_rows, place_batch, replicate
+
+PyTree = Any
+
+
+def is_resident(split: Split, resident_mb: int) -> bool:
+  """Whether the split fits in ``resident_mb`` on the local devices together."""
+  return split.nbytes * jax.local_device_count() <= resident_mb * 2**20
+
+
+def gather(data: PyTree, inputs: dict[str, Array]) -> dict[str, Array]:
+  """One raw batch inside the compiled step: image, label, index and, in evaluation, mask."""
+  if "example" not in inputs:
+    return inputs
+  rest = {name: value for name, value in inputs.items() if name != "example"}
+  return {**rest, **{name: jnp.take(array, inputs["example"], axis=0) for name, array in data.items()}}
+
+
+class TrainFeed:
+  """Inputs of training calls; the one for ``step`` is a pure function of (seed, step).
+
+  Attributes:
+    data: what lives on the devices, an argument of every call.
+    batch_axis: the axis of the global batch in the inputs' leaves.
+  """
+
+  def __init__(
+    self,
+    split: Split,
+    mesh: Mesh,
+    *,
+    batch_size: int,
+    batches_per_step: int | None,
+    steps_per_call: int,
+    seed: int,
+    resident_mb: int,
+  ):
+    self._split, self._mesh, self._batch_size = split, mesh, batch_size
+    self._lead = (steps_per_call,) if batches_per_step is None else (steps_per_call, batches_per_step)
+    self._examples_per_step = batch_size * (batches_per_step or 1)
+    self._stream = IndexStream(len(split), seed)
+    self.batch_axis = len(self._lead)
+    self.resident = is_resident(split, resident_mb)
+    self.data = replicate(split.arrays(), mesh) if self.resident else {}
+    self._ahead: Iterator[dict[str, np.ndarray]] | None = None
+    self._next_step = -1
+
+  def __call__(self, step: int) -> PyTree:
+    """Placed inputs of the steps step .. step + steps_per_call - 1."""
+    rows = local_rows(self._batch_size)
+    index = np.arange(self._batch_size, dtype=np.int32)[rows]
+    inputs = {"index": np.broadcast_to(index, (*self._lead, len(index)))}
+    if self.resident:
+      count = self._lead[0] * self._examples_per_step
+      examples = self._stream.indices(step * self._examples_per_step, count)
+      inputs["example"] = examples.reshape(*self._lead, self._batch_size)[..., rows]
+    else:
+      inputs.update(self._read(step, rows))
+    return place_batch(inputs, self._mesh, self.batch_axis)
+
+  def _read(self, step: int, rows: slice) -> dict[str, np.ndarray]:
+    from common.data.stream_reader import read_batches
+
+    if self._ahead is None or step != self._next_step:
+      start = step * self._examples_per_step
+      self._ahead = read_batches(self._split, self._stream, start=start, batch_size=self._batch_size, rows=rows)
+    self._next_step = step + self._lead[0]
+    batches = [next(self._ahead) for _ in range(int(np.prod(self._lead)))]
+    stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+    return {name: array.reshape(*self._lead, *array.shape[1:]) for name, array in stacked.items()}
+
+
+class EvalFeed:
+  """A split once, in order; the last batch is padded with its first example under mask 0.
+
+  ``index`` is the example's number in the split, so that its random draws do not depend on the batch size.
+  """
+
+  batch_axis = 0
+
+  def __init__(self, split: Split, mesh: Mesh, *, batch_size: int, resident_mb: int):
+    self._split, self._mesh, self._batch_size = split, mesh, batch_size
+    self._resident = is_resident(split, resident_mb)
+    self.data = replicate(split.arrays(), mesh) if self._resident else {}
+
+  def __len__(self) -> int:
+    return -(-len(self._split) // self._batch_size)
+
+  def __iter__(self) -> Iterator[PyTree]:
+    for start in range(0, len(self._split), self._batch_size):
+      position = np.arange(start, start + self._batch_size)[local_rows(self._batch_size)]
+      real = position < len(self._split)
+      example = np.where(real, position, start).astype(np.int32)
+      inputs: dict[str, np.ndarray] = {"index": position.astype(np.int32), "mask": real.astype(np.float32)}
+      inputs.update({"example": example} if self._resident else self._split.rows(example))
+      yield place_batch(inputs, self._mesh, self.batch_axis)

@@ -1,0 +1,67 @@
+"""From config.data.name to a source: what is looked for and where, and the one error when nothing is found."""
+
+import pathlib
+import re
+from typing import Any
+
+from common.build import ConfigError, nearest
+from common.data import idx, procedural, tfds_source
+from common.data.digits import digits
+from common.data.source import Source
+
+# Debian's dataset-fashion-mnist installs the four IDX files here.
+_DEBIAN = {"fashion_mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}
+
+# For close matches only; every other set of tfds with a feature "image" can be opened too.
+_NAMES = (
+  "digits", "gaussians8", "gaussians25", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
+  "cifar10", "cifar100", "svhn_cropped", "stl10", "celeb_a", "lsun", "imagenet2012", "imagenet_resized/64x64",
+  "downsampled_imagenet/32x32", "omniglot", "dsprites", "oxford_flowers102",
+)  # fmt: skip
+
+
+def open_source(data: Any) -> Source:
+  """The source that config.data names; the first of these that has it.
+
+  1. ``digits`` (comes with the code), ``gaussians8``, ``gaussians25``, ``blobs`` or ``blobs:CLASSES`` (made here).
+  2. IDX files in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, those of a Debian package.
+  3. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
+
+  Raises:
+    ConfigError: nothing found, or what was found cannot be read.
+  """
+  if data.name == "digits":
+    return digits()
+  if data.name in ("gaussians8", "gaussians25"):
+    return procedural.gaussians(data.name)
+  if blobs := re.fullmatch(r"blobs(?::([1-9]\d*))?", data.name):
+    size = data.image_size or 32
+    return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+  directories = _idx_directories(data)
+  return (
+    idx.find(data.name, directories)
+    or tfds_source.find(data.name, data.dir, data.download)
+    or _missing(data, directories)
+  )
+
+
+def _idx_directories(data: Any) -> list[pathlib.Path]:
+  if data.dir:
+    root = pathlib.Path(data.dir).expanduser()
+    return [root, root / data.name]
+  return [_DEBIAN[data.name]] if data.name in _DEBIAN else []
+
+
+def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
+  places = [f"train-images-idx3-ubyte[.gz] in {path}" for path in directories[:1]]
+  places.append(f"an array_record set in {tfds_source.directory(data.dir) / data.name}")
+  ways = ["--config.data.download=True (by tfds; needs pip install -e .[tfds-prepare])"]
+  if "mnist" in data.name:
+    package = "apt-get install dataset-fashion-mnist, or " if data.name in _DEBIAN else ""
+    ways.insert(0, f"{package}--config.data.dir=DIR with the four IDX files")
+  raise ConfigError(
+    f'config.data.name="{data.name}" was not found{"" if data.name in _NAMES else nearest(data.name, _NAMES)}'
+    ' ("digits" needs no files)\n'
+    f"  looked for: {', '.join(places)}\n"
+    "  get it: " + "\n      or: ".join(ways)
+  )

@@ -1,0 +1,182 @@
+"""A data set as a config describes it: three splits of uint8 images, read when first used, and its spec."""
+
+import dataclasses
+import functools
+import hashlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from common.algorithm import Spec
+from common.build import ConfigError
+from common.data.catalogue import open_source
+from common.data.resize import fit, target_shape
+from common.data.source import Source
+from common.data.splits import split_range
+
+Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
+
+_CHUNK = 1024  # examples decoded and resized at a time: bounds what is held twice
+
+
+class Split:
+  """A range of a source's split at the config's shape; nothing is read before `arrays` or `rows`.
+
+  Args:
+    source: where the examples are.
+    part: (name of the source's split, first example, one past the last).
+    shape: of an image, (height, width, channels).
+    resize: "pad" or "bilinear".
+    binarize_after: the splits that are binarized before this one, from the same random stream; None: no binarization.
+  """
+
+  def __init__(
+    self,
+    source: Source,
+    part: tuple[str, int, int],
+    shape: tuple[int, int, int],
+    resize: str,
+    binarize_after: "tuple[Split, ...] | None" = None,
+  ):
+    self._source = source
+    self._name, self._start, self._stop = part
+    self._shape = shape
+    self._resize = resize
+    self._binarize_after = binarize_after
+    self._arrays: Rows | None = None
+    self._lock = threading.Lock()  # stream_reader.py reads from several threads
+
+  def __len__(self) -> int:
+    return self._stop - self._start
+
+  @property
+  def nbytes(self) -> int:
+    """What `arrays` takes, in bytes."""
+    itemsize = 4 if self._source.kind == "points" else 1
+    return len(self) * (int(np.prod(self._shape)) * itemsize + 4)
+
+  def arrays(self) -> Rows:
+    """The whole split, kept in RAM from then on; do not write to it."""
+    with self._lock:
+      if self._arrays is None:
+        self._arrays = self._read_all()
+        if self._binarize_after is not None:
+          self._arrays["image"] = self._binarized(self._arrays["image"])
+      return self._arrays
+
+  def rows(self, indices: np.ndarray) -> Rows:
+    """The examples ``indices`` [n] of the split, and only those where the source allows it."""
+    indices = np.asarray(indices)
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+      raise IndexError(f"indices {indices.min()} .. {indices.max()} of a split of {len(self)} examples")
+    if self._arrays is None and not self._source.in_memory and self._binarize_after is None:
+      return self._read(indices)
+    return {name: values[indices] for name, values in self.arrays().items()}
+
+  def _read(self, indices: np.ndarray) -> Rows:
+    images, labels = self._source.read(self._name, self._start + indices)
+    limit = max(self._source.num_classes, 1)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < limit:
+      wrong = labels.min() if labels.min() < 0 else labels.max()
+      raise ConfigError(f'"{self._source.name}" {self._name}: label {wrong} is out of range 0 .. {limit - 1}')
+    if self._source.kind == "images":
+      images = fit(images, self._shape, self._resize)
+    return {"image": images, "label": labels}
+
+  def _read_all(self) -> Rows:
+    points = self._source.kind == "points"
+    images = np.empty((len(self), *self._shape), np.float32 if points else np.uint8)
+    labels = np.empty(len(self), np.int32)
+    for first in range(0, len(self), _CHUNK):
+      chunk = slice(first, min(first + _CHUNK, len(self)))
+      rows = self._read(np.arange(chunk.start, chunk.stop))
+      images[chunk], labels[chunk] = rows["image"], rows["label"]
+    return {"image": images, "label": labels}
+
+  def _binarized(self, images: np.ndarray) -> np.ndarray:
+    """One draw for good, 0 or 255, as Norouzi et al. 2020 (Exemplar VAE) did it: seed 777, validation first."""
+    generator = np.random.RandomState(777)
+    # Black pixels take nothing from the generator, so the way to a later split leads through the earlier one's images.
+    for earlier in self._binarize_after or ():
+      generator.binomial(1, earlier._read_all()["image"] / 255)
+    return generator.binomial(1, images / 255).astype(np.uint8) * np.uint8(255)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Three splits; opening one reads headers only, ``spec`` reads the train split (a part of it where that is large)."""
+
+  train: Split
+  validation: Split
+  test: Split
+  source: Source
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+
+  @functools.cached_property
+  def spec(self) -> Spec:
+    """What a model must know of the set."""
+    return Spec(
+      image_shape=self.image_shape,
+      num_classes=self.source.num_classes,
+      num_examples=len(self.train),
+      kind=self.source.kind,
+      pixel_range=self.pixel_range,
+      fingerprint=self._fingerprint(),
+    )
+
+  def _fingerprint(self) -> str:
+    """The hash of all training images, or of the first and last 16 where reading them is costly."""
+    digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())
+    if self.source.in_memory:
+      digest.update(self.train.arrays()["image"].tobytes())
+    else:
+      ends = np.unique(np.r_[:16, -16:0] % len(self.train))
+      digest.update(self.train.rows(ends)["image"].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def open_dataset(data: Any) -> Dataset:
+  """The data set of config.data; see configs/base.py for its keys and catalogue.py for what is found where.
+
+  Raises:
+    ConfigError: a set that cannot be found or read, or settings that it does not allow.
+  """
+  source = open_source(data)
+  low, high = (float(bound) for bound in data.pixel_range)
+  _check(data, source.kind, low, high)
+  shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)
+  train = split_range(data.train_split, source.sizes, "config.data.train_split")
+  validation = split_range(data.validation_split, source.sizes, "config.data.validation_split")
+  test = split_range(data.test_split, source.sizes, "config.data.test_split")
+  once = data.binarize == "dynamic"  # the train split is binarized anew at each use, by preprocess.py
+  validation_split = Split(source, validation, shape, data.resize, () if once else None)
+  return Dataset(
+    train=Split(source, train, shape, data.resize),
+    validation=validation_split,
+    test=Split(source, test, shape, data.resize, (validation_split,) if once else None),
+    source=source,
+    image_shape=shape,
+    pixel_range=(low, high),
+  )
+
+
+def _check(data: Any, kind: str, low: float, high: float) -> None:
+  """Refuses settings that contradict each other."""
+  if data.binarize not in ("none", "dynamic"):
+    raise ConfigError(f'config.data.binarize="{data.binarize}" is not one of none, dynamic')
+  if not low < high:
+    raise ConfigError(f"config.data.pixel_range=({low}, {high}): the first must be the smaller, e.g. (0.0, 1.0)")
+  if data.dequantize and data.binarize != "none":
+    raise ConfigError("config.data.dequantize=True and config.data.binarize contradict each other; unset one")
+  images_only = {
+    "flip": data.flip,
+    "dequantize": data.dequantize,
+    "binarize": data.binarize != "none",
+    "image_size": data.image_size,
+    "channels": data.channels,
+  }
+  given = [f"config.data.{key}" for key, value in images_only.items() if value]
+  if kind == "points" and given:
+    raise ConfigError(f'"{data.name}" has points, not images; unset {", ".join(given)}')

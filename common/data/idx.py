@@ -1,0 +1,101 @@
+"""MNIST-style IDX files (LeCun, Cortes & Burges: yann.lecun.com/exdb/mnist), plain or gzipped.
+
+A file is a magic number (0, 0, 8 for unsigned bytes, number of axes), the axes' sizes as big-endian int32, and the
+bytes.
+"""
+
+import functools
+import gzip
+import math
+import pathlib
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import IO
+
+import numpy as np
+
+from common.build import ConfigError
+from common.data.source import ArraySource
+
+_PREFIXES = {"train": "train", "test": "t10k"}
+_NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1
+
+
+def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
+  """The IDX set in the first of the directories that has one, or None; reads headers and labels."""
+  for directory in directories:
+    files = {split: _files(directory, prefix) for split, prefix in _PREFIXES.items()}
+    files = {split: pair for split, pair in files.items() if pair}
+    if files:
+      return _open(name, files)
+  return None
+
+
+def _files(directory: pathlib.Path, prefix: str) -> tuple[pathlib.Path, pathlib.Path] | None:
+  """The files of images and labels of a split; None without images."""
+
+  def existing(stem: str) -> pathlib.Path | None:
+    paths = (directory / f"{stem}{suffix}" for suffix in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+  images, labels = existing(f"{prefix}-images-idx3-ubyte"), existing(f"{prefix}-labels-idx1-ubyte")
+  if images and not labels:
+    raise ConfigError(f"{images} has no {prefix}-labels-idx1-ubyte[.gz] beside it")
+  return (images, labels) if images and labels else None
+
+
+def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> ArraySource:
+  shapes = {split: _shape(images, 3) for split, (images, _) in files.items()}
+  labels = {split: _read(path, 1).astype(np.int32) for split, (_, path) in files.items()}
+  for split, (images, path) in files.items():
+    if shapes[split][0] != len(labels[split]):
+      raise ConfigError(f"{images} has {shapes[split][0]} images, but {path} has {len(labels[split])} labels")
+  sizes = {shape[1:] for shape in shapes.values()}
+  if len(sizes) > 1:
+    raise ConfigError(f"images of train and test differ in size: {sorted(sizes)} in {files['train'][0].parent}")
+  first = next(iter(files))
+  num_classes = _NUM_CLASSES.get(name, int(labels[first].max(initial=0)) + 1)
+
+  @functools.cache
+  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+    return _read(files[split][0], 3)[..., None], labels[split]
+
+  counts = {split: shape[0] for split, shape in shapes.items()}
+  return ArraySource(name, (*shapes[first][1:], 1), num_classes, counts, load)
+
+
+def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
+  """The axes that a file's header announces."""
+  with _reader(path) as file:
+    return _header(path, file, ndim)
+
+
+def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
+  """A whole file as uint8."""
+  with _reader(path) as file:
+    shape = _header(path, file, ndim)
+    try:
+      data = file.read()
+    except (EOFError, OSError, zlib.error) as error:
+      raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
+  if len(data) != math.prod(shape):
+    raise ConfigError(
+      f"{path} is truncated or corrupt: {len(data)} bytes of data where its header says {math.prod(shape)}; "
+      "fetch it again"
+    )
+  return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _header(path: pathlib.Path, file: IO[bytes], ndim: int) -> tuple[int, ...]:
+  try:
+    header = file.read(4 + 4 * ndim)
+  except (EOFError, OSError, zlib.error) as error:
+    raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
+  if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, 8, ndim)):
+    raise ConfigError(f"{path} is not an IDX file of unsigned bytes with {ndim} axes; it begins with {header[:4]!r}")
+  return struct.unpack(f">{ndim}I", header[4:])
+
+
+def _reader(path: pathlib.Path) -> IO[bytes]:
+  return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")

@@ -1,0 +1,47 @@
+"""From stored bytes to what a network sees, inside the compiled step; row i draws from (rng, index[i]) only."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from common import random
+from common.algorithm import Array, Batch, Spec
+
+
+def preprocess(
+  raw: Mapping[str, Array], rng: Array, *, spec: Spec, flip: bool, dequantize: bool, binarize: str, train: bool
+) -> Batch:
+  """Flips, dequantizes or binarizes, and scales the images of a batch; its other entries pass.
+
+  Args:
+    raw: "image" uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2], left as they are), "label" [B], "index" [B], the row
+      in the global batch, and whatever else ("mask").
+    rng: the step's key.
+    spec: its pixel_range is the range of the result, float32.
+    flip: mirror each training image with probability 1/2.
+    dequantize: (x + U[0, 1)) / 256 in place of x / 255, also in evaluation (Theis et al. 2016).
+    binarize: "none", or "dynamic": a training pixel is 1 with probability x / 255, drawn anew at each use (Burda et al.
+      2016); evaluation sets come as 0 or 255 already (dataset.py).
+    train: whether the batch is for training.
+  """
+  if spec.kind == "points":
+    return dict(raw)
+  x = raw["image"].astype(jnp.float32)
+
+  def rows(name: str) -> Array:
+    return random.row_keys(random.stream(rng, name), raw["index"])
+
+  if flip and train:
+    mirrored = random.uniform(rows("flip"), (1, 1, 1)) < 0.5
+    x = jnp.where(mirrored, x[:, :, ::-1], x)
+  if dequantize:
+    # Near 256 the sum can round up to it, which a model of [0, 1) takes as infinitely unlikely.
+    noisy = x + random.uniform(rows("dequantize"), spec.image_shape)
+    x = jnp.minimum(noisy, np.nextafter(np.float32(256), np.float32(0))) / 256
+  else:
+    x = x / 255
+  if binarize == "dynamic" and train:
+    x = random.bernoulli(rows("binarize"), x)
+  low, high = spec.pixel_range
+  return {**raw, "image": low + (high - low) * x}

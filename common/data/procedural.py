@@ -1,0 +1,97 @@
+"""Data made by arithmetic: mixtures of Gaussians in the plane, to count modes, and coloured blobs at any size.
+
+Every number comes from raw Philox words, so a set is the same on every machine and in every NumPy version but for the
+last bit of exp, log and cos.
+"""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.data.source import ArraySource
+
+POINTS = {"train": 65536, "validation": 8192, "test": 8192}
+BLOBS = {"train": 4096, "validation": 512, "test": 1024}
+
+
+def gaussian_modes(name: str) -> tuple[np.ndarray, float]:
+  """The centres [K, 2] and the standard deviation of the mixture's components.
+
+  ``gaussians8``: a circle of radius 2, sd 0.02 (Metz et al. 2017, Unrolled GANs, App. A). ``gaussians25``: the grid
+  {-4, -2, 0, 2, 4}^2, sd 0.05 (Srivastava et al. 2017, VEEGAN; constants as in Lin et al. 2018, PacGAN). A sample
+  counts as of high quality within 3 sd of a centre (VEEGAN), and a mode as covered if it has one.
+  """
+  if name == "gaussians8":
+    angles = np.arange(8) * (2 * np.pi / 8)
+    return 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), 0.02
+  if name == "gaussians25":
+    axis = np.arange(-4.0, 5.0, 2.0)
+    return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(25, 2), 0.05
+  raise ValueError(f'"{name}" has no modes to count: gaussians8 and gaussians25 do')
+
+
+def gaussians(name: str) -> ArraySource:
+  """Points float32 [1, 1, 2] of a mixture with equal weights; the label is the component."""
+  return ArraySource(name, (1, 1, 2), len(gaussian_modes(name)[0]), POINTS, functools.partial(_points, name), "points")
+
+
+@functools.cache
+def _points(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+  centers, deviation = gaussian_modes(name)
+  draws = _uniform(name, split, POINTS[split], 3)
+  labels = (draws[:, 0] * len(centers)).astype(np.int32)
+  # Box and Muller (1958): two uniforms give two independent normals.
+  radius, angle = np.sqrt(-2.0 * np.log(draws[:, 1])), 2.0 * np.pi * draws[:, 2]
+  noise = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+  return (centers[labels] + deviation * noise).astype(np.float32)[:, None, None, :], labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Blobs:
+  """Two smooth blobs on black, uint8 [size, size, channels]; a Source that renders only what is read.
+
+  The class sets where the large blob lies (an angle around the middle) and its hue; jitter and a small stray blob make
+  the examples of a class differ.
+  """
+
+  name: str
+  native_shape: tuple[int, int, int]
+  num_classes: int = 10
+  kind: str = "images"
+  in_memory: bool = False
+  sizes: Mapping[str, int] = dataclasses.field(default_factory=lambda: BLOBS)
+
+  def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Always all draws of the split: 11 numbers an example, so that no example depends on which others are read.
+    draws = _uniform("blobs", split, BLOBS[split], 11)[indices]
+    labels = (draws[:, 0] * self.num_classes).astype(np.int32)
+    turn = labels / self.num_classes
+    angle = 2 * np.pi * turn
+    hue = 0.5 + 0.5 * np.cos(2 * np.pi * (turn[:, None] + np.arange(3) / 3))
+    large = self._bump(
+      x=0.5 + 0.22 * np.cos(angle) + 0.1 * (draws[:, 1] - 0.5),
+      y=0.5 + 0.22 * np.sin(angle) + 0.1 * (draws[:, 2] - 0.5),
+      width=0.1 + 0.08 * draws[:, 3],
+      color=(0.6 + 0.4 * draws[:, 4, None]) * (hue if self.native_shape[2] == 3 else np.ones_like(hue)),
+    )
+    stray = self._bump(x=draws[:, 5], y=draws[:, 6], width=0.03 + 0.05 * draws[:, 7], color=0.7 * draws[:, 8:11])
+    return np.rint(255 * np.minimum(large + stray, 1.0)).astype(np.uint8), labels
+
+  def _bump(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""
+    height, _, channels = self.native_shape
+    grid = (np.arange(height) + 0.5) / height
+    rows, columns = (
+      np.exp(-0.5 * ((grid - middle[:, None]) / width[:, None]) ** 2).astype(np.float32) for middle in (y, x)
+    )
+    return rows[:, :, None, None] * (columns[:, :, None] * color[:, None, :channels].astype(np.float32))[:, None]
+
+
+@functools.cache
+def _uniform(name: str, split: str, num: int, width: int) -> np.ndarray:
+  """U(0, 1) draws [num, width]; never 0, so that a logarithm of them is finite."""
+  words = np.random.Philox(key=[zlib.crc32(f"{name}/{split}".encode()), 0]).random_raw(num * width)
+  return ((words >> np.uint64(12)) + 0.5).reshape(num, width) * 2.0**-52

@@ -1,0 +1,86 @@
+"""From stored images to the shape that a config asks for; once, on the host, in uint8."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.build import ConfigError
+
+Shape = tuple[int, int, int]
+
+
+def target_shape(native: tuple[int | None, int | None, int], image_size: int, channels: int, resize: str) -> Shape:
+  """The (height, width, channels) that `fit` will make; 0 for size or channels keeps the native one.
+
+  Raises:
+    ConfigError: what cannot be done, before any image is read.
+  """
+  if resize not in ("pad", "bilinear"):
+    raise ConfigError(f'config.data.resize="{resize}" is not one of pad, bilinear')
+  if image_size < 0 or channels not in (0, 1, 3):
+    raise ConfigError(
+      f"config.data.image_size={image_size} and config.data.channels={channels}: the size is at least 0, "
+      "channels are 1 or 3, and 0 keeps the native value"
+    )
+  height, width, depth = native
+  if depth not in (1, 3) and channels not in (0, depth):
+    raise ConfigError(f"config.data.channels={channels}: the images have {depth}, only 1 and 3 are converted; use 0")
+  if image_size == 0:
+    if height is None or width is None:
+      raise ConfigError("config.data.image_size=0: the images differ in size; set one, and config.data.resize=bilinear")
+    return height, width, channels or depth
+  if resize == "pad" and max(height or 0, width or 0) > image_size:
+    raise ConfigError(
+      f"config.data.image_size={image_size} is smaller than the images ({height}x{width}), which "
+      'config.data.resize="pad" cannot do; use config.data.resize=bilinear'
+    )
+  return image_size, image_size, channels or depth
+
+
+def fit(images: np.ndarray | Sequence[np.ndarray], shape: Shape, resize: str) -> np.ndarray:
+  """Brings images to ``shape``, [N, h, w, c] or a list of [h, w, c], uint8 -> uint8 [N, H, W, C].
+
+  ``pad`` centres them on zeros (28 -> 32 puts 2 on each side). ``bilinear`` crops the middle square and resizes it
+  with PIL's bilinear filter, which is antialiased where it shrinks. Grey becomes RGB by repetition; RGB becomes grey by
+  luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded.
+  """
+  if not isinstance(images, np.ndarray):
+    return np.concatenate([fit(image[None], shape, resize) for image in images])
+  if images.shape[1:3] != shape[:2]:
+    images = (_pad if resize == "pad" else _bilinear)(images, *shape[:2])
+  return _convert(images, shape[2])
+
+
+def _convert(images: np.ndarray, channels: int) -> np.ndarray:
+  if images.shape[-1] == channels:
+    return images
+  if channels == 3:
+    return np.repeat(images, 3, axis=-1)
+  return np.rint(images @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)[..., None]
+
+
+def _pad(images: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
+  num, height, width, channels = images.shape
+  top, left = (to_height - height) // 2, (to_width - width) // 2
+  if top < 0 or left < 0:
+    raise ConfigError(
+      f"config.data.image_size={to_height}: an image of {height}x{width} does not fit; use config.data.resize=bilinear"
+    )
+  canvas = np.zeros((num, to_height, to_width, channels), np.uint8)
+  canvas[:, top : top + height, left : left + width] = images
+  return canvas
+
+
+def _bilinear(images: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
+  from PIL import Image  # only sets that are resized need it
+
+  num, height, width, channels = images.shape
+  side = min(height, width)
+  top, left = (height - side) // 2, (width - side) // 2
+  squares = images[:, top : top + side, left : left + side]
+  resized = np.empty((num, to_height, to_width, channels), np.uint8)
+  for row, square in zip(resized, squares, strict=True):
+    # PIL knows grey images as [H, W].
+    picture = Image.fromarray(np.ascontiguousarray(square[..., 0] if channels == 1 else square))
+    row[:] = np.asarray(picture.resize((to_width, to_height), Image.Resampling.BILINEAR)).reshape(row.shape)
+  return resized

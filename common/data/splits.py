@@ -1,0 +1,36 @@
+"""Names of splits: "train", "test", "train[:50000]", "train[50000:]", "train[-5000:]"."""
+
+import re
+from collections.abc import Mapping
+
+from common.build import ConfigError, nearest
+
+_PATTERN = re.compile(r"(\w+)(?:\[(-?\d+)?:(-?\d+)?\])?")
+
+
+def split_range(text: str, sizes: Mapping[str, int], field: str) -> tuple[str, int, int]:
+  """A split's name and the range of its examples, (name, start, stop).
+
+  Args:
+    text: the split as a config names it.
+    sizes: number of examples of each split that the source has.
+    field: path of the config's key, for errors.
+
+  Raises:
+    ConfigError: not a split, one that the source lacks, out of range, or empty.
+  """
+  match = _PATTERN.fullmatch(text)
+  if not match:
+    raise ConfigError(f'{field}="{text}" is not a split: write e.g. "train", "train[:50000]" or "train[-5000:]"')
+  name, low, high = match.groups()
+  if name not in sizes:
+    raise ConfigError(f'{field}="{text}": the set has {", ".join(sizes)}{nearest(name, sizes)}')
+  size = sizes[name]
+  # Unlike Python's slices, bounds beyond the end are errors: a shorter split than the paper's must not pass unseen.
+  bounds = [default if bound is None else int(bound) for bound, default in ((low, 0), (high, size))]
+  start, stop = (bound + size if bound < 0 else bound for bound in bounds)
+  if not (0 <= start <= size and 0 <= stop <= size):
+    raise ConfigError(f'{field}="{text}" is out of range: "{name}" has {size} examples')
+  if start >= stop:
+    raise ConfigError(f'{field}="{text}" is empty: "{name}" has {size} examples')
+  return name, start, stop

@@ -1,0 +1,71 @@
+"""Scores of a state on a split: every image once, with the averaged weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common import random
+from common.algorithm import Mean, PyTree, Spec, Trainable
+from common.data.batches import EvalFeed, gather
+from common.data.dataset import Split
+from common.data.preprocess import preprocess
+from common.parallel import compile_step
+
+
+class Totals:
+  """Sums of `Mean`s on the host in float64, in the order they come: exact to the bit however they are cut up."""
+
+  def __init__(self, sums: Mapping[str, Any] | None = None):
+    self._sums = {name: (np.asarray(total, np.float64), float(count)) for name, (total, count) in (sums or {}).items()}
+
+  def add(self, metrics: Mapping[str, Mean]) -> None:
+    """Adds one step's metrics, already on the host."""
+    for name, mean in metrics.items():
+      total, count = self._sums.get(name, (0.0, 0.0))
+      self._sums[name] = (total + np.asarray(mean.total, np.float64), count + float(mean.count))
+
+  def means(self) -> dict[str, Any]:
+    """{name: float, or a list where the metric is an array}."""
+    return {name: (total / count).tolist() for name, (total, count) in self._sums.items()}
+
+  def to_json(self) -> dict[str, Any]:
+    return {name: (np.asarray(total).tolist(), count) for name, (total, count) in self._sums.items()}
+
+
+class Evaluator:
+  """Runs ``eval_step`` over a split on all devices; compiled once."""
+
+  def __init__(self, algorithm: Trainable, spec: Spec, config: Any, mesh: Mesh):
+    self._algorithm, self._mesh, self._config = algorithm, mesh, config
+    rng = random.stream(jax.random.key(config.seed), "evaluate")
+    data_options = config.data
+
+    def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
+      raw = gather(data, inputs)
+      batch = preprocess(
+        raw,
+        random.stream(rng, "data"),
+        spec=spec,
+        flip=data_options.flip,
+        dequantize=data_options.dequantize,
+        binarize=data_options.binarize,
+        train=False,
+      )
+      return (), algorithm.eval_step(state, batch, rng)
+
+    self._step = compile_step(step, mesh, config.parallel.mode, batch_axis=EvalFeed.batch_axis, donate=False)
+
+  def feed(self, split: Split) -> EvalFeed:
+    config = self._config
+    return EvalFeed(split, self._mesh, batch_size=config.train.batch_size, resident_mb=config.data.resident_mb)
+
+  def __call__(self, state: PyTree, feed: EvalFeed) -> dict[str, Any]:
+    """{metric: mean over the split, or a list of such}, and what the algorithm makes of them."""
+    totals = Totals()
+    for inputs in feed:
+      totals.add(jax.device_get(self._step(state, feed.data, inputs)[1]))
+    means = totals.means()
+    return {**means, **self._algorithm.summarize(means)}

@@ -1,0 +1,125 @@
+"""A small convolutional classifier: a Trainable that is not Generative, and the feature extractor of later metrics."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from common import random
+from common.algorithm import Array, Batch, Images, Mean, Metrics, Spec
+from common.build import ConfigError, build
+from common.conv import Conv
+from common.layers import Dropout
+from common.normalization import BatchNorm
+from common.optim import build_optimizer
+from common.state import Ema, NetState, apply_gradients, init_network
+
+
+class ClassifierState(flax.struct.PyTreeNode):
+  """The network, and the number of steps taken."""
+
+  step: Array
+  net: NetState
+
+
+class ConvNet(nn.Module):
+  """Blocks of (3x3 convolution, BatchNorm, ReLU) x 2 and 2x2 max pooling, then a hidden layer with dropout."""
+
+  num_classes: int
+  channels: tuple[int, ...] = (32, 64)
+  hidden: int = 128
+  dropout: float = 0.5
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, x: Images, *, train: bool, rows: Array) -> tuple[Array, Array]:
+    """[B, H, W, C] -> logits [B, classes], features [B, hidden]."""
+    for channels in self.channels:
+      for _ in range(2):
+        x = Conv(channels, (3, 3), use_bias=False)(x)
+        x = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)(x, train=train)
+        x = nn.relu(x)
+      x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
+    features = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
+    return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, rows, train=train)), features
+
+
+NETWORKS = {"conv": ConvNet}
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """Softmax regression on the network's features, by maximum likelihood."""
+
+  spec: Spec
+  network: nn.Module
+  tx: optax.GradientTransformation
+  ema: Ema
+  axis_name: str | None
+
+  batches_per_step = None
+
+  def init(self, rng: Array, batch: Batch) -> ClassifierState:
+    """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
+    rows = random.row_keys(rng, batch["index"])
+    net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, rows=rows)
+    return ClassifierState(step=jnp.zeros((), jnp.int32), net=net)
+
+  def train_step(self, state: ClassifierState, batch: Batch, rng: Array) -> tuple[ClassifierState, Metrics]:
+    """One step on the mean cross-entropy of the batch."""
+    net, rows = state.net, random.row_keys(rng, batch["index"])
+
+    def loss_fn(params: Any) -> tuple[Array, Any]:
+      variables = {"params": params, **net.mutable}
+      (logits, _), mutable = self.network.apply(
+        variables, batch["image"], train=True, rows=rows, mutable=["batch_stats"]
+      )
+      losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+      return jnp.mean(losses), (losses, logits, mutable)
+
+    grads, (losses, logits, mutable) = jax.grad(loss_fn, has_aux=True)(net.params)
+    net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
+    return ClassifierState(step=state.step + 1, net=net), {
+      **_scores(losses, logits, batch["label"]),
+      **{name: Mean.scalar(norm) for name, norm in norms.items()},
+    }
+
+  def eval_step(self, state: ClassifierState, batch: Batch, rng: Array) -> Metrics:
+    variables, rows = state.net.variables(ema=True), random.row_keys(rng, batch["index"])
+    logits, _ = self._apply(variables, batch["image"], train=False, rows=rows)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+    return _scores(losses, logits, batch["label"], batch["mask"])
+
+  def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
+    return {}
+
+
+def _scores(losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Metrics:
+  correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+  return {"loss": Mean.of(losses, mask), "accuracy": Mean.of(correct, mask)}
+
+
+def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classifier:
+  """The classifier of ``config`` for data of ``spec``; no arrays are made.
+
+  Raises:
+    ConfigError: a data set without labels, or a section that names no known choice.
+  """
+  if not spec.num_classes:
+    raise ConfigError(f'config.data.name="{config.data.name}" has no labels to classify')
+  bn_axis_name = axis_name if config.parallel.sync_batch_norm else None
+  network = build(NETWORKS, config.model, "model", num_classes=spec.num_classes, bn_axis_name=bn_axis_name)
+  return Classifier(
+    spec=spec,
+    network=network,
+    tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
+    ema=Ema(config.ema.decay, config.ema.warmup),
+    axis_name=axis_name,
+  )

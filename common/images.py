@@ -1,0 +1,52 @@
+"""Pictures of pictures: grids, scatter plots and PNG files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+MIN_CELL = 32  # pixels a side; smaller images are magnified by whole factors, so that a person sees them
+
+
+def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
+  """Floats in ``pixel_range`` -> uint8, rounded, clipped."""
+  low, high = pixel_range
+  return np.clip(np.rint((np.asarray(images, np.float32) - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int) -> np.ndarray:
+  """uint8 [N, H, W, C] -> one uint8 picture [rows * H, columns * W, C], row by row, black where images run out."""
+  factor = max(1, -(-MIN_CELL // images.shape[1]))
+  images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  count, height, width, channels = images.shape
+  rows = -(-count // columns)
+  cells = np.zeros((rows * columns, height, width, channels), np.uint8)
+  cells[:count] = images
+  cells = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+  return cells.reshape(rows * height, columns * width, channels)
+
+
+def scatter(points: np.ndarray, size: int = 256, extent: float = 3.0) -> np.ndarray:
+  """Points [N, 2] in [-extent, extent]^2 -> a white uint8 picture [size, size, 1] with a dark dot for each."""
+  picture = np.full((size, size, 1), 255, np.uint8)
+  cells = np.rint((np.asarray(points) / extent + 1.0) * (size - 1) / 2.0).astype(np.int64)
+  for x, y in cells[np.all((cells >= 1) & (cells < size - 1), axis=-1)]:
+    picture[size - 1 - y - 1 : size - 1 - y + 2, x - 1 : x + 2] = 0
+  return picture
+
+
+def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], columns: int) -> np.ndarray:
+  """What a person looks at: a grid of images, or a scatter plot of points [N, 1, 1, 2]."""
+  if kind == "points":
+    return scatter(np.asarray(images).reshape(-1, 2))
+  return grid(to_uint8(images, pixel_range), columns)
+
+
+def save_png(path: Path, image: np.ndarray) -> None:
+  """Writes uint8 [H, W, 1 or 3]; the file appears whole or not at all."""
+  from PIL import Image
+
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f".{path.name}.partial")
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(partial, format="PNG")
+  os.replace(partial, path)

@@ -1,0 +1,100 @@
+"""One writer a workdir. Readers take no lock."""
+
+import datetime
+import fcntl
+import json
+import os
+import socket
+import weakref
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class LockedError(RuntimeError):
+  """Another process writes to the workdir; the text names it and the way out."""
+
+
+class Owner(NamedTuple):
+  """Who holds, or held, a lock: ``since`` is the ISO 8601 time (UTC) at which it took it."""
+
+  host: str
+  pid: int
+  since: str
+
+
+class WorkdirLock:
+  """Holds ``workdir/lock`` by flock for as long as the ``with`` block runs.
+
+  The kernel gives the lock back when its process dies, however it dies, so that a dead owner's lock is taken over
+  without guessing from pids or times. A lock given back in order leaves an empty file; a name in it tells of a death.
+
+  Attributes:
+    previous: the owner that died without giving the lock back, or None.
+
+  Raises:
+    LockedError: on entry, at once, if another process (or another WorkdirLock of this one) holds it.
+  """
+
+  def __init__(self, workdir: Path):
+    self.previous: Owner | None = None
+    self._path = Path(workdir) / "lock"
+    self._fd: int | None = None
+
+  def __enter__(self) -> "WorkdirLock":
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # python opens with CLOEXEC: a subprocess does not get it
+    try:
+      try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        raise LockedError(_refusal(self._path, _read_owner(fd))) from None
+      self.previous = _read_owner(fd)
+      now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+      _write(fd, json.dumps(Owner(socket.gethostname(), os.getpid(), now)._asdict()) + "\n")
+    except BaseException:
+      os.close(fd)
+      raise
+    self._fd = fd
+    _HELD.add(self)
+    return self
+
+  def __exit__(self, *exc: Any) -> None:
+    if self._fd is not None:  # None in a forked child
+      _write(self._fd, "")
+      self._close()
+
+  def _close(self) -> None:
+    fd, self._fd = self._fd, None
+    if fd is not None:
+      os.close(fd)
+
+
+def _read_owner(fd: int) -> Owner | None:
+  try:
+    return Owner(**json.loads(os.pread(fd, 4096, 0)))
+  except (ValueError, TypeError):  # empty, or a write cut short
+    return None
+
+
+def _write(fd: int, text: str) -> None:
+  os.ftruncate(fd, 0)
+  os.pwrite(fd, text.encode(), 0)
+  os.fsync(fd)
+
+
+def _refusal(path: Path, owner: Owner | None) -> str:
+  who = f"process {owner.pid} on {owner.host}, since {owner.since}" if owner else "another process"
+  stop = f"stop it (kill {owner.pid} on {owner.host})" if owner else "stop it"
+  return f"{path.parent} is being written by {who}; wait for its end, {stop}, or use another --workdir"
+
+
+_HELD: "weakref.WeakSet[WorkdirLock]" = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+  # A forked child shares the open file, and with it the lock, which would outlive its owner in a data worker.
+  for lock in list(_HELD):
+    lock._close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,134 @@
+"""What a run writes down: metrics.jsonl and TensorBoard by step, timing.jsonl by the clock, and lines for a person."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+QUIET_SECONDS = 20.0  # a phase that prints nothing for this long reports that it is still alive
+
+
+class RunLog:
+  """The files of one run; only process 0 writes.
+
+  On resume metrics.jsonl is cut back to the restored step, so that it holds each step once.
+  """
+
+  def __init__(self, workdir: Path, step: int, *, enabled: bool):
+    self._enabled = enabled
+    if not enabled:
+      return
+    from tensorboardX import SummaryWriter
+
+    metrics = workdir / "metrics.jsonl"
+    if metrics.exists():
+      _cut_back(metrics, step)
+    self._metrics = metrics.open("a", encoding="utf-8")
+    self._timing = (workdir / "timing.jsonl").open("a", encoding="utf-8")
+    self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1 if step else None)
+
+  def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+    """One line of figures of ``split`` at ``step``; lists (a figure a dimension) stay out of TensorBoard."""
+    if not self._enabled:
+      return
+    self._line(self._metrics, {"step": step, "split": split, **values})
+    for name, value in values.items():
+      if not isinstance(value, list):
+        self._board.add_scalar(f"{split}/{name}", value, step)
+
+  def timing(self, step: int, values: Mapping[str, float]) -> None:
+    if self._enabled:
+      self._line(self._timing, {"step": step, "time": round(time.time(), 3), **values})
+
+  def image(self, step: int, name: str, picture: Any) -> None:
+    """uint8 [H, W, C] for TensorBoard."""
+    if self._enabled:
+      self._board.add_image(name, picture, step, dataformats="HWC")
+
+  def sync(self) -> None:
+    """Metrics reach the disk before the checkpoint that counts on them."""
+    if self._enabled:
+      os.fsync(self._metrics.fileno())
+
+  def close(self) -> None:
+    if self._enabled:
+      self._metrics.close()
+      self._timing.close()
+      self._board.close()
+
+  @staticmethod
+  def _line(file: Any, record: Mapping[str, Any]) -> None:
+    file.write(json.dumps(record) + "\n")
+    file.flush()
+
+
+def _cut_back(path: Path, step: int) -> None:
+  """Drops records after ``step``, and a last line that a kill left unfinished."""
+  kept = []
+  for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    try:
+      complete = line.endswith("\n") and json.loads(line)["step"] <= step
+    except ValueError:
+      complete = False
+    if complete:
+      kept.append(line)
+  partial = path.with_suffix(".partial")
+  partial.write_text("".join(kept), encoding="utf-8")
+  os.replace(partial, path)
+
+
+class Status:
+  """Lines for a person on stderr, from process 0; never silent for 30 s within a `phase`."""
+
+  def __init__(self, *, enabled: bool):
+    self._enabled = enabled
+    self._last = time.monotonic()
+    self._lock = threading.Lock()
+
+  def line(self, text: str) -> None:
+    if self._enabled:
+      with self._lock:
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        self._last = time.monotonic()
+
+  @contextmanager
+  def phase(self, describe: str | Any) -> Iterator[None]:
+    """Prints ``describe`` (a text, or a function that makes one) whenever the block has been quiet for long."""
+    start, done = time.monotonic(), threading.Event()
+
+    def watch() -> None:
+      while not done.wait(1.0):
+        if time.monotonic() - self._last > QUIET_SECONDS:
+          text = describe if isinstance(describe, str) else describe()
+          self.line(f"{text} ({time.monotonic() - start:.0f} s)")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if self._enabled:
+      thread.start()
+    try:
+      yield
+    finally:
+      done.set()
+      if self._enabled:
+        thread.join()
+
+
+def memory_mb() -> float:
+  """Memory of this process (resident set), or of its first accelerator where that is known."""
+  import jax
+
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and "bytes_in_use" in stats:
+    return stats["bytes_in_use"] / 2**20
+  try:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+  except OSError:  # not Linux: the peak is the best that is portable
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

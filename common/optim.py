@@ -1,0 +1,53 @@
+"""Optimizers by name. Their numbers may be schedules of the net's own updates (``common.schedules``)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax
+
+from common.build import ConfigError, build
+from common.schedules import Constant, Schedule, Scheduled, build_schedule
+
+
+def _learning_rate(value: Scheduled) -> Schedule | float:
+  schedule = build_schedule(value, "learning_rate")
+  if not isinstance(schedule, Constant):
+    return schedule
+  if not schedule.value > 0:
+    raise ConfigError(f"learning_rate={schedule.value} must be above 0")
+  return schedule.value  # a constant compiles to less than a schedule
+
+
+def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTransformation:
+  """Gradient descent with momentum in the form v <- momentum * v + g, p <- p - learning_rate * v."""
+  rate, decay = _learning_rate(learning_rate), build_schedule(momentum, "momentum")
+  if not isinstance(decay, Constant):
+    return optax.chain(
+      optax.inject_hyperparams(optax.trace)(decay=decay),
+      optax.scale_by_learning_rate(rate),
+    )
+  return optax.sgd(rate, momentum=decay.value or None)
+
+
+def adam(
+  learning_rate: Scheduled, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+  """Adam (Kingma & Ba 2015), eps outside the root."""
+  for name, value in (("b1", b1), ("b2", b2)):
+    if not 0 <= value < 1:
+      raise ConfigError(f"{name}={value} must be at least 0 and below 1")
+  return optax.adam(_learning_rate(learning_rate), b1=b1, b2=b2, eps=eps)
+
+
+def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransformation:
+  """Adagrad (Duchi et al. 2011), accumulators from 0."""
+  return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {"sgd": sgd, "adam": adam, "adagrad": adagrad}
+
+
+def build_optimizer(section: Mapping[str, Any], path: str, grad_clip: float = 0.0) -> optax.GradientTransformation:
+  """The optimizer of a config section; gradients are first clipped to a global norm of ``grad_clip`` (0: not)."""
+  optimizer = build(OPTIMIZERS, section, path)
+  return optax.chain(optax.clip_by_global_norm(grad_clip), optimizer) if grad_clip else optimizer

@@ -1,0 +1,174 @@
+"""Devices: the mesh, start-up of several processes, placement of arrays, and the three ways to compile a step.
+
+A step is written once, for one batch. In mode ``jit`` it sees the global batch and the compiler shards it; in
+``shard_map`` and ``pmap`` it sees one device's rows, and every statistic over the batch goes through `batch_mean`
+or `batch_gather`, which are the identity when ``axis_name`` is None.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from common.build import ConfigError
+
+Array = jax.Array
+PyTree = Any
+AXIS = "data"
+MODES = ("jit", "shard_map", "pmap")
+
+
+def batch_mean(tree: PyTree, axis_name: str | None) -> PyTree:
+  """Mean over the devices of per-device means; the identity for the global view."""
+  return lax.pmean(tree, axis_name) if axis_name else tree
+
+
+def batch_gather(x: Array, axis_name: str | None) -> Array:
+  """All rows of the global batch in order, [B / devices, ...] -> [B, ...]; the identity for the global view."""
+  return lax.all_gather(x, axis_name, tiled=True) if axis_name else x
+
+
+def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
+  """Joins the processes of one run; under SLURM and other schedulers that JAX knows all arguments may be empty.
+
+  A peer that dies ends the others within about 15 s, with JAX's own message.
+  """
+  jax.distributed.initialize(
+    coordinator_address=coordinator or None,
+    num_processes=num_processes if coordinator else None,
+    process_id=process_id if coordinator else None,
+    heartbeat_timeout_seconds=10,
+    initialization_timeout=120,
+  )
+
+
+def under_scheduler() -> bool:
+  """Whether a scheduler that JAX knows started this process as one of several."""
+  slurm = "SLURM_STEP_NODELIST" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+  return slurm or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+
+
+def make_mesh() -> Mesh:
+  """All devices of all processes on one axis."""
+  return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def check_devices(mode: str, batch_size: int) -> None:
+  """Raises ConfigError where the batch does not divide over the devices or the mode cannot run here."""
+  if batch_size % jax.device_count():
+    spare = batch_size + -batch_size % jax.device_count()
+    raise ConfigError(
+      f"config.train.batch_size={batch_size} does not divide over {jax.device_count()} devices; "
+      f"use a multiple of {jax.device_count()}, e.g. {spare}"
+    )
+  if mode == "pmap" and jax.process_count() > 1:
+    raise ConfigError("config.parallel.mode=pmap runs in one process; use jit or shard_map for several")
+
+
+def axis_name_of(mode: str) -> str | None:
+  """The axis name that a model is built with: None for the global view."""
+  return None if mode == "jit" else AXIS
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P())
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Host arrays, the same on every process, -> device arrays on all devices."""
+  return jax.device_put(tree, replicated(mesh))
+
+
+def local_rows(batch_size: int) -> slice:
+  """The rows of the global batch that belong to this process."""
+  per_process = batch_size // jax.process_count()
+  return slice(jax.process_index() * per_process, (jax.process_index() + 1) * per_process)
+
+
+def place_batch(tree: PyTree, mesh: Mesh, batch_axis: int) -> PyTree:
+  """This process's rows (`local_rows` along ``batch_axis``) of host arrays -> global arrays split over the devices."""
+  sharding = NamedSharding(mesh, _split(batch_axis))
+  return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
+
+
+def to_host(tree: PyTree) -> PyTree:
+  """Global arrays -> numpy, whole on every process."""
+
+  def fetch(x: Array) -> np.ndarray:
+    if x.is_fully_addressable or x.is_fully_replicated:
+      return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+  return jax.tree.map(fetch, tree)
+
+
+def _split(batch_axis: int) -> P:
+  return P(*([None] * batch_axis), AXIS)
+
+
+def compile_step(
+  fn: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]],
+  mesh: Mesh,
+  mode: str,
+  *,
+  batch_axis: int,
+  donate: bool = True,
+) -> Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]:
+  """Compiles ``fn(state, data, batch) -> (state, sums)`` for the mesh.
+
+  Args:
+    fn: pure; written for the view that `axis_name_of(mode)` tells.
+    mesh: of `make_mesh`.
+    mode: one of MODES.
+    batch_axis: the axis of every leaf of ``batch`` that is split over devices. State and data are replicated.
+    donate: whether the old state's memory may be reused.
+
+  Returns:
+    The compiled function; ``sums`` (trees of totals and counts) are added up over the devices.
+  """
+  keep, split = P(), _split(batch_axis)
+  donated = (0,) if donate else ()
+  if mode == "jit":
+    place = (replicated(mesh), replicated(mesh), NamedSharding(mesh, split))
+    return jax.jit(fn, in_shardings=place, out_shardings=replicated(mesh), donate_argnums=donated)
+
+  def per_device(state: PyTree, data: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
+    state, sums = fn(state, data, batch)
+    return state, lax.psum(sums, AXIS)
+
+  if mode == "shard_map":
+    # check_vma=False: gradients stay per device until apply_gradients averages them. With the check on, JAX would
+    # sum them behind our back, and the mean would be too large by the number of devices.
+    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(keep, keep, split), out_specs=(keep, keep), check_vma=False)
+    return jax.jit(mapped, donate_argnums=donated)
+  if mode == "pmap":
+    devices = list(mesh.devices.flat)
+    mapped = jax.pmap(per_device, AXIS, in_axes=(None, None, batch_axis), out_axes=(None, None), devices=devices)
+
+    def call(state: PyTree, data: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
+      return mapped(state, data, jax.tree.map(lambda x: _per_device(x, batch_axis, len(devices)), batch))
+
+    return call
+  raise ConfigError(f'config.parallel.mode="{mode}" is not one of {", ".join(MODES)}')
+
+
+def _per_device(x: Array, axis: int, devices: int) -> Array:
+  """[..., B, ...] -> [..., devices, B / devices, ...], as pmap wants it."""
+  return x.reshape(x.shape[:axis] + (devices, x.shape[axis] // devices) + x.shape[axis + 1 :])
+
+
+def all_finite(tree: PyTree) -> dict[str, Array]:
+  """{path: whether every element is finite} of the floating-point leaves."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {
+    jax.tree_util.keystr(path): jnp.all(jnp.isfinite(leaf))
+    for path, leaf in leaves
+    if jnp.issubdtype(leaf.dtype, jnp.floating)
+  }

@@ -1,0 +1,117 @@
+"""An algorithm on its data and devices: placed arrays and the compiled call, but no state."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh
+
+from common import random
+from common.algorithm import Mean, PyTree, Spec, Trainable
+from common.data.batches import TrainFeed, gather
+from common.data.dataset import Dataset
+from common.data.preprocess import preprocess
+from common.log import Status, memory_mb
+from common.parallel import all_finite, compile_step, replicated
+
+
+def make_state(algorithm: Trainable, spec: Spec, seed: int) -> PyTree:
+  """The fresh state of (algorithm, seed), on a batch of zeros whose shapes are all that matters."""
+  lead = (2,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 2)
+  batch = {
+    "image": jnp.zeros((*lead, *spec.image_shape)),
+    "label": jnp.zeros(lead, jnp.int32),
+    "index": jnp.broadcast_to(jnp.arange(2, dtype=jnp.int32), lead),
+  }
+  return algorithm.init(random.stream(jax.random.key(seed), "init"), batch)
+
+
+def state_shapes(algorithm: Trainable, spec: Spec, seed: int, mesh: Mesh) -> PyTree:
+  """The state as ShapeDtypeStructs, replicated over ``mesh``."""
+  shapes = jax.eval_shape(lambda: make_state(algorithm, spec, seed))
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
+
+
+class Program:
+  """An algorithm on its data and devices: placed arrays and compiled functions, but no state."""
+
+  def __init__(self, algorithm: Trainable, dataset: Dataset, config: Any, mesh: Mesh):
+    train = config.train
+    self.algorithm, self.config, self.mesh, self.dataset = algorithm, config, mesh, dataset
+    self.key = jax.random.key(config.seed)
+    self.feed = TrainFeed(
+      dataset.train,
+      mesh,
+      batch_size=train.batch_size,
+      batches_per_step=algorithm.batches_per_step,
+      steps_per_call=train.steps_per_call,
+      seed=config.seed,
+      resident_mb=config.data.resident_mb,
+    )
+    self.train_call = compile_step(self._train_call, mesh, config.parallel.mode, batch_axis=self.feed.batch_axis)
+    self._init = jax.jit(lambda: make_state(algorithm, dataset.spec, config.seed), out_shardings=replicated(mesh))
+    self.finite = jax.jit(all_finite)
+
+  def init(self) -> PyTree:
+    """A fresh state on all devices."""
+    return self._init()
+
+  def state_shapes(self) -> PyTree:
+    """What a checkpoint is restored to."""
+    return state_shapes(self.algorithm, self.dataset.spec, self.config.seed, self.mesh)
+
+  def _train_call(self, state: PyTree, data: PyTree, inputs: PyTree) -> tuple[PyTree, dict[str, Mean]]:
+    """steps_per_call steps; metrics are stacked, one row a step."""
+    return lax.scan(lambda state, inputs: self._train_step(state, data, inputs), state, inputs)
+
+  def _train_step(self, state: PyTree, data: PyTree, inputs: PyTree) -> tuple[PyTree, dict[str, Mean]]:
+    rng = jax.random.fold_in(self.key, state.step)
+    data_rng, options = random.stream(rng, "data"), self.config.data
+
+    def prepare(inputs: PyTree, rng: jax.Array) -> PyTree:
+      return preprocess(
+        gather(data, inputs),
+        rng,
+        spec=self.dataset.spec,
+        flip=options.flip,
+        dequantize=options.dequantize,
+        binarize=options.binarize,
+        train=True,
+      )
+
+    if self.algorithm.batches_per_step is None:
+      batch = prepare(inputs, data_rng)
+    else:
+      turns = jnp.arange(self.algorithm.batches_per_step)
+      batch = jax.vmap(lambda i, turn: prepare(i, jax.random.fold_in(data_rng, turn)))(inputs, turns)
+    return self.algorithm.train_step(state, batch, random.stream(rng, "step"))
+
+
+def check(program: Program, status: Status, calls: int = 3) -> dict[str, float]:
+  """Builds and compiles everything and runs a few calls, without a workdir; figures for a person to plan with."""
+  start = time.monotonic()
+  with status.phase("initialising and compiling"):
+    state = program.init()
+    count = sum(x.size for x in jax.tree.leaves(state) if x.ndim)
+    figures = {"numbers in the state, millions": count / 1e6}
+    feed, steps = program.feed, program.config.train.steps_per_call
+    if hasattr(program.train_call, "lower"):
+      analysis = program.train_call.lower(state, feed.data, feed(0)).compile().memory_analysis()
+      if analysis is not None:
+        total = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+        figures["compiled call, MB a device"] = (total - analysis.alias_size_in_bytes) / 2**20
+    state, metrics = program.train_call(state, feed.data, feed(0))
+    jax.block_until_ready(metrics)
+    figures["seconds to the first call's end"] = time.monotonic() - start
+  start = time.monotonic()
+  for i in range(1, calls + 1):
+    state, metrics = program.train_call(state, feed.data, feed(i * steps))
+    jax.block_until_ready(metrics)
+  seconds = (time.monotonic() - start) / (calls * steps)
+  figures["milliseconds a step"] = 1e3 * seconds
+  figures["images a second"] = program.config.train.batch_size / seconds
+  figures["minutes for all steps"] = seconds * program.config.train.num_steps / 60
+  figures["process memory, MB"] = memory_mb()
+  return figures

@@ -1,0 +1,109 @@
+"""One schedule type for every number that changes during training: a function of a counter (steps or a net's updates).
+
+In a config, a scheduled number is a plain number or a section, e.g. ``{"name": "linear", "start": 0.5, "end": 0.7,
+"steps": 1000}``.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.build import ConfigError, build
+
+Array = jax.Array
+Schedule = Callable[[Array], Array]  # counter (int32 scalar) -> float32 scalar
+Scheduled = float | Mapping[str, Any]  # how a config writes one
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+  """Always ``value``."""
+
+  value: float
+
+  def __call__(self, count: Array) -> Array:
+    return jnp.asarray(self.value, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+  """``start`` up to ``delay``, then a straight line that reaches ``end`` after ``steps`` more, and stays there."""
+
+  start: float
+  end: float
+  steps: int
+  delay: int = 0
+
+  def __post_init__(self):
+    _positive("steps", self.steps)
+
+  def __call__(self, count: Array) -> Array:
+    fraction = jnp.clip((count - self.delay) / self.steps, 0.0, 1.0)
+    return self.start + (self.end - self.start) * fraction
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+  """Half a cosine from ``start`` to ``end`` over ``steps`` (Loshchilov & Hutter 2017, Eq. 5, without restarts)."""
+
+  start: float
+  end: float
+  steps: int
+
+  def __post_init__(self):
+    _positive("steps", self.steps)
+
+  def __call__(self, count: Array) -> Array:
+    fraction = jnp.clip(count / self.steps, 0.0, 1.0)
+    return self.end + (self.start - self.end) * 0.5 * (1.0 + jnp.cos(jnp.pi * fraction))
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+  """``start * factor^count``, not below ``floor``."""
+
+  start: float
+  factor: float
+  floor: float = 0.0
+
+  def __post_init__(self):
+    _positive("factor", self.factor)
+
+  def __call__(self, count: Array) -> Array:
+    return jnp.maximum(self.start * jnp.exp(count * math.log(self.factor)), self.floor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Piecewise:
+  """``start``, multiplied by ``factor`` at each of the counts ``milestones``."""
+
+  start: float
+  factor: float
+  milestones: tuple[int, ...]
+
+  def __call__(self, count: Array) -> Array:
+    passed = jnp.sum(count >= jnp.asarray(self.milestones))
+    return self.start * self.factor**passed
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+  "constant": Constant,
+  "linear": Linear,
+  "cosine": Cosine,
+  "exponential": Exponential,
+  "piecewise": Piecewise,
+}
+
+
+def build_schedule(value: Scheduled, path: str) -> Schedule:
+  """A schedule from a number or a section; ``path`` names it in errors."""
+  return Constant(float(value)) if isinstance(value, int | float) else build(SCHEDULES, value, path)
+
+
+def _positive(name: str, value: float) -> None:
+  if not value > 0:
+    raise ConfigError(f"{name}={value} must be above 0")

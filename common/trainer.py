@@ -1,0 +1,293 @@
+"""The loop: call, log, evaluate, draw, save. It knows the contracts of ``common.algorithm`` and no model family."""
+
+import dataclasses
+import math
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from common import images, random
+from common.algorithm import PyTree
+from common.build import ConfigError
+from common.checkpoint import Checkpoints, NoCheckpointError
+from common.data.preprocess import preprocess
+from common.evaluate import Evaluator, Totals
+from common.log import RunLog, Status, memory_mb
+from common.parallel import to_host
+from common.program import Program
+from common.sampling import Sampler
+
+MAX_CALLS_IN_FLIGHT = 2  # enough to hide the host; JAX 0.10 on CPU deadlocks with dozens across processes
+GRID = 64  # pictures in a sample grid
+
+
+class NonFiniteError(RuntimeError):
+  """A loss, gradient or parameter stopped being finite; nothing of it was saved."""
+
+
+class Interrupted(Exception):
+  """A signal asked the run to stop, and it did, after saving."""
+
+
+@dataclasses.dataclass
+class Progress:
+  """What the loop carries besides the state, saved with it: sums since the last log line, and early stopping."""
+
+  totals: Totals = dataclasses.field(default_factory=Totals)
+  best: float | None = None
+  best_step: int = 0
+  stale: int = 0
+  stopped: bool = False
+
+  def to_json(self) -> dict[str, Any]:
+    return {**vars(self), "totals": self.totals.to_json()}
+
+  @classmethod
+  def from_json(cls, record: dict[str, Any]) -> "Progress":
+    return cls(**{**record, "totals": Totals(record["totals"])})
+
+
+class Run:
+  """One process's run in one workdir, from a restored or fresh state to the last step."""
+
+  def __init__(self, program: Program, workdir: Path, status: Status, initial: Callable[[PyTree], PyTree]):
+    self.program, self.config, self.workdir, self.status = program, program.config, workdir, status
+    config, self.writes = program.config, jax.process_index() == 0
+    self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
+    self.best = Checkpoints(workdir / "best", keep=1) if config.checkpoint.keep_best else None
+    algorithm, dataset = program.algorithm, program.dataset
+    self.evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
+    self.validation = self.evaluator.feed(dataset.validation) if config.evaluate.every else None
+    self.sampler = Sampler(algorithm, dataset.spec) if hasattr(algorithm, "decode") else None
+    self.visualize = jax.jit(algorithm.visualize) if self.sampler else None
+    self.step, self.state, self.progress = self._start(initial)
+    self.saved = self.step  # a fresh state costs nothing to make again
+    self.log = RunLog(workdir, self.step, enabled=self.writes)
+
+  def _start(self, initial: Callable[[PyTree], PyTree]) -> tuple[int, PyTree, Progress]:
+    try:
+      restored = self.checkpoints.restore(self.program.state_shapes())
+    except NoCheckpointError:
+      with self.status.phase("initialising"):
+        return 0, initial(self.program.init()), Progress()
+    for reason in restored.skipped:
+      self.status.line(f"skipped a damaged checkpoint: {reason}")
+    self.status.line(f"resumed from step {restored.step:,} of {self.workdir}")
+    return restored.step, restored.state, Progress.from_json(dict(restored.progress))
+
+  def run(self) -> None:
+    """Trains to the end.
+
+    Raises:
+      Interrupted: after a signal, with everything saved.
+      NonFiniteError: see there.
+    """
+    train, stop_step = self.config.train, self.config.train.num_steps
+    in_flight: deque[PyTree] = deque()
+    since = _Clock(self.step)
+    with _stop_requests() as stop_requested, self.status.phase(self._describe):
+      while self.step < stop_step and not self.progress.stopped:
+        if stop_requested.is_set() or self.checkpoints.reached_preemption(self.step):
+          self._drain(in_flight)
+          self._save()
+          raise Interrupted
+        inputs = self.program.feed(self.step)
+        self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
+        in_flight.append((self.step, metrics))
+        self.step += train.steps_per_call
+        since.calls(self._drain(in_flight, leave=MAX_CALLS_IN_FLIGHT))
+        self._at_step(in_flight, since)
+      self._drain(in_flight)
+      self._save()
+    self.checkpoints.wait()
+
+  def _at_step(self, in_flight: deque[PyTree], since: "_Clock") -> None:
+    """What is due at this step, in the order that a resumed run can rely on: log, evaluate, draw, save."""
+    config, step = self.config, self.step
+    if step % config.log.every == 0:
+      since.calls(self._drain(in_flight))
+      self._write_line(since)
+    if config.evaluate.every and step % config.evaluate.every == 0:
+      self._drain(in_flight)
+      with since.pause():
+        self._evaluate()
+    if config.samples.every and step % config.samples.every == 0:
+      with since.pause():
+        self._draw()
+    if step % config.checkpoint.every == 0:
+      self._drain(in_flight)
+      with since.pause():
+        self._save()
+
+  def _drain(self, in_flight: deque[PyTree], leave: int = 0) -> float:
+    """Fetches finished calls' metrics, down to ``leave`` calls; returns the seconds waited.
+
+    Raises:
+      NonFiniteError: naming the first step and metric.
+    """
+    start = time.monotonic()
+    while len(in_flight) > leave:
+      first, metrics = in_flight.popleft()
+      metrics = jax.device_get(metrics)
+      for i in range(self.config.train.steps_per_call):
+        row = jax.tree.map(lambda x: x[i], metrics)  # noqa: B023 - used at once
+        for name, mean in row.items():
+          if not np.all(np.isfinite(mean.total)):
+            raise NonFiniteError(f"{name} is {_first_bad(mean.total)} at step {first + i + 1}")
+        self.progress.totals.add(row)
+    return time.monotonic() - start
+
+  def _write_line(self, since: "_Clock") -> None:
+    means, self.progress.totals = self.progress.totals.means(), Totals()
+    self.log.write(self.step, "train", means)
+    speed = since.lap(self.step, self.config.train.batch_size)
+    self.log.timing(self.step, speed)
+    left = (self.config.train.num_steps - self.step) / speed["steps_per_second"]
+    shown = [name for name, value in means.items() if not isinstance(value, list) and "norm" not in name][:6]
+    self.status.line(
+      f"step {self.step:,}/{self.config.train.num_steps:,}  {speed['images_per_second']:,.0f} images/s  "
+      f"ETA {_duration(left)}  " + "  ".join(f"{name} {means[name]:.4g}" for name in shown) + f"  "
+      f"stall {speed['stall']:.0%}  {memory_mb():,.0f} MB  saved {self.saved:,}"
+    )
+
+  def _describe(self) -> str:
+    return f"step {self.step:,}/{self.config.train.num_steps:,}: working (the first call compiles)"
+
+  def _evaluate(self) -> None:
+    """Scores the validation split, keeps the best checkpoint, and counts towards early stopping."""
+    config, progress = self.config, self.progress
+    scores = self.evaluator(self.state, self.validation)
+    self.log.write(self.step, "validation", scores)
+    shown = {name: value for name, value in scores.items() if not isinstance(value, list)}
+    self.status.line(f"step {self.step:,} validation  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    name = config.checkpoint.keep_best
+    if not name:
+      return
+    if name not in shown:
+      raise ConfigError(f'config.checkpoint.keep_best="{name}" is not one of {", ".join(shown)}')
+    sign = 1.0 if config.checkpoint.best_mode == "max" else -1.0
+    if progress.best is None or sign * shown[name] > sign * progress.best:
+      progress.best, progress.best_step, progress.stale = shown[name], self.step, 0
+      self._check_finite()
+      self.best.save(self.step, self.state, {name: shown[name]})
+    else:
+      progress.stale += 1
+      progress.stopped = bool(config.train.patience) and progress.stale >= config.train.patience
+      if progress.stopped:
+        self.status.line(
+          f"no better {name} in {progress.stale} evaluations; best {progress.best:.6g} at step {progress.best_step:,}"
+        )
+
+  def _draw(self) -> None:
+    if self.sampler is None:
+      return
+    spec, seed = self.program.dataset.spec, self.config.seed
+    labels = np.arange(GRID) % spec.num_classes if self.program.algorithm.conditional else None
+    pictures = {"samples": self.sampler(self.state, seed, GRID, labels)}
+    rows = self.program.dataset.validation.rows(np.arange(min(GRID // 2, len(self.program.dataset.validation))))
+    raw = {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)}
+    rng, data = random.stream(self.program.key, "visualize"), self.config.data
+    batch = preprocess(raw, rng, spec=spec, flip=False, dequantize=data.dequantize, binarize=data.binarize, train=False)
+    pictures |= {name: np.asarray(x) for name, x in self.visualize(self.state, batch, rng).items()}
+    for name, pixels in pictures.items():
+      picture = images.picture(pixels, spec.kind, spec.pixel_range, columns=8)
+      if self.writes:
+        images.save_png(self.workdir / name / f"{self.step:08d}.png", picture)
+        self.log.image(self.step, name, picture)
+
+  def _check_finite(self) -> None:
+    for path, finite in to_host(self.program.finite(self.state)).items():
+      if not finite:
+        raise NonFiniteError(f"state{path} is not finite at step {self.step}")
+
+  def _save(self) -> None:
+    """Saves this step unless it is saved already; a state that is not finite never gets there."""
+    if self.saved == self.step:
+      return
+    self._check_finite()
+    self.log.sync()
+    self.checkpoints.save(self.step, self.state, self.progress.to_json())
+    self.saved = self.step
+
+  def close(self) -> None:
+    self.log.close()
+    self.checkpoints.close()
+    if self.best:
+      self.best.close()
+
+
+class _Clock:
+  """Speed since the last log line, without the time of evaluations, drawings and saves."""
+
+  def __init__(self, step: int):
+    self._step, self._start, self._waited = step, time.monotonic(), 0.0
+
+  def calls(self, waited: float) -> None:
+    self._waited += waited
+
+  @contextmanager
+  def pause(self) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    self._start += time.monotonic() - start
+
+  def lap(self, step: int, batch_size: int) -> dict[str, float]:
+    """Stall is the share of time in which the host, not the device, was the slower."""
+    seconds = max(time.monotonic() - self._start, 1e-9)
+    rate = (step - self._step) / seconds
+    figures = {
+      "steps_per_second": rate,
+      "images_per_second": rate * batch_size,
+      "stall": max(0.0, 1.0 - self._waited / seconds),
+      "memory_mb": memory_mb(),
+    }
+    self._step, self._start, self._waited = step, time.monotonic(), 0.0
+    return figures
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+  """Turns SIGTERM and SIGINT into a flag while the block runs; further signals do nothing more.
+
+  With several processes JAX owns SIGTERM and agrees on a common step, so Ctrl-C is passed on as one.
+  """
+  requested = threading.Event()
+  several = jax.process_count() > 1
+
+  def handle(number: int, frame: Any) -> None:
+    if several:
+      os.kill(os.getpid(), signal.SIGTERM)
+    else:
+      requested.set()
+
+  watched = [signal.SIGINT] if several else [signal.SIGINT, signal.SIGTERM]
+  if threading.current_thread() is not threading.main_thread():
+    watched = []  # only the main thread may set handlers
+  before = {number: signal.signal(number, handle) for number in watched}
+  try:
+    yield requested
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def _first_bad(values: Any) -> float:
+  values = np.asarray(values).reshape(-1)
+  return float(values[~np.isfinite(values)][0])
+
+
+def _duration(seconds: float) -> str:
+  if not math.isfinite(seconds):
+    return "?"
+  minutes, second = divmod(round(seconds), 60)
+  hour, minute = divmod(minutes, 60)
+  return f"{hour}:{minute:02d}:{second:02d}"

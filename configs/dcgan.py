@@ -1,0 +1,55 @@
+"""DCGAN (Radford et al. 2015, arXiv:1511.06434): 64x64 as in the paper's Figure 1, and 32x32.
+
+Recipe: Adam 2e-4, beta1 0.5, batch 128, z of 100 from U[-1, 1), images in [-1, 1], weights from N(0, 0.02), and the
+rules in gan/networks/dcgan.py. celeba64 has the paper's widths (1024-512-256-128) and 5x5 kernels; the smaller sets
+have 256-128-64, 4x4 kernels and batch 64, the form that most code bases train.
+
+Number to expect: none of the paper is a sample score. Its CIFAR-10 figure, 82.8 % by a linear classifier on D's
+features (recalled, unverified), needs an ImageNet-trained D.
+
+Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), celeba64, tiny.
+Command: python -m experiments.train --config=configs/dcgan.py:fashion_mnist --workdir=runs/dcgan
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32, "celeba64": 64}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  dataset, words = base.variants(argument, IMAGE_SIZE)
+  full_size = dataset == "celeba64"
+  config = base.get_config()
+  config.family = "gan"
+  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
+  config.data.pixel_range = (-1.0, 1.0)
+  config.train.update({"num_steps": 5000, "batch_size": 128 if full_size else 64})
+  base.set_every(config, log=50, rest=500)
+
+  config.z_dim = 100
+  config.z_prior = "uniform"
+  config.n_critic = 1
+  config.update_order = "alternating"
+  config.fakes = "fresh"
+  config.discriminator_passes = 2
+  config.discriminator_loss_scale = 1.0
+  network = {"width": 128, "kernel_size": 5} if full_size else {"width": 64, "kernel_size": 4}
+  config.generator = {"name": "dcgan", **network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.discriminator = {"name": "dcgan", **network, "slope": 0.2, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.conditioning = {"name": "none"}
+  config.loss = {"name": "non_saturating"}
+  config.generator_optim = config.discriminator_optim = {
+    "name": "adam",
+    "learning_rate": 2e-4,
+    "b1": 0.5,
+    "b2": 0.999,
+    "eps": 1e-8,
+  }
+  if dataset == "digits":
+    config.train.num_steps = 1500
+  if "tiny" in words:
+    base.shrink(config)
+    config.generator.width = config.discriminator.width = 8
+  return base.finish(config)

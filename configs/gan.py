@@ -1,0 +1,77 @@
+"""Generative Adversarial Nets (Goodfellow et al. 2014, arXiv:1406.2661): rectifier MLP against maxout MLP with dropout.
+
+Recipe: the authors' MNIST run: SGD at 0.1 / 1.000004^updates (not below 1e-6), momentum 0.5 -> 0.7 over 250 epochs,
+batch 100, both players updated at once on shared fakes, non-saturating G loss, 0.5 x the D loss, dropout 0.2 on D's
+input and 0.5 in it, weights from U(-0.05, 0.05) in G and U(-0.005, 0.005) in D, z of 100 from N(0, I). Not copied:
+the start of G's output biases at the data's marginals.
+
+Number to expect: Table 1, MNIST, Parzen-window log-likelihood 225 +- 2 nats (sigma cross-validated, 10k samples;
+recalled, unverified). It needs an evaluator that is not built yet; see experiments/RESULTS.md for what was
+measured.
+
+Variants: digits (the default), fashion_mnist, mnist, cifar10, gaussians8 (the 2-D toy), saturating (Eq. 1 as it
+stands), tiny. Command: python -m experiments.train --config=configs/gan.py:fashion_mnist --workdir=runs/gan
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  dataset, words = base.variants(
+    argument, ("digits", "fashion_mnist", "mnist", "cifar10", "gaussians8"), ("saturating",)
+  )
+  config = base.get_config()
+  config.family = "gan"
+  base.use_dataset(config, dataset, tiny="tiny" in words)
+  updates_per_epoch = 14 if dataset == "digits" else 500  # of 100 images
+  config.train.update({"num_steps": 250 * updates_per_epoch, "batch_size": 100})
+  base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
+
+  config.z_dim = 100
+  config.z_prior = "normal"
+  config.n_critic = 1
+  config.update_order = "simultaneous"
+  config.fakes = "shared"
+  config.discriminator_passes = 2
+  config.discriminator_loss_scale = 0.5
+  config.generator = {"name": "mlp", "width": 1200, "layers": 2, "init_range": 0.05}
+  config.discriminator = {
+    "name": "mlp",
+    "width": 240,
+    "pieces": 5,
+    "layers": 2,
+    "input_dropout": 0.2,
+    "hidden_dropout": 0.5,
+    "init_range": 0.005,
+  }
+  config.conditioning = {"name": "none"}
+  config.loss = {"name": "saturating" if "saturating" in words else "non_saturating"}
+  config.generator_optim = config.discriminator_optim = {
+    "name": "sgd",
+    "learning_rate": {"name": "exponential", "start": 0.1, "factor": 1 / 1.000004, "floor": 1e-6},
+    "momentum": {"name": "linear", "start": 0.5, "end": 0.7, "steps": 250 * updates_per_epoch},
+  }
+  if dataset == "gaussians8":
+    _two_dimensional(config)
+  if "tiny" in words:
+    base.shrink(config)
+    config.generator.width = 32
+    config.discriminator.width = 16
+  return base.finish(config)
+
+
+def _two_dimensional(config: ConfigDict) -> None:
+  """The usual recipe of mixtures of Gaussians: Adam, no dropout, larger weights at the start."""
+  config.data.pixel_range = (-1.0, 1.0)
+  config.train.update({"num_steps": 6000, "batch_size": 256, "steps_per_call": 100})
+  base.set_every(config, log=500, rest=2000)
+  config.z_dim = 16
+  config.update_order = "alternating"
+  config.fakes = "fresh"
+  config.generator.update({"width": 128, "init_range": 0.15})
+  config.discriminator.update(
+    {"width": 64, "pieces": 2, "input_dropout": 0.0, "hidden_dropout": 0.0, "init_range": 0.15}
+  )
+  config.generator_optim = config.discriminator_optim = {"name": "adam", "learning_rate": 5e-4, "b1": 0.5, "b2": 0.999}

@@ -1,0 +1,18 @@
+"""Command lines. FAMILIES names the code that trains a config's family, imported on use."""
+
+import importlib
+from typing import Any
+
+from common.algorithm import Spec, Trainable
+
+FAMILIES = {
+  "gan": "gan.gan:from_config",
+  "vae": "vae.vae:from_config",
+  "classifier": "common.features.classifier:from_config",
+}
+
+
+def build_algorithm(config: Any, spec: Spec, axis_name: str | None = None) -> Trainable:
+  """The algorithm of ``config`` for data of ``spec``; no arrays are made."""
+  module, function = FAMILIES[config.family].split(":")
+  return getattr(importlib.import_module(module), function)(config, spec, axis_name)

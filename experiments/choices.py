@@ -1,0 +1,67 @@
+"""Which table a config's section chooses from: for --help, and for tests of all that can be named."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from common.build import parameters
+from common.optim import OPTIMIZERS
+from common.schedules import SCHEDULES
+
+
+def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
+  """{section: {name: constructor}} of a family."""
+  if family == "gan":
+    from gan import conditioning, losses, networks
+
+    return {
+      "generator": networks.GENERATORS,
+      "discriminator": networks.DISCRIMINATORS,
+      "loss": losses.LOSSES,
+      "conditioning": conditioning.CONDITIONING,
+      "generator_optim": OPTIMIZERS,
+      "discriminator_optim": OPTIMIZERS,
+    }
+  if family == "vae":
+    from vae import likelihoods, networks, objectives, posteriors, priors
+
+    return {
+      "model": networks.NETWORKS,
+      "posterior": posteriors.POSTERIORS,
+      "prior": priors.PRIORS,
+      "likelihood": likelihoods.LIKELIHOODS,
+      "objective": objectives.OBJECTIVES,
+      "optim": OPTIMIZERS,
+    }
+  from common.features import classifier
+
+  return {"model": classifier.NETWORKS, "optim": OPTIMIZERS}
+
+
+def doc(config: Any, path: str) -> str:
+  """One line on a field of a section: the choices of a name, or what the constructor says of an argument."""
+  section, _, key = path.partition(".")
+  table = tables(config.family).get(section)
+  if table is None:
+    return ""
+  constructor = table[config[section].name]
+  if key == "name":
+    return f"one of {', '.join(table)}: {_summary(constructor)}"
+  if "." in key:  # a schedule
+    argument, _, part = key.partition(".")
+    schedule = SCHEDULES[config[section][argument].name]
+    return f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}" if part == "name" else f"{part} of the schedule"
+  return _argument(constructor, key)
+
+
+def _summary(constructor: Callable[..., Any]) -> str:
+  return (inspect.getdoc(constructor) or "").partition("\n")[0]
+
+
+def _argument(constructor: Callable[..., Any], key: str) -> str:
+  """The line ``key: ...`` of the docstring's Attributes or Args, else the type."""
+  for line in (inspect.getdoc(constructor) or "").splitlines():
+    if line.strip().startswith(f"{key}:"):
+      return line.strip().partition(":")[2].strip()
+  annotation = parameters(constructor)[key].annotation
+  return getattr(annotation, "__name__", str(annotation))

@@ -1,0 +1,246 @@
+"""From the command line to a checked config, with short errors; and --help that knows the config's fields."""
+
+import ast
+import difflib
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import configs
+from common.build import ConfigError, nearest
+from common.workdir import flatten
+from configs import base
+
+EXIT_BAD_SETTING = 2
+CONFIGS = Path(configs.__file__).parent
+
+flags.DEFINE_bool("help", False, "show this help, with the fields of --config where one is given", short_name="h")
+
+
+def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> None:
+  """Parses the command line, runs ``main`` and exits with its code; a bad setting is three lines at most and code 2."""
+  from common.checkpoint import CheckpointError
+  from common.lock import LockedError
+
+  try:
+    if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
+      print(help_text(doc, sys.argv, takes_config))
+      sys.exit(0)
+    parse(sys.argv, takes_config)
+    code = main()
+  except (ConfigError, CheckpointError, LockedError) as error:
+    sys.exit(_fail(str(error)))
+  sys.exit(code)
+
+
+def _fail(text: str) -> int:
+  print(f"error: {text}", file=sys.stderr, flush=True)
+  return EXIT_BAD_SETTING
+
+
+def parse(argv: list[str], takes_config: bool) -> None:
+  """Fills absl's flags, with ``FLAGS.config`` where the command takes one.
+
+  Raises:
+    ConfigError: an unknown flag, field, variant or file, a value of the wrong type, or a word that is no flag.
+  """
+  if takes_config:
+    config, words = _load_named_config(argv[1:])
+    if "config" in flags.FLAGS:
+      delattr(flags.FLAGS, "config")
+    argv = [argv[0], *words]
+    config_flags.DEFINE_config_dict("config", config, "the fields of the config", sys_argv=argv)
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    raise ConfigError(str(error).replace("\n", " ")) from None
+  except AttributeError as error:
+    raise ConfigError(str(error)) from None
+  if len(rest) > 1:
+    raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value, or --config.section.key=value')
+
+
+def required(*names: str) -> None:
+  """Raises ConfigError for the first of the flags that is not given."""
+  for name in names:
+    if not flags.FLAGS[name].value:
+      raise ConfigError(f"--{name}=... is missing; --help lists the flags")
+
+
+def config_from_flags() -> ConfigDict:
+  """The config with its overrides, every shared rule checked.
+
+  Raises:
+    ConfigError: naming each field that breaks its rule (three at most).
+  """
+  config = flags.FLAGS.config
+  found = base.problems(config)
+  if found:
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    raise ConfigError("\n".join(found[:3]) + more)
+  config.lock()
+  return config
+
+
+def thaw(record: Mapping[str, Any]) -> ConfigDict:
+  """config.json -> a locked config: JSON has lists where configs have tuples."""
+
+  def restore(value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {key: restore(item) for key, item in value.items()}
+    return tuple(restore(item) for item in value) if isinstance(value, list) else value
+
+  return ConfigDict(restore(record)).lock()
+
+
+def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
+  """Takes --config=NAME[:variant] out of the words, loads it, and looks over the overrides that follow."""
+  rest: list[str] = []
+  config = None
+  for word in _joined(words):
+    name = word.lstrip("-").partition("=")[0]
+    if word.startswith("-") and name == "config":
+      path, _, variant = word.partition("=")[2].partition(":")
+      config = load_config(find_config(path), variant)
+      continue
+    if word.startswith("-") and name.startswith("config."):
+      if config is None:
+        raise ConfigError(f"{word} must follow --config=...")
+      _check_override(config, name.removeprefix("config."), word)
+    rest.append(word)
+  if config is None:
+    raise ConfigError(f"--config=NAME[:variant] is missing; there are {', '.join(config_names())}")
+  return config, rest
+
+
+def _joined(words: list[str]) -> list[str]:
+  """Turns ``--config dcgan`` into ``--config=dcgan``, which absl allows as well."""
+  joined: list[str] = []
+  for word in words:
+    if joined and joined[-1] in ("--config", "-config"):
+      joined[-1] += f"={word}"
+    else:
+      joined.append(word)
+  return joined
+
+
+def find_config(path: str) -> Path:
+  """The file of --config: as given, or by its bare name beside configs/base.py.
+
+  Raises:
+    ConfigError: with close names and what there is.
+  """
+  for candidate in (Path(path), CONFIGS / f"{Path(path).stem}.py"):
+    if candidate.is_file() and candidate.suffix == ".py":
+      return candidate.resolve()
+  names = config_names()
+  raise ConfigError(
+    f"--config={path} is not a file or a name: there are {', '.join(names)}{nearest(Path(path).stem, names)}"
+  )
+
+
+def config_names() -> list[str]:
+  """The bare names that --config takes."""
+  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("__init__", "base"))
+
+
+def load_config(file: Path, variant: str) -> ConfigDict:
+  """Runs the file's ``get_config(variant)``.
+
+  Raises:
+    ConfigError: an unknown variant, or a file that does not run.
+  """
+  spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+  except Exception as error:  # a user's file may fail in any way
+    raise ConfigError(f"--config={file.stem}{':' + variant if variant else ''}: {error}") from error
+
+
+def _check_override(config: ConfigDict, path: str, word: str) -> None:
+  """Raises ConfigError unless the field exists and the value has its kind; swaps whole sections, for what follows."""
+  _, equals, text = word.partition("=")
+  if not equals:
+    raise ConfigError(f"--config.{path} has no value; write --config.{path}=value")
+  parent, _, key = path.rpartition(".")
+  section: Any = config
+  for part in parent.split(".") if parent else []:
+    _check_known(section, part, path)
+    section = section[part]
+  _check_known(section, key, path)
+  if isinstance(section[key], ConfigDict):
+    if any(field.startswith(f"{path}.") for field in base.FIELDS):
+      raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
+    try:
+      value = ast.literal_eval(text)
+      section[key] = ConfigDict(value)
+    except (ValueError, SyntaxError, TypeError):
+      raise ConfigError(
+        f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
+      ) from None
+  elif isinstance(section[key], float | int) and not isinstance(section[key], bool):
+    _check_finite(path, text)
+
+
+def _check_known(section: Any, key: str, path: str) -> None:
+  if not isinstance(section, ConfigDict) or key not in section:
+    known = list(section) if isinstance(section, ConfigDict) else []
+    everywhere = difflib.get_close_matches(key, known, n=1)
+    hint = f'; did you mean "{everywhere[0]}"?' if everywhere else ""
+    raise ConfigError(f"config.{path} is unknown: there are {', '.join(known) or 'no keys below it'}{hint}")
+
+
+def _check_finite(path: str, text: str) -> None:
+  try:
+    number = float(text)
+  except ValueError:
+    return  # the parser of the field's type says it better
+  if not math.isfinite(number):
+    raise ConfigError(f"config.{path}={text} must be a finite number")
+
+
+def help_text(doc: str, argv: list[str], takes_config: bool) -> str:
+  """The command's doc and flags, and the fields of the config that ``argv`` names."""
+  lines = [doc.strip(), "", "flags:"]
+  by_module = flags.FLAGS.flags_by_module_dict()
+  for module in (argv[0], "__main__", "experiments.flags", *(m for m in by_module if m.startswith("experiments."))):
+    for flag in by_module.pop(module, []):
+      if not flag.name.startswith("config."):
+        default = "" if flag.default in (None, "", False) else f" (default {flag.default})"
+        lines.append(f"  --{flag.name}: {flag.help}{default}")
+  if not takes_config:
+    return "\n".join(lines)
+  lines.append("  --config: a config, as in dcgan or configs/dcgan.py:fashion_mnist")
+  chosen = [word.partition("=")[2] for word in _joined(argv[1:]) if word.startswith("--config=")]
+  if not chosen:
+    lines += ["", f"configs: {', '.join(config_names())}; --config=NAME --help lists the fields of one"]
+    return "\n".join(lines)
+  path, _, variant = chosen[0].partition(":")
+  file = find_config(path)
+  config = load_config(file, variant)
+  lines += ["", f"{file}:", "", *(f"  {line}" for line in _module_doc(file)), "", "fields of --config:"]
+  return "\n".join(lines + field_lines(config))
+
+
+def _module_doc(file: Path) -> list[str]:
+  return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()
+
+
+def field_lines(config: ConfigDict) -> list[str]:
+  """For each field its path, type, value and one line of doc; a section's doc is its constructor's."""
+  from experiments import choices
+
+  lines = []
+  for path, value in flatten(config.to_dict()).items():
+    field = base.FIELDS.get(path)
+    doc = field.doc + (f"; {field.rule}" if field.rule else "") if field else choices.doc(config, path)
+    lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {doc}")
+  return lines

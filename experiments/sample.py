@@ -1,0 +1,80 @@
+"""Draws pictures from a run, with no data set: python -m experiments.sample --workdir=runs/dcgan [--num=64] [--seed=0]
+
+Picture i depends on the seed and on i only, not on --num. --interpolate=K draws --num rows of K pictures each, on
+straight lines between two latents.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.build import ConfigError
+from experiments import flags as command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "", "directory of the run")
+flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+flags.DEFINE_integer("num", 64, "how many pictures, or rows of an interpolation", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0)
+flags.DEFINE_list("labels", [], "labels of a conditional model, repeated over the pictures; empty draws them uniformly")
+flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
+flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
+flags.DEFINE_string("out", "", "a .png for a grid, or a .npz for uint8 images; empty for a name in the workdir")
+
+
+def main() -> int:
+  command_line.required("workdir")
+  out = Path(FLAGS.out or Path(FLAGS.workdir) / f"samples-seed{FLAGS.seed}.png")
+  if out.suffix not in (".png", ".npz"):
+    raise ConfigError(f"--out={out} must end in .png or .npz")
+
+  import numpy as np
+
+  from common import images, parallel
+  from common.log import Status
+  from common.sampling import Sampler
+  from experiments.restore import restore
+
+  status = Status(enabled=True)
+  with status.phase("restoring and drawing"):
+    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, parallel.make_mesh())
+    if not hasattr(run.algorithm, "decode"):
+      raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
+    labels = _labels(run.algorithm.conditional, run.spec.num_classes)
+    sampler = Sampler(run.algorithm, run.spec, ema=not FLAGS.raw)
+    columns = FLAGS.columns
+    if FLAGS.interpolate:
+      columns = FLAGS.interpolate
+      pixels = sampler.interpolate(run.state, FLAGS.seed, FLAGS.num, FLAGS.interpolate, labels)
+    else:
+      pixels = sampler(run.state, FLAGS.seed, FLAGS.num, labels)
+  for note in run.notes:
+    status.line(note)
+  if out.suffix == ".npz":
+    out.parent.mkdir(parents=True, exist_ok=True)
+    points = run.spec.kind == "points"
+    np.savez_compressed(out, images=pixels if points else images.to_uint8(pixels, run.spec.pixel_range))
+  else:
+    images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
+  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.config.ema.decay else 'EMA'} weights)")
+  return 0
+
+
+def _labels(conditional: bool, num_classes: int) -> Any:
+  """--labels, repeated over --num rows, or None."""
+  import numpy as np
+
+  if not FLAGS.labels:
+    return None
+  if not conditional:
+    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels")
+  wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) >= num_classes]
+  if wrong:
+    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of 0 .. {num_classes - 1}")
+  return np.resize(np.asarray(FLAGS.labels, np.int32), FLAGS.num)
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

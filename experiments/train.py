@@ -1,0 +1,136 @@
+"""Trains a config: python -m experiments.train --config=dcgan:fashion_mnist --workdir=runs/dcgan [--config.a.b=value]
+
+The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, or a workdir that
+another process writes; 3 a loss, gradient or parameter is not finite; 75 stopped by a signal, everything saved.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from configs import base
+from experiments import build_algorithm
+from experiments import flags as command_line
+
+EXIT_NON_FINITE = 3
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
+flags.DEFINE_bool(
+  "check", False, "build, compile, run a few steps, print size, memory and time, and stop; writes nothing"
+)
+flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
+flags.DEFINE_integer("devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones")
+flags.DEFINE_string(
+  "coordinator", "", "host:port of process 0 of several; empty under SLURM and other known schedulers"
+)
+flags.DEFINE_integer("num_processes", 0, "processes of this run; 0 for one, or what the scheduler says")
+flags.DEFINE_integer("process_id", 0, "which of them this is")
+
+
+def main() -> int:
+  config = command_line.config_from_flags()
+  if not FLAGS.check:
+    command_line.required("workdir")
+
+  import jax
+
+  from common import parallel
+  from common.data.dataset import open_dataset
+  from common.log import Status
+  from common.program import Program, check
+  from common.trainer import Interrupted, NonFiniteError, Run
+
+  _start_devices()
+  status = Status(enabled=jax.process_index() == 0)
+  parallel.check_devices(config.parallel.mode, config.train.batch_size)
+  with status.phase("reading the data set"):
+    dataset = open_dataset(config.data)
+    algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+  mesh = parallel.make_mesh()
+  if FLAGS.check:
+    for name, value in check(Program(algorithm, dataset, config, mesh), status).items():
+      print(f"{name}: {value:,.2f}")
+    return 0
+
+  workdir = Path(FLAGS.workdir).absolute()
+  with _claim(workdir, config, dataset.spec, status):
+    run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status))
+    try:
+      run.run()
+    except Interrupted:
+      status.line(f"stopped by a signal at step {run.step:,}, saved; the same command goes on")
+      return EXIT_INTERRUPTED
+    except NonFiniteError as error:
+      status.line(
+        f"error: {error}; the last good checkpoint is of step {run.saved:,}. Try a lower learning rate, "
+        "--config.train.grad_clip=1.0, or look at the inputs"
+      )
+      return EXIT_NON_FINITE
+    finally:
+      run.close()
+  status.line(f"done: {run.step:,} steps in {workdir}")
+  return 0
+
+
+def _start_devices() -> None:
+  """Virtual devices and other processes; before anything touches JAX's devices."""
+  import jax
+
+  from common import parallel
+
+  if FLAGS.devices:
+    jax.config.update("jax_num_cpu_devices", FLAGS.devices)
+  if FLAGS.num_processes > 1 or FLAGS.coordinator:
+    parallel.start_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+  elif parallel.under_scheduler():
+    parallel.start_processes("", 0, 0)
+
+
+@contextmanager
+def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[None]:
+  """Locks the workdir and writes or checks its description; process 0 only, the others wait for it."""
+  import jax
+  from jax.experimental import multihost_utils
+
+  from common.lock import WorkdirLock
+  from common.workdir import check_resume, write_description
+
+  with ExitStack() as held:
+    if jax.process_index() == 0:
+      lock = held.enter_context(WorkdirLock(workdir))
+      if lock.previous:
+        status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
+      record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
+      if (workdir / "config.json").exists():
+        for change in check_resume(workdir, record, spec, base.may_change):
+          status.line(f"changed since the run began: {change}")
+      else:
+        write_description(workdir, record, spec, FLAGS.init_from)
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("workdir")
+    yield
+
+
+def _initial_weights(mesh: Any, status: Any) -> Callable[[Any], Any]:
+  """What makes the first state: the fresh one, or the fresh one with another run's weights."""
+  if not FLAGS.init_from:
+    return lambda state: state
+  from common.state import transfer_weights
+  from experiments.restore import restore
+
+  def start(state):
+    other = restore(Path(FLAGS.init_from), "last", mesh)
+    status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
+    return transfer_weights(other.state, state)
+
+  return start
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__, takes_config=True)

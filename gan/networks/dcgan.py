@@ -1,0 +1,108 @@
+"""DCGAN (Radford et al. 2015, arXiv:1511.06434), at any size of 4 * 2^n pixels.
+
+The paper's rules: strided and fractionally strided convolutions in place of pooling; BatchNorm in both networks,
+but not at G's output or D's input; no hidden fully connected layers; ReLU in G with a tanh output, LeakyReLU(0.2)
+in D; weights from N(0, 0.02).
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.nn import initializers
+
+from common.algorithm import Array
+from common.build import ConfigError
+from common.conv import Conv, ConvTranspose
+from common.layers import output_activation
+from common.normalization import BatchNorm
+from gan.networks.output import DiscriminatorOutput
+
+WEIGHTS = initializers.normal(0.02)
+
+
+def gamma_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+  """BatchNorm scales from N(1, 0.02), as the authors' code has them."""
+  return 1.0 + WEIGHTS(key, shape, dtype)
+
+
+def num_stages(image_shape: tuple[int, int, int]) -> int:
+  """How often 4 pixels are doubled to make the image.
+
+  Raises:
+    ConfigError: not a square of 4 * 2^n pixels.
+  """
+  height, width, _ = image_shape
+  stages = int(math.log2(height / 4)) if height >= 8 else 0
+  if height != width or 4 * 2**stages != height or not stages:
+    raise ConfigError(
+      f"dcgan makes squares of 8, 16, 32, 64 ... pixels, not {height}x{width}; "
+      "set config.data.image_size to one of them"
+    )
+  return stages
+
+
+class Generator(nn.Module):
+  """z -> 4x4 -> ... -> H x W; ``width`` channels before the output, doubled at each stage towards z."""
+
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+  width: int = 128
+  kernel_size: int = 5
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, z: Array, *, train: bool) -> Array:
+    """[B, Z] -> [B, H, W, C]."""
+    kernel, stages = (self.kernel_size, self.kernel_size), num_stages(self.image_shape)
+
+    def normalize(x: Array) -> Array:
+      norm = BatchNorm(
+        momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, scale_init=gamma_init
+      )
+      return nn.relu(norm(x, train=train))
+
+    # No bias before BatchNorm, which would cancel it.
+    channels = self.width * 2 ** (stages - 1)
+    x = nn.Dense(4 * 4 * channels, use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype)(z)
+    x = normalize(x.reshape(-1, 4, 4, channels))
+    for stage in reversed(range(stages - 1)):
+      layer = ConvTranspose(
+        self.width * 2**stage, kernel, strides=(2, 2), use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype
+      )
+      x = normalize(layer(x))
+    x = ConvTranspose(self.image_shape[-1], kernel, strides=(2, 2), kernel_init=WEIGHTS, dtype=self.dtype)(x)
+    return output_activation(x.astype(jnp.float32), self.pixel_range)
+
+
+class Discriminator(nn.Module):
+  """H x W -> ... -> 4x4 -> logit; ``width`` channels after the first convolution, doubled at each stage."""
+
+  image_shape: tuple[int, int, int]
+  width: int = 128
+  kernel_size: int = 5
+  slope: float = 0.2
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+    """[B, H, W, C] -> logits [B]."""
+    kernel = (self.kernel_size, self.kernel_size)
+    for stage in range(num_stages(self.image_shape)):
+      x = Conv(
+        self.width * 2**stage, kernel, strides=(2, 2), use_bias=stage == 0, kernel_init=WEIGHTS, dtype=self.dtype
+      )(x)
+      if stage:
+        x = BatchNorm(
+          momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, scale_init=gamma_init
+        )(x, train=train)
+      x = nn.leaky_relu(x, self.slope)
+    features = x.reshape(x.shape[0], -1).astype(jnp.float32)
+    logits = nn.Dense(1, kernel_init=WEIGHTS)(features)
+    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=features)

@@ -1,0 +1,56 @@
+"""The multilayer perceptrons of Goodfellow et al. 2014 (arXiv:1406.2661): rectifiers in G, maxout and dropout in D."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.nn import initializers
+
+from common.algorithm import Array
+from common.layers import Dropout, Maxout, output_activation, symmetric_uniform
+from gan.networks.output import DiscriminatorOutput
+
+
+class Generator(nn.Module):
+  """z -> ``layers`` rectified layers of ``width`` -> pixels; weights from U(-init_range, init_range), biases 0.
+
+  The output is squashed into the pixel range (sigmoid or tanh), or linear for points.
+  """
+
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+  kind: str = "images"
+  width: int = 1200
+  layers: int = 2
+  init_range: float = 0.05
+
+  @nn.compact
+  def __call__(self, z: Array, *, train: bool) -> Array:
+    """[B, Z] -> [B, H, W, C]."""
+    init = symmetric_uniform(self.init_range)
+    for _ in range(self.layers):
+      z = nn.relu(nn.Dense(self.width, kernel_init=init)(z))
+    x = nn.Dense(math.prod(self.image_shape), kernel_init=init)(z).reshape(-1, *self.image_shape)
+    return x if self.kind == "points" else output_activation(x, self.pixel_range)
+
+
+class Discriminator(nn.Module):
+  """``layers`` maxout layers of ``width`` units with ``pieces`` pieces, dropout on the input and after each layer."""
+
+  width: int = 240
+  pieces: int = 5
+  layers: int = 2
+  input_dropout: float = 0.2
+  hidden_dropout: float = 0.5
+  init_range: float = 0.005
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+    """[B, H, W, C], keys [B] -> logits [B]."""
+    init = symmetric_uniform(self.init_range)
+    h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), rows, train=train)
+    for _ in range(self.layers):
+      h = Maxout(self.width, self.pieces, kernel_init=init)(h)
+      h = Dropout(self.hidden_dropout)(h, rows, train=train)
+    logits = nn.Dense(1, kernel_init=init, bias_init=initializers.zeros)(h)
+    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=h)

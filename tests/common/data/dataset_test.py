@@ -1,0 +1,109 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.data.dataset import open_dataset
+from common.data.digits import digits
+from tests.common.data.settings import data_config
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+def test_digits_have_fixed_disjoint_splits_of_the_original_values():
+  data = open_dataset(data_config())
+  splits = [data.train.arrays(), data.validation.arrays(), data.test.arrays()]
+  assert [len(split["label"]) for split in splits] == [1400, 97, 300]
+  images = np.concatenate([split["image"] for split in splits])
+  labels = np.concatenate([split["label"] for split in splits])
+  assert images.shape == (1797, 8, 8, 1) and images.dtype == np.uint8 and labels.dtype == np.int32
+  with np.load(ROOT / "common/data/digits.npz", allow_pickle=False) as archive:
+    stored, stored_labels = archive["images"], archive["labels"]
+  assert stored.max() == 16
+  levels = {round(level * 255 / 16) for level in range(17)}
+  assert set(np.unique(images)) == levels
+  # All of the stored ones and each once: the splits are disjoint.
+  ours = sorted((label, image.tobytes()) for image, label in zip(images[..., 0], labels, strict=True))
+  scaled = np.rint(stored * (255 / 16)).astype(np.uint8)
+  assert ours == sorted((label, image.tobytes()) for image, label in zip(scaled, stored_labels, strict=True))
+
+
+def test_spec_describes_the_train_split_and_changes_with_it():
+  spec = open_dataset(data_config(pixel_range=(-1.0, 1.0))).spec
+  assert (spec.image_shape, spec.num_classes, spec.num_examples, spec.kind) == ((8, 8, 1), 10, 1400, "images")
+  assert spec.pixel_range == (-1.0, 1.0)
+  assert spec.fingerprint == open_dataset(data_config()).spec.fingerprint
+  others = [{"train_split": "train[:1399]"}, {"train_split": "train[1:]"}, {"image_size": 16}]
+  fingerprints = {open_dataset(data_config(**change)).spec.fingerprint for change in others}
+  assert len(fingerprints | {spec.fingerprint}) == 4
+
+
+def test_rows_and_slices_are_the_arrays_rows():
+  data = open_dataset(data_config(train_split="train[100:]", validation_split="train[:100]"))
+  whole = open_dataset(data_config()).train.arrays()
+  rows = data.train.rows(np.array([3, 0, 1299]))
+  assert (rows["image"] == whole["image"][[103, 100, 1399]]).all()
+  assert (rows["label"] == whole["label"][[103, 100, 1399]]).all()
+  with pytest.raises(IndexError):
+    data.validation.rows(np.array([100]))  # the example is there, in another split
+
+
+@pytest.mark.parametrize("name", ["digits", "gaussians8", "blobs"])
+def test_nbytes_is_what_the_arrays_take(name):
+  train = open_dataset(data_config(name=name)).train
+  assert train.nbytes == sum(array.nbytes for array in train.arrays().values())
+
+
+def test_evaluation_splits_are_binarized_once_in_the_published_protocol():
+  grey = open_dataset(data_config())
+  binary = open_dataset(data_config(binarize="dynamic"))
+  generator = np.random.RandomState(777)
+  validation = generator.binomial(1, grey.validation.arrays()["image"] / 255)
+  test = generator.binomial(1, grey.test.arrays()["image"] / 255)
+  # Test first: it must not matter in which order, or whether, the splits are opened.
+  assert (binary.test.arrays()["image"] == 255 * test).all()
+  assert (binary.validation.arrays()["image"] == 255 * validation).all()
+  assert (binary.test.rows(np.arange(5))["image"] == 255 * test[:5]).all()
+  assert (binary.train.arrays()["image"] == grey.train.arrays()["image"]).all()
+  assert binary.spec.fingerprint == grey.spec.fingerprint
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"binarize": "static"}, 'config.data.binarize="static"'),
+    ({"pixel_range": (1.0, 0.0)}, "config.data.pixel_range"),
+    ({"binarize": "dynamic", "dequantize": True}, "contradict"),
+    ({"name": "gaussians8", "flip": True}, "unset config.data.flip"),
+    ({"name": "gaussians8", "image_size": 32}, "unset config.data.image_size"),
+    ({"image_size": 4}, "config.data.image_size=4 is smaller than the images (8x8)"),
+    ({"channels": 2}, "config.data.channels=2"),
+    ({"resize": "bicubic"}, 'config.data.resize="bicubic"'),
+    ({"test_split": "tets"}, 'did you mean "test"'),
+  ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_read(changes, message, monkeypatch):
+  monkeypatch.setattr("common.data.dataset.Split._read_all", None)
+  with pytest.raises(ConfigError) as error:
+    open_dataset(data_config(**changes))
+  assert message in str(error.value)
+
+
+def test_opening_reads_no_images(monkeypatch):
+  source = digits()
+  monkeypatch.setattr(type(source), "read", None)
+  data = open_dataset(data_config())
+  assert (len(data.train), len(data.validation), len(data.test)) == (1400, 97, 300)
+
+
+def test_a_missing_set_is_one_short_error_that_says_what_to_do(tmp_path):
+  with pytest.raises(ConfigError) as error:
+    open_dataset(data_config(name="fashion_mnits", dir=str(tmp_path)))
+  text = str(error.value)
+  assert 'did you mean "fashion_mnist"?' in text and str(tmp_path) in text
+  assert len(text.splitlines()) <= 4
+  with pytest.raises(ConfigError, match="apt-get install dataset-fashion-mnist") as error:
+    open_dataset(data_config(name="fashion_mnist", dir=str(tmp_path)))
+  for advice in ("--config.data.dir=DIR", "--config.data.download=True", "tfds-prepare", "train-images-idx3-ubyte"):
+    assert advice in str(error.value)

@@ -1,0 +1,94 @@
+import gzip
+import pathlib
+import struct
+
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.data.dataset import open_dataset
+from tests.common.data.settings import data_config
+
+DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
+IMAGES = np.random.RandomState(0).randint(0, 256, (30, 6, 5), np.uint8)
+LABELS = (np.arange(30) % 10).astype(np.uint8)
+
+
+def encode(array: np.ndarray) -> bytes:
+  return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write(directory: pathlib.Path, suffix: str = "", labels: np.ndarray = LABELS) -> None:
+  directory.mkdir(exist_ok=True)
+  pack = gzip.compress if suffix else bytes
+  for prefix, rows in (("train", slice(20)), ("t10k", slice(20, 30))):
+    (directory / f"{prefix}-images-idx3-ubyte{suffix}").write_bytes(pack(encode(IMAGES[rows])))
+    (directory / f"{prefix}-labels-idx1-ubyte{suffix}").write_bytes(pack(encode(labels[rows])))
+
+
+def config(directory: pathlib.Path, **changes):
+  settings = {"name": "mnist", "dir": str(directory), "train_split": "train[:15]", "validation_split": "train[15:]"}
+  return data_config(**settings | changes)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("folder", ["", "mnist"])
+def test_reads_plain_and_gzipped_files(tmp_path, suffix, folder):
+  write(tmp_path / folder, suffix)
+  data = open_dataset(config(tmp_path))
+  for split, rows in ((data.train, slice(15)), (data.validation, slice(15, 20)), (data.test, slice(20, 30))):
+    assert (split.arrays()["image"] == IMAGES[rows, ..., None]).all()
+    assert (split.arrays()["label"] == LABELS[rows]).all()
+  assert (data.spec.image_shape, data.spec.num_classes, data.spec.num_examples) == ((6, 5, 1), 10, 15)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("keep", [3, 10, -20])
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path, suffix, keep):
+  write(tmp_path, suffix)
+  path = tmp_path / f"train-images-idx3-ubyte{suffix}"
+  path.write_bytes(path.read_bytes()[:keep])
+  with pytest.raises(ConfigError, match="truncated or corrupt|not an IDX file") as error:
+    open_dataset(config(tmp_path)).train.arrays()
+  assert str(path) in str(error.value)
+
+
+def test_corrupt_bytes_are_an_error(tmp_path):
+  write(tmp_path, ".gz")
+  path = tmp_path / "t10k-images-idx3-ubyte.gz"
+  damaged = bytearray(path.read_bytes())
+  damaged[60:80] = bytes(20)
+  path.write_bytes(damaged)
+  with pytest.raises(ConfigError, match="truncated or corrupt"):
+    open_dataset(config(tmp_path)).test.arrays()
+
+
+def test_labels_must_be_in_range(tmp_path):
+  write(tmp_path, labels=np.where(LABELS == 9, 77, LABELS).astype(np.uint8))
+  with pytest.raises(ConfigError, match="label 77 is out of range 0 .. 9"):
+    open_dataset(config(tmp_path)).train.arrays()
+  with pytest.raises(ConfigError, match="label 5 is out of range"):
+    write(tmp_path, labels=np.r_[np.zeros(20), np.full(10, 5)].astype(np.uint8))
+    open_dataset(config(tmp_path, name="letters")).test.arrays()  # an unknown set has the training labels' classes
+
+
+def test_labels_must_match_the_images(tmp_path):
+  write(tmp_path)
+  (tmp_path / "train-labels-idx1-ubyte").write_bytes(encode(LABELS[:19]))
+  with pytest.raises(ConfigError, match="20 images.*19 labels"):
+    open_dataset(config(tmp_path))
+  (tmp_path / "train-labels-idx1-ubyte").unlink()
+  with pytest.raises(ConfigError, match="no train-labels-idx1-ubyte"):
+    open_dataset(config(tmp_path))
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Fashion-MNIST is absent: apt-get install dataset-fashion-mnist")
+def test_fashion_mnist_of_debian_is_found_without_being_told():
+  data = open_dataset(
+    data_config(name="fashion_mnist", train_split="train[:50000]", validation_split="train[50000:]", image_size=32)
+  )
+  assert (len(data.train), len(data.validation), len(data.test)) == (50000, 10000, 10000)
+  test = data.test.arrays()
+  assert test["image"].shape == (10000, 32, 32, 1)
+  assert np.bincount(test["label"]).tolist() == [1000] * 10
+  assert abs(data.train.arrays()["image"][:, 2:30, 2:30].mean() / 255 - 0.286) < 0.002  # the published mean

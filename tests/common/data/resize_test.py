@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.data.resize import fit, target_shape
+
+
+def test_pad_centres_on_zeros():
+  padded = fit(np.full((2, 28, 28, 1), 7, np.uint8), (32, 32, 1), "pad")
+  assert padded.shape == (2, 32, 32, 1) and padded.sum() == 2 * 28 * 28 * 7
+  assert (padded[:, 2:30, 2:30] == 7).all()
+
+
+def test_bilinear_is_antialiased():
+  # Stripes of one pixel: a filter without antialiasing would keep black or white ones.
+  stripes = np.zeros((1, 64, 64, 3), np.uint8)
+  stripes[:, :, ::2] = 255
+  small = fit(stripes, (16, 16, 3), "bilinear")
+  assert abs(small[:, :, 1:-1].astype(int) - 127).max() <= 3
+
+
+def test_bilinear_crops_the_middle_square():
+  wide = np.zeros((1, 8, 16, 1), np.uint8)
+  wide[:, :, 4:12] = 200
+  assert (fit(wide, (4, 4, 1), "bilinear") == 200).all()
+
+
+def test_channels_are_repeated_or_weighed_by_luma():
+  grey = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+  assert (fit(grey, (4, 4, 3), "pad") == grey).all()
+  color = np.zeros((1, 1, 3, 3), np.uint8)
+  color[0, 0] = np.diag([255, 255, 255])
+  assert fit(color, (1, 3, 1), "pad").ravel().tolist() == [76, 150, 29]
+  assert (fit(np.repeat(grey, 3, axis=-1), (4, 4, 1), "pad") == grey).all()
+
+
+def test_images_that_differ_in_size_come_as_a_list():
+  images = [np.full((4, 6, 3), 5, np.uint8), np.full((9, 3, 3), 5, np.uint8)]
+  assert (fit(images, (2, 2, 3), "bilinear") == 5).all()
+  with pytest.raises(ConfigError, match="9x3 does not fit"):
+    fit(images, (8, 8, 3), "pad")
+
+
+def test_target_shape():
+  assert target_shape((28, 28, 1), 0, 0, "pad") == (28, 28, 1)
+  assert target_shape((218, 178, 3), 64, 1, "bilinear") == (64, 64, 1)
+  with pytest.raises(ConfigError, match="differ in size"):
+    target_shape((None, None, 3), 0, 0, "pad")
+  with pytest.raises(ConfigError, match="the images have 4"):
+    target_shape((8, 8, 4), 0, 3, "pad")

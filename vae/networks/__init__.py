@@ -1,0 +1,9 @@
+"""Encoder and decoder pairs by name, one file an architecture.
+
+A network has ``encode(x, train) -> stats [B, num_stats]`` and ``decode(z [B, Z], train) -> params [B, H, W, C *
+num_params]``.
+"""
+
+from vae.networks import conv, mlp
+
+NETWORKS = {"mlp": mlp.MLP, "conv": conv.ConvNet}

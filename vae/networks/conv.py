@@ -1,0 +1,69 @@
+"""Strided convolutions down to z and back, as DCGAN has them, with or without BatchNorm."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from common.algorithm import Array
+from common.build import ConfigError
+from common.conv import Conv, ConvTranspose
+from common.normalization import BatchNorm
+
+
+class ConvNet(nn.Module):
+  """``channels[i]`` after the i-th halving of the image; mirrored in the decoder.
+
+  Attributes:
+    z_dim: size of z.
+    num_stats, num_params, image_shape: from the posterior, the likelihood and the data.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_stats: int
+  num_params: int
+  z_dim: int = 20
+  channels: tuple[int, ...] = (32, 64)
+  kernel_size: int = 4
+  batch_norm: bool = False
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  def setup(self):
+    height, width, image_channels = self.image_shape
+    factor = 2 ** len(self.channels)
+    if height % factor or width % factor:
+      raise ConfigError(
+        f"{len(self.channels)} halvings (config.model.channels={tuple(self.channels)}) need an image size that is a "
+        f"multiple of {factor}, not {height}x{width}; set config.data.image_size or fewer channels"
+      )
+    self.base = (height // factor, width // factor, self.channels[-1])
+    kernel = (self.kernel_size, self.kernel_size)
+
+    def conv(kind: type[nn.Module], features: int, last: bool = False) -> nn.Module:
+      return kind(features, kernel, strides=(2, 2), use_bias=last or not self.batch_norm, dtype=self.dtype)
+
+    def norm() -> nn.Module:
+      return BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
+
+    count = len(self.channels)
+    self.down = [conv(Conv, features) for features in self.channels]
+    self.stats = nn.Dense(self.num_stats)
+    self.project = nn.Dense(self.base[0] * self.base[1] * self.base[2], use_bias=not self.batch_norm)
+    up = [*reversed(self.channels[:-1]), image_channels * self.num_params]
+    self.up = [conv(ConvTranspose, features, last=i == count - 1) for i, features in enumerate(up)]
+    self.encoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
+    self.decoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
+
+  def encode(self, x: Array, *, train: bool) -> Array:
+    for i, layer in enumerate(self.down):
+      x = layer(x)
+      x = nn.relu(self.encoder_norms[i](x, train=train) if self.batch_norm else x)
+    return self.stats(x.reshape(x.shape[0], -1).astype(jnp.float32))
+
+  def decode(self, z: Array, *, train: bool) -> Array:
+    x = self.project(z).reshape(-1, *self.base)
+    for i, layer in enumerate(self.up):
+      x = nn.relu(self.decoder_norms[i](x, train=train) if self.batch_norm else x)
+      x = layer(x)
+    return x.astype(jnp.float32)
