@@ -6,7 +6,7 @@ returns a frozen dataclass without arrays that is `Trainable`. The trainer needs
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import flax.struct
 import jax
@@ -96,6 +96,7 @@ class Trainable(Protocol[S]):
     ...
 
 
+@runtime_checkable
 class Generative(Trainable[S], Protocol[S]):
   """A Trainable that makes pictures."""
 

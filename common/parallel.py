@@ -55,9 +55,10 @@ def under_scheduler() -> bool:
   return slurm or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
 
 
-def make_mesh() -> Mesh:
-  """All devices of all processes on one axis."""
-  return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+def make_mesh(num_devices: int = 0) -> Mesh:
+  """The first ``num_devices`` on one axis; 0 for all devices of all processes."""
+  devices = jax.devices()[: num_devices or None]
+  return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def check_devices(mode: str, batch_size: int) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from common import images, random
-from common.algorithm import PyTree
+from common.algorithm import Generative, PyTree
 from common.build import ConfigError
 from common.checkpoint import Checkpoints, NoCheckpointError
 from common.data.preprocess import preprocess
@@ -63,12 +64,15 @@ class Run:
     self.program, self.config, self.workdir, self.status = program, program.config, workdir, status
     config, self.writes = program.config, jax.process_index() == 0
     self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-    self.best = Checkpoints(workdir / "best", keep=1) if config.checkpoint.keep_best else None
+    self.best = Checkpoints(workdir / "best", keep=1)
     algorithm, dataset = program.algorithm, program.dataset
     self.evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
-    self.validation = self.evaluator.feed(dataset.validation) if config.evaluate.every else None
-    self.sampler = Sampler(algorithm, dataset.spec) if hasattr(algorithm, "decode") else None
-    self.visualize = jax.jit(algorithm.visualize) if self.sampler else None
+    if config.evaluate.every:
+      self.validation = self.evaluator.feed(dataset.validation)
+    self.generative = algorithm if isinstance(algorithm, Generative) else None
+    if self.generative:
+      self.sampler = Sampler(self.generative, dataset.spec)
+      self.visualize = jax.jit(self.generative.visualize)
     self.step, self.state, self.progress = self._start(initial)
     self.saved = self.step  # a fresh state costs nothing to make again
     self.log = RunLog(workdir, self.step, enabled=self.writes)
@@ -188,13 +192,13 @@ class Run:
         )
 
   def _draw(self) -> None:
-    if self.sampler is None:
+    if self.generative is None:
       return
     spec, seed = self.program.dataset.spec, self.config.seed
-    labels = np.arange(GRID) % spec.num_classes if self.program.algorithm.conditional else None
+    labels = np.arange(GRID) % spec.num_classes if self.generative.conditional else None
     pictures = {"samples": self.sampler(self.state, seed, GRID, labels)}
     rows = self.program.dataset.validation.rows(np.arange(min(GRID // 2, len(self.program.dataset.validation))))
-    raw = {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)}
+    raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})
     rng, data = random.stream(self.program.key, "visualize"), self.config.data
     batch = preprocess(raw, rng, spec=spec, flip=False, dequantize=data.dequantize, binarize=data.binarize, train=False)
     pictures |= {name: np.asarray(x) for name, x in self.visualize(self.state, batch, rng).items()}
@@ -221,8 +225,7 @@ class Run:
   def close(self) -> None:
     self.log.close()
     self.checkpoints.close()
-    if self.best:
-      self.best.close()
+    self.best.close()
 
 
 class _Clock:

@@ -41,7 +41,14 @@ def get_config(argument: str = "") -> ConfigDict:
   if conv:
     config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
   else:
-    config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "tanh", "kernel_init": "normal"}
+    config.model = {
+      "name": "mlp",
+      "z_dim": 20,
+      "width": 500,
+      "layers": 1,
+      "activation": "tanh",
+      "kernel_init": "normal",
+    }
   config.posterior = {"name": "diagonal_gaussian"}
   config.prior = {"name": "standard_normal"}
   config.objective = {"name": "elbo", "beta": 1.0}

@@ -12,21 +12,23 @@ from common.schedules import SCHEDULES
 def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   """{section: {name: constructor}} of a family."""
   if family == "gan":
-    from gan import conditioning, losses, networks
+    from gan import conditioning, losses
+    from gan.networks import DISCRIMINATORS, GENERATORS
 
     return {
-      "generator": networks.GENERATORS,
-      "discriminator": networks.DISCRIMINATORS,
+      "generator": GENERATORS,
+      "discriminator": DISCRIMINATORS,
       "loss": losses.LOSSES,
       "conditioning": conditioning.CONDITIONING,
       "generator_optim": OPTIMIZERS,
       "discriminator_optim": OPTIMIZERS,
     }
   if family == "vae":
-    from vae import likelihoods, networks, objectives, posteriors, priors
+    from vae import likelihoods, objectives, posteriors, priors
+    from vae.networks import NETWORKS
 
     return {
-      "model": networks.NETWORKS,
+      "model": NETWORKS,
       "posterior": posteriors.POSTERIORS,
       "prior": priors.PRIORS,
       "likelihood": likelihoods.LIKELIHOODS,

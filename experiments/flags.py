@@ -2,8 +2,8 @@
 
 import ast
 import difflib
-import importlib.util
 import math
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -156,11 +156,8 @@ def load_config(file: Path, variant: str) -> ConfigDict:
   Raises:
     ConfigError: an unknown variant, or a file that does not run.
   """
-  spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
-  module = importlib.util.module_from_spec(spec)
   try:
-    spec.loader.exec_module(module)
-    return module.get_config(variant)
+    return runpy.run_path(str(file))["get_config"](variant)
   except Exception as error:  # a user's file may fail in any way
     raise ConfigError(f"--config={file.stem}{':' + variant if variant else ''}: {error}") from error
 

@@ -33,6 +33,7 @@ def main() -> int:
   import numpy as np
 
   from common import images, parallel
+  from common.algorithm import Generative
   from common.log import Status
   from common.sampling import Sampler
   from experiments.restore import restore
@@ -40,10 +41,11 @@ def main() -> int:
   status = Status(enabled=True)
   with status.phase("restoring and drawing"):
     run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, parallel.make_mesh())
-    if not hasattr(run.algorithm, "decode"):
+    algorithm = run.algorithm
+    if not isinstance(algorithm, Generative):
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
-    labels = _labels(run.algorithm.conditional, run.spec.num_classes)
-    sampler = Sampler(run.algorithm, run.spec, ema=not FLAGS.raw)
+    labels = _labels(algorithm.conditional, run.spec.num_classes)
+    sampler = Sampler(algorithm, run.spec, ema=not FLAGS.raw)
     columns = FLAGS.columns
     if FLAGS.interpolate:
       columns = FLAGS.interpolate

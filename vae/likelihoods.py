@@ -4,6 +4,7 @@ The decoder gives ``params`` [B, H, W, C * num_params]; images are in spec.pixel
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -79,4 +80,4 @@ class Gaussian(nn.Module):
     return self._split(params)[0]
 
 
-LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+LIKELIHOODS: dict[str, Any] = {"bernoulli": Bernoulli, "gaussian": Gaussian}

@@ -37,7 +37,7 @@ class Terms(flax.struct.PyTreeNode):
 
   @property
   def rate(self) -> Array:
-    return sum(self.rates.values())
+    return sum(self.rates.values(), start=jnp.zeros(()))
 
 
 class LatentVariableModel(nn.Module):

@@ -20,9 +20,9 @@ from common.parallel import local_rows, place_batch, replicate
 PyTree = Any
 
 
-def is_resident(split: Split, resident_mb: int) -> bool:
-  """Whether the split fits in ``resident_mb`` on the local devices together."""
-  return split.nbytes * jax.local_device_count() <= resident_mb * 2**20
+def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:
+  """Whether the split fits in ``resident_mb`` on this process's devices together."""
+  return split.nbytes * len(mesh.local_devices) <= resident_mb * 2**20
 
 
 def gather(data: PyTree, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -57,7 +57,7 @@ class TrainFeed:
     self._examples_per_step = batch_size * (batches_per_step or 1)
     self._stream = IndexStream(len(split), seed)
     self.batch_axis = len(self._lead)
-    self.resident = is_resident(split, resident_mb)
+    self.resident = is_resident(split, mesh, resident_mb)
     self.data = replicate(split.arrays(), mesh) if self.resident else {}
     self._ahead: Iterator[dict[str, np.ndarray]] | None = None
     self._next_step = -1
@@ -97,7 +97,7 @@ class EvalFeed:
 
   def __init__(self, split: Split, mesh: Mesh, *, batch_size: int, resident_mb: int):
     self._split, self._mesh, self._batch_size = split, mesh, batch_size
-    self._resident = is_resident(split, resident_mb)
+    self._resident = is_resident(split, mesh, resident_mb)
     self.data = replicate(split.arrays(), mesh) if self._resident else {}
 
   def __len__(self) -> int:

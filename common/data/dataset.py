@@ -82,7 +82,7 @@ class Split:
       raise ConfigError(f'"{self._source.name}" {self._name}: label {wrong} is out of range 0 .. {limit - 1}')
     if self._source.kind == "images":
       images = fit(images, self._shape, self._resize)
-    return {"image": images, "label": labels}
+    return {"image": np.asarray(images), "label": labels}
 
   def _read_all(self) -> Rows:
     points = self._source.kind == "points"

@@ -11,7 +11,7 @@ import pathlib
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import IO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -25,8 +25,8 @@ _NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: th
 def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
   """The IDX set in the first of the directories that has one, or None; reads headers and labels."""
   for directory in directories:
-    files = {split: _files(directory, prefix) for split, prefix in _PREFIXES.items()}
-    files = {split: pair for split, pair in files.items() if pair}
+    found = {split: _files(directory, prefix) for split, prefix in _PREFIXES.items()}
+    files = {split: pair for split, pair in found.items() if pair}
     if files:
       return _open(name, files)
   return None
@@ -62,7 +62,8 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
     return _read(files[split][0], 3)[..., None], labels[split]
 
   counts = {split: shape[0] for split, shape in shapes.items()}
-  return ArraySource(name, (*shapes[first][1:], 1), num_classes, counts, load)
+  height, width = shapes[first][1:]
+  return ArraySource(name, (height, width, 1), num_classes, counts, load)
 
 
 def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
@@ -87,7 +88,7 @@ def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
   return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _header(path: pathlib.Path, file: IO[bytes], ndim: int) -> tuple[int, ...]:
+def _header(path: pathlib.Path, file: BinaryIO, ndim: int) -> tuple[int, ...]:
   try:
     header = file.read(4 + 4 * ndim)
   except (EOFError, OSError, zlib.error) as error:
@@ -97,5 +98,5 @@ def _header(path: pathlib.Path, file: IO[bytes], ndim: int) -> tuple[int, ...]:
   return struct.unpack(f">{ndim}I", header[4:])
 
 
-def _reader(path: pathlib.Path) -> IO[bytes]:
-  return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+def _reader(path: pathlib.Path) -> BinaryIO:
+  return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")

@@ -23,12 +23,18 @@ class Source(Protocol):
     sizes: number of examples of each split.
   """
 
-  name: str
-  native_shape: tuple[int | None, int | None, int]
-  num_classes: int
-  kind: str
-  in_memory: bool
-  sizes: Mapping[str, int]
+  @property
+  def name(self) -> str: ...
+  @property
+  def native_shape(self) -> tuple[int | None, int | None, int]: ...
+  @property
+  def num_classes(self) -> int: ...
+  @property
+  def kind(self) -> str: ...
+  @property
+  def in_memory(self) -> bool: ...
+  @property
+  def sizes(self) -> Mapping[str, int]: ...
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     """The examples ``indices`` [N] of a split, and only those where ``in_memory`` is False."""

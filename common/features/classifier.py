@@ -93,7 +93,7 @@ class Classifier:
 
   def eval_step(self, state: ClassifierState, batch: Batch, rng: Array) -> Metrics:
     variables, rows = state.net.variables(ema=True), random.row_keys(rng, batch["index"])
-    logits, _ = self._apply(variables, batch["image"], train=False, rows=rows)
+    logits, _ = self.network.apply(variables, batch["image"], train=False, rows=rows)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
     return _scores(losses, logits, batch["label"], batch["mask"])
 

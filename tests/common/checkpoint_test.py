@@ -348,9 +348,9 @@ def test_failure_at_the_end_is_not_lost(tmp_path, monkeypatch):
 def test_disk_space_is_checked_first(tmp_path, monkeypatch):
   usage = shutil.disk_usage(tmp_path)._replace(free=10)
   monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-  with Checkpoints(tmp_path, keep=1) as checkpoints:
-    with pytest.raises(CheckpointError, match=rf"{tmp_path} has 10 bytes free .* step 1 needs \d+"):
-      checkpoints.save(1, _state(), {})
+  refusal = rf"{tmp_path} has 10 bytes free .* step 1 needs \d+"
+  with Checkpoints(tmp_path, keep=1) as checkpoints, pytest.raises(CheckpointError, match=refusal):
+    checkpoints.save(1, _state(), {})
   assert _names(tmp_path) == []
 
 
