@@ -7,7 +7,6 @@ follow the same index stream, so which one runs changes nothing but speed.
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
