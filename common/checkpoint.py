@@ -10,10 +10,8 @@ writes manifests and deletes.
 """
 
 import concurrent.futures
-import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,16 +22,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from common import manifest
+from common.manifest import CheckpointError
+
 PyTree = Any
 T = TypeVar("T")
 
 _OURS = re.compile(r"(\d+)(\.1|\.json)?")  # 100, 100.1 (a second save of step 100) and 100.json
 _TEMPORARY = re.compile(r"\d+(\.1)?\.orbax-checkpoint-tmp.*|\d+\.json\.tmp")
 _BARRIER_SECONDS = 600  # how long a process waits for the others before it gives up
-
-
-class CheckpointError(RuntimeError):
-  """A checkpoint that cannot be written or used; its text says which, why, and the way out."""
 
 
 class NoCheckpointError(CheckpointError):
@@ -96,19 +93,19 @@ class Checkpoints:
     if self._read_only:
       raise CheckpointError(f"{self._directory} was opened read-only; nothing can be saved there")
     leaves, _ = _by_name(state)
-    manifest = {
+    record = {
       "step": step,
       "progress": json.loads(json.dumps(progress)),  # as it is now: the caller goes on to change it
       "leaves": _describe(leaves),
     }
     self.wait()
     num_bytes = sum(leaf.nbytes for leaf in leaves.values())
-    manifest["data"] = self._from_process_0(lambda: self._prepare(step, num_bytes))
+    record["data"] = self._from_process_0(lambda: self._prepare(step, num_bytes))
     try:
-      self._orbax.save(self._directory / manifest["data"], args=self._ocp.args.PyTreeSave(leaves))
+      self._orbax.save(self._directory / record["data"], args=self._ocp.args.PyTreeSave(leaves))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._failed(step, error) from error
-    self._pending = self._committer.submit(self._commit, manifest, self._head)
+    self._pending = self._committer.submit(self._commit, record, self._head)
     self._head = step
 
   def wait(self) -> None:
@@ -122,7 +119,7 @@ class Checkpoints:
 
     def complete(step: int) -> bool:
       try:
-        self._verify(step, read=False)
+        manifest.verify(self._directory, step, contents=False)
       except CheckpointError:
         return False
       return True
@@ -142,10 +139,10 @@ class Checkpoints:
       CheckpointError: none is good, ``step`` is missing or damaged, or the tree, a shape or a dtype differs.
     """
     self.wait()
-    manifest, skipped = self._from_process_0(lambda: self._choose(step))
+    record, skipped = self._from_process_0(lambda: self._choose(step))
     leaves, treedef = _by_name(like)
-    path = self._directory / manifest["data"]
-    _match(path, manifest["leaves"], _describe(leaves))
+    path = self._directory / record["data"]
+    _match(path, record["leaves"], _describe(leaves))
     targets = {name: _target(leaf) for name, leaf in leaves.items()}
     restore_args = self._ocp.checkpoint_utils.construct_restore_args(targets)
     try:
@@ -153,8 +150,8 @@ class Checkpoints:
     except (OSError, ValueError, RuntimeError) as error:
       raise CheckpointError(f"{path} was whole, yet reading it failed: {error}; try again") from error
     state = jax.tree_util.tree_unflatten(treedef, [stored[name] for name in leaves])
-    self._head = manifest["step"]
-    return Restored(manifest["step"], state, manifest["progress"], tuple(skipped))
+    self._head = record["step"]
+    return Restored(record["step"], state, record["progress"], tuple(skipped))
 
   def reached_preemption(self, step: int) -> bool:
     """Whether the processes agreed to save at ``step`` and stop after a SIGTERM; False without jax.distributed."""
@@ -196,14 +193,13 @@ class Checkpoints:
       )
     return f"{step}.1" if (self._directory / str(step)).exists() else str(step)
 
-  def _commit(self, manifest: dict[str, Any], head: float) -> None:
-    step, data = manifest["step"], self._directory / manifest["data"]
+  def _commit(self, record: dict[str, Any], head: float) -> None:
+    step, data = record["step"], self._directory / record["data"]
     try:
       self._orbax.wait_until_finished()
       if jax.process_index() != 0:
         return
-      manifest["files"] = {name: [path.stat().st_size, _sha256(path, sync=True)] for name, path in _files(data).items()}
-      _write_manifest(self._directory / f"{step}.json", manifest)
+      manifest.write(self._directory / f"{step}.json", {**record, "files": manifest.digests(data)})
       kept = [other for other in self._candidates() if other <= min(head, step) or other == step][-self._keep :]
       for other in set(self._candidates()) - set(kept):
         (self._directory / f"{other}.json").unlink(missing_ok=True)  # before its data: a kill leaves no half
@@ -225,7 +221,7 @@ class Checkpoints:
     referenced = set()
     for step in self._candidates():
       try:
-        referenced |= {f"{step}.json", _read_manifest(self._directory / f"{step}.json")["data"]}
+        referenced |= {f"{step}.json", manifest.read(self._directory / f"{step}.json")["data"]}
       except CheckpointError:
         referenced.add(f"{step}.json")  # damaged: kept as evidence until a newer checkpoint is there
     self._delete(lambda name: name not in referenced)
@@ -247,7 +243,7 @@ class Checkpoints:
     """The manifest of ``step``, or of the newest good one, and what is wrong with those passed over."""
     if step is not None:
       try:
-        return self._verify(step), []
+        return manifest.verify(self._directory, step), []
       except CheckpointError as error:
         others = ", ".join(str(other) for other in self._candidates() if other != step) or "none"
         raise CheckpointError(f"step {step} cannot be restored: {error}; other steps: {others}") from error
@@ -256,7 +252,7 @@ class Checkpoints:
       candidates = self._candidates()
       for candidate in reversed(candidates):
         try:
-          return self._verify(candidate), skipped
+          return manifest.verify(self._directory, candidate), skipped
         except CheckpointError as error:
           skipped.append(f"step {candidate}: {error}")
       if candidates == self._candidates():  # else a running experiment has just replaced the ones we looked at
@@ -268,24 +264,6 @@ class Checkpoints:
       f"no good checkpoint is left in {self._directory}:{listing}\n"
       "Bring back an intact copy of one, or start afresh with another --workdir."
     )
-
-  def _verify(self, step: int, read: bool = True) -> dict[str, Any]:
-    """The manifest of ``step`` if its files are as they were written; ``read`` False looks at names and sizes only."""
-    manifest = _read_manifest(self._directory / f"{step}.json")
-    if manifest["step"] != step:
-      raise CheckpointError(f"{step}.json belongs to step {manifest['step']}")
-    name = manifest["data"]
-    found = _files(self._directory / name)
-    for file, (size, digest) in manifest["files"].items():
-      if file not in found:
-        raise CheckpointError(f"{name}/{file} is missing")
-      if (now := found[file].stat().st_size) != size:
-        raise CheckpointError(f"{name}/{file} has {now} bytes and was written with {size}")
-      if read and _sha256(found[file]) != digest:
-        raise CheckpointError(f"{name}/{file} is damaged: its sha256 differs from the manifest's")
-    if extra := sorted(set(found) - set(manifest["files"])):
-      raise CheckpointError(f"{name}/{extra[0]} was not written by the save")
-    return manifest
 
   def _from_process_0(self, work: Callable[[], T]) -> T:
     """What ``work`` gives, or the CheckpointError that it raises, on process 0; the same on every process."""
@@ -338,52 +316,6 @@ def _match(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> 
     raise CheckpointError(
       f"{path} does not fit this model ({'; '.join(lines)}{more}); use the config that made it, or another --workdir"
     )
-
-
-# Files.
-
-
-def _files(directory: Path) -> dict[str, Path]:
-  return {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*")) if not path.is_dir()}
-
-
-def _sha256(path: Path, sync: bool = False) -> str:
-  with path.open("rb") as file:
-    if sync:
-      os.fsync(file.fileno())  # the older checkpoint will be deleted, so this one must outlive a power cut
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _render(manifest: Mapping[str, Any]) -> str:
-  digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-  return json.dumps({"manifest": manifest, "sha256": digest}, indent=1)
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-  try:
-    text = path.read_text()
-    manifest = json.loads(text)["manifest"]
-    if text == _render(manifest):
-      return manifest
-  except FileNotFoundError:
-    raise CheckpointError(f"{path.name} is missing: the save goes on, was killed, or the file was deleted") from None
-  except (ValueError, KeyError, TypeError):
-    pass
-  raise CheckpointError(f"{path.name} is damaged: its sha256 differs from its text")
-
-
-def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-  temporary = path.with_name(path.name + ".tmp")
-  with temporary.open("w") as file:
-    file.write(_render(manifest))
-    file.flush()
-    os.fsync(file.fileno())
-  temporary.rename(path)
-  directory = os.open(path.parent, os.O_RDONLY)
-  try:
-    os.fsync(directory)  # makes the rename itself last
-  finally:
-    os.close(directory)
 
 
 def _raise(error: BaseException | None) -> None:

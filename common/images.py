@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 MIN_CELL = 32  # pixels a side; smaller images are magnified by whole factors, so that a person sees them
+MARGIN = 2  # grey pixels between images
 
 
 def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
@@ -15,12 +16,13 @@ def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
-  """uint8 [N, H, W, C] -> one uint8 picture [rows * H, columns * W, C], row by row, black where images run out."""
+  """uint8 [N, H, W, C] -> one uint8 picture [rows * h, columns * w, C], row by row, grey where images run out."""
   factor = max(1, -(-MIN_CELL // images.shape[1]))
   images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  images = np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), constant_values=128)
   count, height, width, channels = images.shape
   rows = -(-count // columns)
-  cells = np.zeros((rows * columns, height, width, channels), np.uint8)
+  cells = np.full((rows * columns, height, width, channels), 128, np.uint8)
   cells[:count] = images
   cells = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
   return cells.reshape(rows * height, columns * width, channels)

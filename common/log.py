@@ -105,7 +105,7 @@ class Status:
       while not done.wait(1.0):
         if time.monotonic() - self._last > QUIET_SECONDS:
           text = describe if isinstance(describe, str) else describe()
-          self.line(f"{text} ({time.monotonic() - start:.0f} s)")
+          self.line(f"{text} (working for {time.monotonic() - start:.0f} s)")
 
     thread = threading.Thread(target=watch, daemon=True)
     if self._enabled:

@@ -19,7 +19,12 @@ def _learning_rate(value: Scheduled) -> Schedule | float:
 
 
 def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTransformation:
-  """Gradient descent with momentum in the form v <- momentum * v + g, p <- p - learning_rate * v."""
+  """Gradient descent with momentum in the form v <- momentum * v + g, p <- p - learning_rate * v.
+
+  Args:
+    learning_rate: a number, or a schedule of the network's updates.
+    momentum: the same; 0 for none.
+  """
   rate, decay = _learning_rate(learning_rate), build_schedule(momentum, "momentum")
   if not isinstance(decay, Constant):
     return optax.chain(
@@ -32,7 +37,14 @@ def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTr
 def adam(
   learning_rate: Scheduled, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-  """Adam (Kingma & Ba 2015), eps outside the root."""
+  """Adam (Kingma & Ba 2015), eps outside the root.
+
+  Args:
+    learning_rate: a number, or a schedule of the network's updates.
+    b1: decay of the mean of gradients.
+    b2: decay of the mean of their squares.
+    eps: added to the root of the latter.
+  """
   for name, value in (("b1", b1), ("b2", b2)):
     if not 0 <= value < 1:
       raise ConfigError(f"{name}={value} must be at least 0 and below 1")
@@ -40,7 +52,12 @@ def adam(
 
 
 def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransformation:
-  """Adagrad (Duchi et al. 2011), accumulators from 0."""
+  """Adagrad (Duchi et al. 2011), accumulators from 0.
+
+  Args:
+    learning_rate: a number, or a schedule of the network's updates.
+    eps: added to the accumulated squares under the root.
+  """
   return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
 
 

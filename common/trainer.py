@@ -74,6 +74,7 @@ class Run:
       self.sampler = Sampler(self.generative, dataset.spec)
       self.visualize = jax.jit(self.generative.visualize)
     self.step, self.state, self.progress = self._start(initial)
+    self.called = False
     self.saved = self.step  # a fresh state costs nothing to make again
     self.log = RunLog(workdir, self.step, enabled=self.writes)
 
@@ -108,6 +109,7 @@ class Run:
         self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
         in_flight.append((self.step, metrics))
         self.step += train.steps_per_call
+        self.called = True
         since.calls(self._drain(in_flight, leave=MAX_CALLS_IN_FLIGHT))
         self._at_step(in_flight, since)
       self._drain(in_flight)
@@ -164,7 +166,8 @@ class Run:
     )
 
   def _describe(self) -> str:
-    return f"step {self.step:,}/{self.config.train.num_steps:,}: working (the first call compiles)"
+    first = "" if self.called else ": compiling"
+    return f"step {self.step:,}/{self.config.train.num_steps:,}{first}"
 
   def _evaluate(self) -> None:
     """Scores the validation split, keeps the best checkpoint, and counts towards early stopping."""

@@ -10,7 +10,8 @@ from common.schedules import Constant, Scheduled, build_schedule
 class Elbo:
   """distortion + beta * rate: the negative evidence lower bound at beta 1 (Kingma & Welling 2013, Eq. 3).
 
-  ``beta`` may be a schedule of the network's updates (KL warm-up).
+  Attributes:
+    beta: weight of the rate: a number, or a schedule of the network's updates (KL warm-up).
   """
 
   def __init__(self, beta: Scheduled = 1.0):

@@ -12,7 +12,7 @@ import optax
 
 from common import random
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
-from common.build import build
+from common.build import ConfigError, build
 from common.optim import build_optimizer
 from common.state import Ema, NetState, apply_gradients, init_network
 from vae.likelihoods import LIKELIHOODS
@@ -174,6 +174,8 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
   Raises:
     ConfigError: a section that names no known choice, or a pair that does not go together.
   """
+  if "z_dim" not in config.model:
+    raise ConfigError("config.model lacks z_dim, the size of the latents")
   posterior = build(POSTERIORS, config.posterior, "posterior")
   likelihood = build(LIKELIHOODS, config.likelihood, "likelihood", pixel_range=spec.pixel_range)
   model = build(

@@ -28,7 +28,17 @@ class ClassifierState(flax.struct.PyTreeNode):
 
 
 class ConvNet(nn.Module):
-  """Blocks of (3x3 convolution, BatchNorm, ReLU) x 2 and 2x2 max pooling, then a hidden layer with dropout."""
+  """Blocks of (3x3 convolution, BatchNorm, ReLU) x 2 and 2x2 max pooling, then a hidden layer with dropout.
+
+  Attributes:
+    num_classes: of the data.
+    channels: of each block.
+    hidden: units of the hidden layer, which are the features.
+    dropout: share of those that are set to 0 in training.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+  """
 
   num_classes: int
   channels: tuple[int, ...] = (32, 64)

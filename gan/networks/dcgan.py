@@ -43,7 +43,18 @@ def num_stages(image_shape: tuple[int, int, int]) -> int:
 
 
 class Generator(nn.Module):
-  """z -> 4x4 -> ... -> H x W; ``width`` channels before the output, doubled at each stage towards z."""
+  """z to 4x4, doubled up to H x W by fractionally strided convolutions.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    pixel_range: of the data.
+    width: channels before the output, doubled at each stage towards z.
+    kernel_size: height and width of the kernels.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
+  """
 
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
@@ -79,7 +90,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """H x W -> ... -> 4x4 -> logit; ``width`` channels after the first convolution, doubled at each stage."""
+  """H x W, halved down to 4x4 by strided convolutions, then one logit.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    width: channels after the first convolution, doubled at each stage.
+    kernel_size: height and width of the kernels.
+    slope: of LeakyReLU below 0.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
+  """
 
   image_shape: tuple[int, int, int]
   width: int = 128

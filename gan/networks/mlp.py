@@ -12,9 +12,15 @@ from gan.networks.output import DiscriminatorOutput
 
 
 class Generator(nn.Module):
-  """z -> ``layers`` rectified layers of ``width`` -> pixels; weights from U(-init_range, init_range), biases 0.
+  """Rectified layers from z to pixels; the output is squashed into the pixel range, or linear for points.
 
-  The output is squashed into the pixel range (sigmoid or tanh), or linear for points.
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    pixel_range: of the data.
+    kind: of the data, "images" or "points".
+    width: units of a hidden layer.
+    layers: number of hidden layers.
+    init_range: weights start from U(-init_range, init_range), biases at 0.
   """
 
   image_shape: tuple[int, int, int]
@@ -35,7 +41,16 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """``layers`` maxout layers of ``width`` units with ``pieces`` pieces, dropout on the input and after each layer."""
+  """Maxout layers with dropout on the input and after each of them.
+
+  Attributes:
+    width: units of a hidden layer.
+    pieces: affine maps of which a maxout unit takes the largest.
+    layers: number of hidden layers.
+    input_dropout: share of the pixels that are set to 0 in training.
+    hidden_dropout: share of a layer's units that are set to 0 in training.
+    init_range: weights start from U(-init_range, init_range), biases at 0.
+  """
 
   width: int = 240
   pieces: int = 5

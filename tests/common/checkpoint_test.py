@@ -21,7 +21,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from common import checkpoint
+from common import manifest
 from common.checkpoint import CheckpointError, Checkpoints, NoCheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,8 +221,8 @@ def _wrap(guarded, function):
 
 def test_a_stop_at_each_file_operation_of_the_commit(tmp_path, monkeypatch):
   """keep=1, and all stops before the k-th fsync, rename, unlink or rmtree: the old or the new step is whole."""
-  read = checkpoint._sha256
-  monkeypatch.setattr(checkpoint, "_sha256", lambda path, sync=False: read(path))  # without one fsync for each file
+  read = manifest._sha256
+  monkeypatch.setattr(manifest, "_sha256", lambda path, sync=False: read(path))  # without one fsync for each file
   outcomes = []
   for k in range(6):
     directory, calls = tmp_path / str(k), itertools.count()
@@ -336,7 +336,7 @@ def test_failure_at_the_end_is_not_lost(tmp_path, monkeypatch):
   def fail(*_, **__):
     raise OSError("no space left")
 
-  monkeypatch.setattr("common.checkpoint._write_manifest", fail)
+  monkeypatch.setattr("common.manifest.write", fail)
   with pytest.raises(CheckpointError, match="no space left"), Checkpoints(tmp_path, keep=1) as checkpoints:
     checkpoints.save(1, _state(), {})
   with pytest.raises(KeyError) as error, Checkpoints(tmp_path, keep=1) as checkpoints:

@@ -10,11 +10,20 @@ from common.normalization import BatchNorm
 
 
 class ConvNet(nn.Module):
-  """``channels[i]`` after the i-th halving of the image; mirrored in the decoder.
+  """Strided convolutions that halve the image, mirrored in the decoder.
 
   Attributes:
+    image_shape: (height, width, channels) of the data.
+    num_stats: numbers that the posterior asks for.
+    num_params: numbers a pixel and channel that the likelihood asks for.
     z_dim: size of z.
-    num_stats, num_params, image_shape: from the posterior, the likelihood and the data.
+    channels: after each halving of the image.
+    kernel_size: height and width of the kernels.
+    batch_norm: whether BatchNorm follows each convolution but the last.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
   """
 
   image_shape: tuple[int, int, int]
