@@ -1,5 +1,6 @@
 """An algorithm on its data and devices: placed arrays and the compiled call, but no state."""
 
+import dataclasses
 import time
 from typing import Any
 
@@ -10,11 +11,13 @@ from jax.sharding import Mesh
 
 from common import random
 from common.algorithm import Mean, PyTree, Spec, Trainable
+from common.build import ConfigError
 from common.data.batches import TrainFeed, gather
 from common.data.dataset import Dataset
 from common.data.preprocess import preprocess
 from common.log import Status, memory_mb
 from common.parallel import all_finite, compile_step, replicated
+from common.state import NetState
 
 
 def make_state(algorithm: Trainable, spec: Spec, seed: int) -> PyTree:
@@ -59,8 +62,17 @@ class Program:
     return self._init()
 
   def state_shapes(self) -> PyTree:
-    """What a checkpoint is restored to."""
-    return state_shapes(self.algorithm, self.dataset.spec, self.config.seed, self.mesh)
+    """What a checkpoint is restored to.
+
+    Raises:
+      ConfigError: an array of size 0, or what the networks refuse while they are traced.
+    """
+    shapes = state_shapes(self.algorithm, self.dataset.spec, self.config.seed, self.mesh)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+      if leaf.size == 0:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        raise ConfigError(f"{name} would have the shape {leaf.shape}: a size or width in the config is 0")
+    return shapes
 
   def _train_call(self, state: PyTree, data: PyTree, inputs: PyTree) -> tuple[PyTree, dict[str, Mean]]:
     """steps_per_call steps; metrics are stacked, one row a step."""
@@ -92,26 +104,35 @@ class Program:
 def check(program: Program, status: Status, calls: int = 3) -> dict[str, float]:
   """Builds and compiles everything and runs a few calls, without a workdir; figures for a person to plan with."""
   start = time.monotonic()
+  figures: dict[str, float] = {}
+  feed, call, train = program.feed, program.train_call, program.config.train
   with status.phase("initialising and compiling"):
     state = program.init()
-    count = sum(x.size for x in jax.tree.leaves(state) if x.ndim)
-    figures = {"numbers in the state, millions": count / 1e6}
-    feed, steps = program.feed, program.config.train.steps_per_call
-    if hasattr(program.train_call, "lower"):
-      analysis = program.train_call.lower(state, feed.data, feed(0)).compile().memory_analysis()
-      if analysis is not None:
-        total = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-        figures["compiled call, MB a device"] = (total - analysis.alias_size_in_bytes) / 2**20
-    state, metrics = program.train_call(state, feed.data, feed(0))
+    for name, size in _parameters(state).items():
+      figures[f"parameters of {name}"] = size
+    if hasattr(call, "lower"):  # pmap's is a plain function
+      call = call.lower(state, feed.data, feed(0)).compile()
+      memory = call.memory_analysis()
+      if memory is not None:
+        used = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+        figures["device memory, MB"] = (used - memory.alias_size_in_bytes) / 2**20
+    state, metrics = call(state, feed.data, feed(0))
     jax.block_until_ready(metrics)
     figures["seconds to the first call's end"] = time.monotonic() - start
-  start = time.monotonic()
-  for i in range(1, calls + 1):
-    state, metrics = program.train_call(state, feed.data, feed(i * steps))
-    jax.block_until_ready(metrics)
-  seconds = (time.monotonic() - start) / (calls * steps)
+    start = time.monotonic()
+    for i in range(1, calls + 1):
+      state, metrics = call(state, feed.data, feed(i * train.steps_per_call))
+      jax.block_until_ready(metrics)
+  seconds = (time.monotonic() - start) / (calls * train.steps_per_call)
   figures["milliseconds a step"] = 1e3 * seconds
-  figures["images a second"] = program.config.train.batch_size / seconds
-  figures["minutes for all steps"] = seconds * program.config.train.num_steps / 60
+  figures["images a second"] = train.batch_size / seconds
+  figures["minutes for all steps"] = seconds * train.num_steps / 60
   figures["process memory, MB"] = memory_mb()
   return figures
+
+
+def _parameters(state: PyTree) -> dict[str, int]:
+  nets = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+  return {
+    name: sum(x.size for x in jax.tree.leaves(net.params)) for name, net in nets.items() if isinstance(net, NetState)
+  }

@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import flags
 
+from common.build import ConfigError
 from configs import base
 from experiments import build_algorithm
 from experiments import flags as command_line
@@ -25,16 +26,19 @@ flags.DEFINE_bool(
   "check", False, "build, compile, run a few steps, print size, memory and time, and stop; writes nothing"
 )
 flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
-flags.DEFINE_integer("devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones")
+flags.DEFINE_integer(
+  "devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones", lower_bound=0
+)
 flags.DEFINE_string(
   "coordinator", "", "host:port of process 0 of several; empty under SLURM and other known schedulers"
 )
-flags.DEFINE_integer("num_processes", 0, "processes of this run; 0 for one, or what the scheduler says")
-flags.DEFINE_integer("process_id", 0, "which of them this is")
+flags.DEFINE_integer("num_processes", 0, "processes of this run; 0 for one, or what the scheduler says", lower_bound=0)
+flags.DEFINE_integer("process_id", 0, "which of them this is", lower_bound=0)
 
 
 def main() -> int:
   config = command_line.config_from_flags()
+  _check_processes()
   if not FLAGS.check:
     command_line.required("workdir")
 
@@ -55,12 +59,13 @@ def main() -> int:
   mesh = parallel.make_mesh()
   if FLAGS.check:
     for name, value in check(Program(algorithm, dataset, config, mesh), status).items():
-      print(f"{name}: {value:,.2f}")
+      print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
     return 0
 
   workdir = Path(FLAGS.workdir).absolute()
-  with _claim(workdir, config, dataset.spec, status):
+  with _claim(workdir, config, dataset.spec, status) as describe:
     run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status))
+    describe()  # not before: settings that cannot be built do not bind the workdir to them
     try:
       run.run()
     except Interrupted:
@@ -86,35 +91,49 @@ def _start_devices() -> None:
 
   if FLAGS.devices:
     jax.config.update("jax_num_cpu_devices", FLAGS.devices)
-  if FLAGS.num_processes > 1 or FLAGS.coordinator:
+  if FLAGS.num_processes:
     parallel.start_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
   elif parallel.under_scheduler():
     parallel.start_processes("", 0, 0)
 
 
+def _check_processes() -> None:
+  """Raises ConfigError for a set of processes that cannot be."""
+  address, count, process = FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
+  if address and not address.rpartition(":")[2].isdigit():
+    raise ConfigError(f"--coordinator={address} is not host:port")
+  if bool(address) != bool(count):
+    raise ConfigError(f"--num_processes={count} and --coordinator={address} go together; give both or neither")
+  if process >= max(count, 1):
+    raise ConfigError(f"--process_id={process} is not one of 0 .. {max(count, 1) - 1}, as --num_processes={count} says")
+
+
 @contextmanager
-def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[None]:
-  """Locks the workdir and writes or checks its description; process 0 only, the others wait for it."""
+def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Callable[[], None]]:
+  """Locks the workdir and checks its description, if any; yields what writes one. All of it by process 0 only."""
   import jax
   from jax.experimental import multihost_utils
 
   from common.lock import WorkdirLock
   from common.workdir import check_resume, write_description
 
+  def describe() -> None:
+    if jax.process_index() == 0 and not (workdir / "config.json").exists():
+      write_description(workdir, record, spec, FLAGS.init_from)
+
+  record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
   with ExitStack() as held:
     if jax.process_index() == 0:
+      command_line.make_directory("workdir", workdir)
       lock = held.enter_context(WorkdirLock(workdir))
       if lock.previous:
         status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
-      record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
       if (workdir / "config.json").exists():
         for change in check_resume(workdir, record, spec, base.may_change):
           status.line(f"changed since the run began: {change}")
-      else:
-        write_description(workdir, record, spec, FLAGS.init_from)
     if jax.process_count() > 1:
       multihost_utils.sync_global_devices("workdir")
-    yield
+    yield describe
 
 
 def _initial_weights(mesh: Any, status: Any) -> Callable[[Any], Any]:
