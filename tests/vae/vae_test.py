@@ -1,0 +1,73 @@
+"""The VAE as a latent-variable model: what likelihood metrics will lean on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common import random
+from common.algorithm import Generative, LatentVariable, Spec
+from configs import vae as config_file
+from vae.vae import from_config
+
+SPEC = Spec((4, 4, 1), 0, 8, "images", (0.0, 1.0), "")
+
+
+def _model(**changes):
+  config = config_file.get_config("tiny").unlock()
+  config.model.update({"z_dim": 3, "width": 16, "kernel_init": "lecun_normal"})
+  config.update(changes)
+  algorithm = from_config(config, SPEC)
+  x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)), jnp.float32)
+  batch = {"image": x, "index": jnp.arange(8), "label": jnp.zeros(8, jnp.int32), "mask": jnp.ones(8)}
+  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch
+
+
+def test_contracts():
+  algorithm, _, _ = _model()
+  assert isinstance(algorithm, Generative)
+  for name in ("posterior_sample", "log_joint"):
+    assert hasattr(LatentVariable, name) and hasattr(algorithm, name)
+
+
+def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
+  algorithm, state, batch = _model()
+  k = 2000
+  draw = jax.jit(lambda: algorithm.posterior_sample(state, batch["image"], jax.random.key(1), batch["index"], k))
+  z, log_q = draw()
+  log_weights = np.asarray(jax.jit(algorithm.log_joint)(state, batch["image"], z) - log_q, np.float64)
+  assert z[0].shape == (k, 8, 3) and log_weights.shape == (k, 8)
+
+  variables = state.net.variables()
+
+  def bound(i):
+    rows = random.row_keys(jax.random.fold_in(jax.random.key(2), i), batch["index"])
+    return algorithm.network.apply(variables, batch["image"], rows, train=False)
+
+  terms = jax.jit(jax.vmap(bound))(jnp.arange(k))
+  elbo = -np.asarray(terms.distortion + terms.rate, np.float64)  # with the closed-form rate
+  error = np.sqrt(log_weights.var(0) / k + elbo.var(0) / k)
+  np.testing.assert_array_less(np.abs(log_weights.mean(0) - elbo.mean(0)), 4 * error)
+  # Burda et al. 2016, Theorem 1: log mean exp of k weights is at least the ELBO, and rises with k.
+  bounds = [np.mean(np.log(np.mean(np.exp(log_weights.reshape(-1, m, 8)), axis=1))) for m in (1, 10, 1000)]
+  assert bounds[0] < bounds[1] < bounds[2]
+
+
+def test_log_joint_is_the_likelihood_of_exact_enumeration():
+  # sum over x of p(x, z) = p(z): the decoder's Bernoullis over all 2^4 images of 2x2.
+  spec = Spec((2, 2, 1), 0, 8, "images", (0.0, 1.0), "")
+  config = config_file.get_config("tiny").unlock()
+  config.model.update({"z_dim": 2, "width": 8, "kernel_init": "lecun_normal"})
+  algorithm = from_config(config, spec)
+  x = jnp.asarray([[int(b) for b in f"{i:04b}"] for i in range(16)], jnp.float32).reshape(16, 2, 2, 1)
+  state = jax.jit(algorithm.init)(jax.random.key(0), {"image": x, "index": jnp.arange(16)})
+  z = jnp.broadcast_to(jnp.asarray([0.3, -1.2]), (1, 16, 2))
+  log_joint = np.asarray(jax.jit(algorithm.log_joint)(state, x, (z,)))[0]
+  log_prior = -0.5 * (0.3**2 + 1.2**2) - np.log(2 * np.pi)
+  np.testing.assert_allclose(np.log(np.sum(np.exp(log_joint))), log_prior, rtol=1e-5)
+
+
+def test_reconstructions_stand_beside_their_images():
+  algorithm, state, batch = _model()
+  pairs = jax.jit(algorithm.visualize)(state, batch, jax.random.key(0))["reconstructions"]
+  np.testing.assert_array_equal(pairs[0::2], batch["image"])
+  assert pairs.shape[0] == 16 and not np.allclose(pairs[1::2], batch["image"])
