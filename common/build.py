@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 
@@ -28,6 +29,17 @@ def parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
   }
 
 
+def choose(table: Mapping[str, T], name: str, field: str) -> T:
+  """``table[name]``; ``field`` is the config's key.
+
+  Raises:
+    ConfigError: listing the choices.
+  """
+  if name not in table:
+    raise ConfigError(f'{field}="{name}" is not one of {", ".join(sorted(table))}{nearest(str(name), table)}')
+  return table[name]
+
+
 def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], path: str, **context: Any) -> T:
   """Calls the constructor that ``section["name"]`` names in ``table`` with the section's other keys.
 
@@ -38,24 +50,56 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
     **context: what the code passes (shapes, axis names); given only to constructors that take it.
 
   Raises:
-    ConfigError: unknown name, unknown or missing key, or a value that the constructor refuses.
+    ConfigError: unknown name, unknown or missing key, a value of another type than the constructor's annotation, or
+      one that the constructor refuses.
   """
+  if not _is_section(section):
+    raise ConfigError(f"config.{path}={section!r} is not a section {{'name': ..., 'key': value}}")
   kwargs = dict(section)
   name = kwargs.pop("name", None)
-  if name not in table:
-    raise ConfigError(
-      f'config.{path}.name="{name}" is not one of {", ".join(sorted(table))}{nearest(str(name), table)}'
-    )
-  allowed = parameters(table[name])
+  constructor = choose(table, name, f"config.{path}.name")
+  allowed = parameters(constructor)
   settable = [key for key in allowed if key not in context]
-  for key in kwargs:
+  for key, value in kwargs.items():
     if key not in settable:
       choices = ", ".join(settable) or "nothing"
       raise ConfigError(f'config.{path}.{key} is unknown: "{name}" takes {choices}{nearest(key, settable)}')
+    if rule := _broken_rule(value, allowed[key].annotation):
+      raise ConfigError(f"config.{path}.{key}={value!r} must be {rule}")
   missing = [k for k in settable if allowed[k].default is inspect.Parameter.empty and k not in kwargs]
   if missing:
     raise ConfigError(f'config.{path} lacks {", ".join(missing)}, which "{name}" needs')
   try:
-    return table[name](**kwargs, **{key: value for key, value in context.items() if key in allowed})
+    return constructor(**kwargs, **{key: value for key, value in context.items() if key in allowed})
   except ConfigError as error:
-    raise ConfigError(f"config.{path}: {error}") from None
+    # Of a section within this one (a schedule), the text starts with a path already.
+    text = str(error)
+    inner = text.startswith("config.")
+    raise ConfigError(f"config.{path}.{text.removeprefix('config.')}" if inner else f"config.{path}: {text}") from None
+
+
+# What an annotation lets a config say, and in words. Whole numbers are sizes and counts, so none is negative.
+_RULES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+  bool: ("True or False", lambda v: isinstance(v, bool)),
+  int: ("a whole number, 0 or more", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0),
+  float: ("a finite number", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)),
+  str: ("a text", lambda v: isinstance(v, str)),
+  Mapping: ("a section", lambda v: _is_section(v)),
+}
+
+
+def _is_section(value: Any) -> bool:
+  return hasattr(value, "items")  # a ConfigDict is no Mapping
+
+
+def _broken_rule(value: Any, annotation: Any) -> str:
+  """What ``value`` must be by the annotation ``int``, ``float | Mapping[str, Any]``, ``tuple[int, ...]``; or ""."""
+  kind, parts = get_origin(annotation) or annotation, get_args(annotation)
+  if kind is tuple:
+    inner = _RULES[parts[0]]
+    fits = isinstance(value, tuple | list) and (parts[-1] is ... or len(value) == len(parts))
+    return "" if fits and all(inner[1](item) for item in value) else f"a tuple, each item {inner[0]}"
+  kinds = [kind] if kind in _RULES else [get_origin(part) or part for part in parts]
+  if not kinds or any(_RULES[kind][1](value) for kind in kinds):
+    return ""
+  return " or ".join(_RULES[kind][0] for kind in kinds)

@@ -62,6 +62,13 @@ class Evaluator:
     config = self._config
     return EvalFeed(split, self._mesh, batch_size=config.train.batch_size, resident_mb=config.data.resident_mb)
 
+  def names(self, state: PyTree, feed: EvalFeed) -> list[str]:
+    """Which scores are single numbers, without computing any; ``state`` may be of ShapeDtypeStructs."""
+    sums = jax.eval_shape(self._step, state, feed.data, next(iter(feed)))[1]
+    means = {name: np.ones(mean.total.shape).tolist() for name, mean in sums.items()}
+    scores = {**means, **self._algorithm.summarize(means)}
+    return [name for name, score in scores.items() if not isinstance(score, list)]
+
   def __call__(self, state: PyTree, feed: EvalFeed) -> dict[str, Any]:
     """{metric: mean over the split, or a list of such}, and what the algorithm makes of them."""
     totals = Totals()

@@ -18,7 +18,7 @@ import numpy as np
 
 from common import images, random
 from common.algorithm import Generative, PyTree
-from common.build import ConfigError
+from common.build import choose
 from common.checkpoint import Checkpoints, NoCheckpointError
 from common.data.preprocess import preprocess
 from common.evaluate import Evaluator, Totals
@@ -60,7 +60,7 @@ class Progress:
 class Run:
   """One process's run in one workdir, from a restored or fresh state to the last step."""
 
-  def __init__(self, program: Program, workdir: Path, status: Status, initial: Callable[[PyTree], PyTree]):
+  def __init__(self, program: Program, workdir: Path, status: Status, initial: Callable[[Callable[[], PyTree]], PyTree]):
     self.program, self.config, self.workdir, self.status = program, program.config, workdir, status
     config, self.writes = program.config, jax.process_index() == 0
     self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
@@ -69,6 +69,7 @@ class Run:
     self.evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
     if config.evaluate.every:
       self.validation = self.evaluator.feed(dataset.validation)
+      self._check_keep_best()
     self.generative = algorithm if isinstance(algorithm, Generative) else None
     if self.generative:
       self.sampler = Sampler(self.generative, dataset.spec)
@@ -78,12 +79,12 @@ class Run:
     self.saved = self.step  # a fresh state costs nothing to make again
     self.log = RunLog(workdir, self.step, enabled=self.writes)
 
-  def _start(self, initial: Callable[[PyTree], PyTree]) -> tuple[int, PyTree, Progress]:
+  def _start(self, initial: Callable[[Callable[[], PyTree]], PyTree]) -> tuple[int, PyTree, Progress]:
     try:
       restored = self.checkpoints.restore(self.program.state_shapes())
     except NoCheckpointError:
       with self.status.phase("initialising"):
-        return 0, initial(self.program.init()), Progress()
+        return 0, initial(self.program.init), Progress()
     for reason in restored.skipped:
       self.status.line(f"skipped a damaged checkpoint: {reason}")
     self.status.line(f"resumed from step {restored.step:,} of {self.workdir}")
@@ -103,7 +104,7 @@ class Run:
       while self.step < stop_step and not self.progress.stopped:
         if stop_requested.is_set() or self.checkpoints.reached_preemption(self.step):
           self._drain(in_flight)
-          self._save()
+          self._save(wait=True)
           raise Interrupted
         inputs = self.program.feed(self.step)
         self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
@@ -113,8 +114,7 @@ class Run:
         since.calls(self._drain(in_flight, leave=MAX_CALLS_IN_FLIGHT))
         self._at_step(in_flight, since)
       self._drain(in_flight)
-      self._save()
-    self.checkpoints.wait()
+      self._save(wait=True)
 
   def _at_step(self, in_flight: deque[PyTree], since: "_Clock") -> None:
     """What is due at this step, in the order that a resumed run can rely on: log, evaluate, draw, save."""
@@ -179,8 +179,6 @@ class Run:
     name = config.checkpoint.keep_best
     if not name:
       return
-    if name not in shown:
-      raise ConfigError(f'config.checkpoint.keep_best="{name}" is not one of {", ".join(shown)}')
     sign = 1.0 if config.checkpoint.best_mode == "max" else -1.0
     if progress.best is None or sign * shown[name] > sign * progress.best:
       progress.best, progress.best_step, progress.stale = shown[name], self.step, 0
@@ -193,6 +191,12 @@ class Run:
         self.status.line(
           f"no better {name} in {progress.stale} evaluations; best {progress.best:.6g} at step {progress.best_step:,}"
         )
+
+  def _check_keep_best(self) -> None:
+    name = self.config.checkpoint.keep_best
+    if name:
+      scores = self.evaluator.names(self.program.state_shapes(), self.validation)
+      choose(dict.fromkeys(scores), name, "config.checkpoint.keep_best")
 
   def _draw(self) -> None:
     if self.generative is None:
@@ -216,14 +220,19 @@ class Run:
       if not finite:
         raise NonFiniteError(f"state{path} is not finite at step {self.step}")
 
-  def _save(self) -> None:
-    """Saves this step unless it is saved already; a state that is not finite never gets there."""
-    if self.saved == self.step:
-      return
-    self._check_finite()
-    self.log.sync()
-    self.checkpoints.save(self.step, self.state, self.progress.to_json())
-    self.saved = self.step
+  def _save(self, wait: bool = False) -> None:
+    """Saves this step unless it is saved already; a state that is not finite never gets there.
+
+    ``wait`` for what is being written, where a signal can do no harm.
+    """
+    if self.saved != self.step:
+      self._check_finite()
+      self.log.sync()
+      self.checkpoints.save(self.step, self.state, self.progress.to_json())
+      self.saved = self.step
+    if wait:
+      self.checkpoints.wait()
+      self.best.wait()
 
   def close(self) -> None:
     self.log.close()
@@ -262,7 +271,7 @@ class _Clock:
 
 @contextmanager
 def _stop_requests() -> Iterator[threading.Event]:
-  """Turns SIGTERM and SIGINT into a flag while the block runs; further signals do nothing more.
+  """Turns SIGTERM and SIGINT into a flag while the block runs; from the first on, they do nothing more for good.
 
   With several processes JAX owns SIGTERM and agrees on a common step, so Ctrl-C is passed on as one.
   """
@@ -282,8 +291,9 @@ def _stop_requests() -> Iterator[threading.Event]:
   try:
     yield requested
   finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
+    if not requested.is_set():  # else a second one could still hit what follows
+      for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _first_bad(values: Any) -> float:

@@ -63,15 +63,28 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def _two_dimensional(config: ConfigDict) -> None:
-  """The usual recipe of mixtures of Gaussians: Adam, no dropout, larger weights at the start."""
+  """Not the paper's: Adam decaying to 0, z of 2, larger weights at the start, averaged weights.
+
+  D learns twice as fast and has a little dropout: without, about one seed in three lost a mode.
+  """
   config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": 6000, "batch_size": 256, "steps_per_call": 100})
-  base.set_every(config, log=500, rest=2000)
-  config.z_dim = 16
+  config.train.update({"num_steps": 3000, "batch_size": 128, "steps_per_call": 100})
+  base.set_every(config, log=500, rest=1000)
+  config.ema.decay = 0.99
+  config.z_dim = 2
   config.update_order = "alternating"
   config.fakes = "fresh"
-  config.generator.update({"width": 128, "init_range": 0.15})
+  config.discriminator_loss_scale = 1.0
+  config.generator.update({"width": 128, "init_range": 0.2})
   config.discriminator.update(
-    {"width": 64, "pieces": 2, "input_dropout": 0.0, "hidden_dropout": 0.0, "init_range": 0.15}
+    {"width": 64, "pieces": 2, "input_dropout": 0.0, "hidden_dropout": 0.1, "init_range": 0.3}
   )
-  config.generator_optim = config.discriminator_optim = {"name": "adam", "learning_rate": 5e-4, "b1": 0.5, "b2": 0.999}
+  config.generator_optim, config.discriminator_optim = (
+    {
+      "name": "adam",
+      "learning_rate": {"name": "cosine", "start": start, "end": 0.0, "steps": config.train.get_ref("num_steps")},
+      "b1": 0.5,
+      "b2": 0.99,
+    }
+    for start in (1e-3, 2e-3)
+  )

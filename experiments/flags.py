@@ -1,8 +1,9 @@
-"""From the command line to a checked config, with short errors; and --help that knows the config's fields."""
+"""From the command line to a checked config, with short errors."""
 
 import ast
 import difflib
 import math
+import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,6 @@ from ml_collections import ConfigDict, config_flags
 
 import configs
 from common.build import ConfigError, nearest
-from common.workdir import flatten
 from configs import base
 
 EXIT_BAD_SETTING = 2
@@ -30,6 +30,8 @@ def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> Non
 
   try:
     if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
+      from experiments.help import help_text
+
       print(help_text(doc, sys.argv, takes_config))
       sys.exit(0)
     parse(sys.argv, takes_config)
@@ -40,7 +42,9 @@ def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> Non
 
 
 def _fail(text: str) -> int:
-  print(f"error: {text}", file=sys.stderr, flush=True)
+  first, *rest = text.splitlines()
+  rest = [rest[0], "; ".join(line.strip() for line in rest[1:])] if len(rest) > 2 else rest
+  print("\n".join([f"error: {first}", *rest]), file=sys.stderr, flush=True)
   return EXIT_BAD_SETTING
 
 
@@ -66,11 +70,20 @@ def parse(argv: list[str], takes_config: bool) -> None:
     raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value, or --config.section.key=value')
 
 
-def required(*names: str) -> None:
-  """Raises ConfigError for the first of the flags that is not given."""
-  for name in names:
-    if not flags.FLAGS[name].value:
-      raise ConfigError(f"--{name}=... is missing; --help lists the flags")
+def required(name: str) -> None:
+  """Raises ConfigError if the flag is not given."""
+  if not flags.FLAGS[name].value:
+    raise ConfigError(f"--{name}=... is missing; --help lists the flags")
+
+
+def make_directory(name: str, path: Path) -> None:
+  """Makes the directory that the flag names; raises ConfigError where nothing can be written there."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be made: {error}; name another place") from None
+  if not os.access(path, os.W_OK):
+    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; name another place")
 
 
 def config_from_flags() -> ConfigDict:
@@ -102,16 +115,24 @@ def thaw(record: Mapping[str, Any]) -> ConfigDict:
 def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
   """Takes --config=NAME[:variant] out of the words, loads it, and looks over the overrides that follow."""
   rest: list[str] = []
+  given: list[str] = []
   config = None
-  for word in _joined(words):
+  for word in joined_words(words):
     name = word.lstrip("-").partition("=")[0]
     if word.startswith("-") and name == "config":
+      if config is not None:
+        raise ConfigError(f"{word} is the second --config; keep one")
       path, _, variant = word.partition("=")[2].partition(":")
       config = load_config(find_config(path), variant)
       continue
+    if word.startswith("-") and name.startswith("noconfig."):
+      raise ConfigError(f"{word} is not a flag; write --{name.removeprefix('no')}=False")
     if word.startswith("-") and name.startswith("config."):
       if config is None:
         raise ConfigError(f"{word} must follow --config=...")
+      if lost := [earlier for earlier in given if f"{earlier}.".startswith(f"{name}.")]:
+        raise ConfigError(f"{word} overrides --{lost[0]}=..., given before it; keep one, or set the section first")
+      given.append(name)
       _check_override(config, name.removeprefix("config."), word)
     rest.append(word)
   if config is None:
@@ -119,8 +140,8 @@ def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
   return config, rest
 
 
-def _joined(words: list[str]) -> list[str]:
-  """Turns ``--config dcgan`` into ``--config=dcgan``, which absl allows as well."""
+def joined_words(words: list[str]) -> list[str]:
+  """``--config dcgan``, which absl allows as well, as ``--config=dcgan``."""
   joined: list[str] = []
   for word in words:
     if joined and joined[-1] in ("--config", "-config"):
@@ -136,10 +157,11 @@ def find_config(path: str) -> Path:
   Raises:
     ConfigError: with close names and what there is.
   """
-  for candidate in (Path(path), CONFIGS / f"{Path(path).stem}.py"):
-    if candidate.is_file() and candidate.suffix == ".py":
-      return candidate.resolve()
   names = config_names()
+  if Path(path).is_file() and path.endswith(".py"):
+    return Path(path).resolve()
+  if Path(path).stem in names:
+    return CONFIGS / f"{Path(path).stem}.py"
   raise ConfigError(
     f"--config={path} is not a file or a name: there are {', '.join(names)}{nearest(Path(path).stem, names)}"
   )
@@ -177,14 +199,13 @@ def _check_override(config: ConfigDict, path: str, word: str) -> None:
     if any(field.startswith(f"{path}.") for field in base.FIELDS):
       raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
     try:
-      value = ast.literal_eval(text)
-      section[key] = ConfigDict(value)
-    except (ValueError, SyntaxError, TypeError):
+      section[key] = ConfigDict(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, AttributeError):
       raise ConfigError(
         f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
       ) from None
-  elif isinstance(section[key], float | int) and not isinstance(section[key], bool):
-    _check_finite(path, text)
+  else:
+    _check_value(section[key], path, text)
 
 
 def _check_known(section: Any, key: str, path: str) -> None:
@@ -195,49 +216,16 @@ def _check_known(section: Any, key: str, path: str) -> None:
     raise ConfigError(f"config.{path} is unknown: there are {', '.join(known) or 'no keys below it'}{hint}")
 
 
-def _check_finite(path: str, text: str) -> None:
-  try:
-    number = float(text)
-  except ValueError:
-    return  # the parser of the field's type says it better
-  if not math.isfinite(number):
-    raise ConfigError(f"config.{path}={text} must be a finite number")
-
-
-def help_text(doc: str, argv: list[str], takes_config: bool) -> str:
-  """The command's doc and flags, and the fields of the config that ``argv`` names."""
-  lines = [doc.strip(), "", "flags:"]
-  by_module = flags.FLAGS.flags_by_module_dict()
-  for module in (argv[0], "__main__", "experiments.flags", *(m for m in by_module if m.startswith("experiments."))):
-    for flag in by_module.pop(module, []):
-      if not flag.name.startswith("config."):
-        default = "" if flag.default in (None, "", False) else f" (default {flag.default})"
-        lines.append(f"  --{flag.name}: {flag.help}{default}")
-  if not takes_config:
-    return "\n".join(lines)
-  lines.append("  --config: a config, as in dcgan or configs/dcgan.py:fashion_mnist")
-  chosen = [word.partition("=")[2] for word in _joined(argv[1:]) if word.startswith("--config=")]
-  if not chosen:
-    lines += ["", f"configs: {', '.join(config_names())}; --config=NAME --help lists the fields of one"]
-    return "\n".join(lines)
-  path, _, variant = chosen[0].partition(":")
-  file = find_config(path)
-  config = load_config(file, variant)
-  lines += ["", f"{file}:", "", *(f"  {line}" for line in _module_doc(file)), "", "fields of --config:"]
-  return "\n".join(lines + field_lines(config))
-
-
-def _module_doc(file: Path) -> list[str]:
-  return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()
-
-
-def field_lines(config: ConfigDict) -> list[str]:
-  """For each field its path, type, value and one line of doc; a section's doc is its constructor's."""
-  from experiments import choices
-
-  lines = []
-  for path, value in flatten(config.to_dict()).items():
-    field = base.FIELDS.get(path)
-    doc = field.doc + (f"; {field.rule}" if field.rule else "") if field else choices.doc(config, path)
-    lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {doc}")
-  return lines
+def _check_value(default: Any, path: str, text: str) -> None:
+  """Says of a number or a truth value what it must be; texts and tuples are judged by their rules."""
+  if isinstance(default, bool):
+    if text.lower() not in ("true", "false", "t", "f", "1", "0"):
+      raise ConfigError(f"config.{path}={text} must be True or False")
+  elif isinstance(default, int | float):
+    kind, name = (int, "whole") if isinstance(default, int) else (float, "finite")
+    try:
+      if math.isfinite(kind(text)):
+        return
+    except ValueError:
+      pass
+    raise ConfigError(f"config.{path}={text} must be a {name} number")

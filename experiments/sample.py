@@ -29,6 +29,8 @@ def main() -> int:
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"samples-seed{FLAGS.seed}.png")
   if out.suffix not in (".png", ".npz"):
     raise ConfigError(f"--out={out} must end in .png or .npz")
+  if FLAGS.out:
+    command_line.make_directory("out", out.parent)
 
   import numpy as np
 
@@ -55,7 +57,6 @@ def main() -> int:
   for note in run.notes:
     status.line(note)
   if out.suffix == ".npz":
-    out.parent.mkdir(parents=True, exist_ok=True)
     points = run.spec.kind == "points"
     np.savez_compressed(out, images=pixels if points else images.to_uint8(pixels, run.spec.pixel_range))
   else:

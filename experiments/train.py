@@ -136,17 +136,17 @@ def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Calla
     yield describe
 
 
-def _initial_weights(mesh: Any, status: Any) -> Callable[[Any], Any]:
-  """What makes the first state: the fresh one, or the fresh one with another run's weights."""
+def _initial_weights(mesh: Any, status: Any) -> Callable[[Callable[[], Any]], Any]:
+  """What makes the first state of the function that gives a fresh one: just that, or with another run's weights."""
   if not FLAGS.init_from:
-    return lambda state: state
+    return lambda fresh: fresh()
   from common.state import transfer_weights
   from experiments.restore import restore
 
-  def start(state):
+  def start(fresh: Callable[[], Any]) -> Any:
     other = restore(Path(FLAGS.init_from), "last", mesh)
     status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
-    return transfer_weights(other.state, state)
+    return transfer_weights(other.state, fresh())
 
   return start
 

@@ -1,0 +1,96 @@
+"""Optimizers against loops in numpy, on gradients that do not depend on the parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from common.build import ConfigError
+from common.optim import build_optimizer
+
+STEPS = 20
+GRADIENTS = np.random.default_rng(0).normal(size=(STEPS, 3)).astype(np.float32)
+LINEAR = {"name": "linear", "start": 0.5, "end": 0.7, "steps": 10}
+COSINE = {"name": "cosine", "start": 0.1, "end": 0.0, "steps": STEPS}
+
+
+def path(section, grad_clip=0.0):
+  """Parameters [STEPS, 3] after each update, from 0."""
+  tx = build_optimizer(section, "optim", grad_clip)
+
+  def step(carry, gradient):
+    params, state = carry
+    updates, state = tx.update(gradient, state, params)
+    params = optax.apply_updates(params, updates)
+    return (params, state), params
+
+  start = jnp.zeros(3)
+  return jax.jit(lambda: jax.lax.scan(step, (start, tx.init(start)), jnp.asarray(GRADIENTS))[1])()
+
+
+def sgd(rates, momenta, gradients=GRADIENTS):
+  velocity, params, found = np.zeros(3), np.zeros(3), []
+  for gradient, rate, momentum in zip(gradients, rates, momenta, strict=True):
+    velocity = momentum * velocity + gradient
+    params = params - rate * velocity
+    found.append(params)
+  return np.array(found)
+
+
+def test_sgd():
+  plain = path({"name": "sgd", "learning_rate": 0.1})
+  np.testing.assert_allclose(plain, sgd([0.1] * STEPS, [0.0] * STEPS), rtol=1e-4, atol=1e-6)
+  heavy = path({"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})
+  np.testing.assert_allclose(heavy, sgd([0.1] * STEPS, [0.9] * STEPS), rtol=1e-4, atol=1e-6)
+
+
+def test_sgd_with_goodfellows_schedules():
+  """Both are read at the number of updates so far: the first update uses their start."""
+  count = np.arange(STEPS)
+  momenta = 0.5 + 0.2 * np.minimum(count / 10, 1)
+  rates = 0.05 * (1 + np.cos(np.pi * count / STEPS))
+  actual = path({"name": "sgd", "learning_rate": COSINE, "momentum": LINEAR})
+  np.testing.assert_allclose(actual, sgd(rates, momenta), rtol=1e-4, atol=1e-6)
+
+
+def test_adam():
+  """Kingma & Ba 2015, Algorithm 1; eps is large enough to see that it stands outside the root."""
+  b1, b2, eps = 0.5, 0.9, 1e-2
+  m, v, params, expected = 0.0, 0.0, np.zeros(3), []
+  for t, g in enumerate(GRADIENTS.astype(np.float64), start=1):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    params = params - 0.1 * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+    expected.append(params)
+  actual = path({"name": "adam", "learning_rate": 0.1, "b1": b1, "b2": b2, "eps": eps})
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_adagrad():
+  """Duchi et al. 2011, from empty accumulators: the first step has length learning_rate in each coordinate."""
+  sums = np.cumsum(GRADIENTS.astype(np.float64) ** 2, axis=0)
+  actual = path({"name": "adagrad", "learning_rate": 0.1})
+  np.testing.assert_allclose(actual, -np.cumsum(0.1 * GRADIENTS / np.sqrt(sums), axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_is_of_the_global_norm():
+  norms = np.linalg.norm(GRADIENTS, axis=1, keepdims=True)
+  assert norms.min() < 1.5 < norms.max()
+  clipped = GRADIENTS * np.minimum(1.0, 1.5 / norms)
+  actual = path({"name": "sgd", "learning_rate": 0.1}, grad_clip=1.5)
+  np.testing.assert_allclose(actual, sgd([0.1] * STEPS, [0.0] * STEPS, clipped), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("section", "message"),
+  [
+    ({"name": "adam", "learning_rate": 0.0}, r"config\.optim: learning_rate=0\.0 must be above 0"),
+    ({"name": "adam", "learning_rate": 0.1, "b1": 1.0}, r"config\.optim: b1=1\.0 must be at least 0 and below 1"),
+    ({"name": "adam", "learning_rate": 0.1, "b2": -0.1}, r"config\.optim: b2=-0\.1 must be at least 0 and below 1"),
+    ({"name": "adam", "learning_rate": {"name": "cos"}}, r'config\.optim\.learning_rate\.name="cos" is not one of'),
+    ({"name": "rmsprop"}, r'config\.optim\.name="rmsprop" is not one of adagrad, adam, sgd'),
+  ],
+)
+def test_a_wrong_optimizer_is_an_error(section, message):
+  with pytest.raises(ConfigError, match=message):
+    build_optimizer(section, "optim")

@@ -1,0 +1,200 @@
+"""Every config in every variant: locked, complete, described, used, and buildable, without a compilation."""
+
+import ast
+import importlib
+import inspect
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+
+from common.algorithm import Generative, Spec
+from common.build import ConfigError
+from common.program import make_state
+from common.workdir import flatten
+from configs import base
+from experiments import build_algorithm, choices
+from experiments.flags import config_names
+
+ROOT = Path(__file__).parents[1]
+CODE = [path for folder in ("common", "gan", "vae", "experiments") for path in (ROOT / folder).rglob("*.py")]
+
+
+def allowed_words(name: str) -> list[str]:
+  """The variants of a config, as its own error for a wrong one lists them."""
+  with pytest.raises(ValueError, match="is unknown: there are") as error:
+    importlib.import_module(f"configs.{name}").get_config("?")
+  return str(error.value).partition("there are ")[2].split("; did")[0].split(", ")
+
+
+def all_variants() -> list[str]:
+  """Each data set, with and without ``tiny``, with none of the other words and with each."""
+  found = []
+  for name in config_names():
+    words = allowed_words(name)
+    others = ["", *(word for word in words if word not in base.DATASETS and word != "tiny")]
+    for dataset, tiny, other in itertools.product(base.DATASETS, ("", "tiny"), others):
+      if dataset in words:
+        found.append(f"{name}:" + ",".join(word for word in (dataset, other, tiny) if word))
+  return found
+
+
+def load(variant: str) -> ConfigDict:
+  name, _, argument = variant.partition(":")
+  return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+def spec_of(config: ConfigDict) -> Spec:
+  """What opening the data set would say, without the data set."""
+  data = config.data
+  points = data.name == "gaussians8"
+  size = data.image_size or 8
+  return Spec(
+    image_shape=(1, 1, 2) if points else (size, size, data.channels),
+    num_classes={"celeb_a": 0, "gaussians8": 8}.get(data.name, 10),
+    num_examples=1400,
+    kind="points" if points else "images",
+    pixel_range=data.pixel_range,
+    fingerprint="",
+  )
+
+
+VARIANTS = all_variants()
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_the_docstring_names_every_variant_and_the_command(name):
+  doc = inspect.getdoc(importlib.import_module(f"configs.{name}"))
+  listed = doc.partition("Variants:")[2].partition("Command:")[0]
+  assert not [word for word in allowed_words(name) if word not in listed]
+  assert f"--config=configs/{name}.py:" in doc
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_is_locked_complete_and_described(variant):
+  config = load(variant)
+  assert config.is_locked
+  assert base.problems(config) == []
+  for path, value in flatten(config.to_dict()).items():
+    assert value is not None, path
+    assert path in base.FIELDS or choices.doc(config, path), f"{path} has no line for --help"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant):
+  config = load(variant)
+  spec = spec_of(config)
+  algorithm = build_algorithm(config, spec)
+  state = jax.eval_shape(lambda: make_state(algorithm, spec, 0))
+  lead = (config.train.batch_size,) if algorithm.batches_per_step is None else (config.n_critic, 4)
+  batch = {
+    "image": jax.ShapeDtypeStruct((*lead, *spec.image_shape), jnp.float32),
+    "label": jax.ShapeDtypeStruct(lead, jnp.int32),
+    "index": jax.ShapeDtypeStruct(lead, jnp.int32),
+  }
+  new, metrics = jax.eval_shape(lambda s, b: algorithm.train_step(s, b, jax.random.key(0)), state, batch)
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+  assert metrics
+  if isinstance(algorithm, Generative):
+    z = jax.eval_shape(lambda s: algorithm.prior_sample(s, jax.random.key(0), jnp.arange(3)), state)
+    labels = jnp.zeros(3, jnp.int32) if algorithm.conditional else None
+    images = jax.eval_shape(lambda s, z: algorithm.decode(s, z, labels), state, z)
+    assert (images.shape, images.dtype) == ((3, *spec.image_shape), jnp.float32)
+
+
+def test_tiny_needs_no_files():
+  names = {load(variant).data.name for variant in VARIANTS if variant.endswith("tiny")}
+  assert names == {"digits", "blobs", "gaussians8"}
+
+
+def read_keys() -> set[str]:
+  """``section.key`` of every attribute that the code reads; a doc or a comment does not count."""
+  nodes = (node for path in CODE for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+  chains = [ast.unparse(node).split(".") for node in nodes if isinstance(node, ast.Attribute)]
+  return {".".join(chain[-2:]) for chain in chains}
+
+
+def test_every_shared_key_is_read():
+  read = read_keys()
+  for path in base.FIELDS:
+    section, _, key = path.rpartition(".")
+    aliases = {"data": ("data", "options", "data_options")}.get(section, (section or "config",))
+    assert any(f"{alias}.{key}" in read for alias in aliases), f"nothing reads config.{path}"
+
+
+def test_every_field_is_of_some_config_and_every_shared_key_has_a_field():
+  seen = {path for variant in VARIANTS for path in flatten(load(variant).to_dict())}
+  assert set(base.FIELDS) <= seen
+  assert set(flatten(base.get_config().to_dict())) <= set(base.FIELDS)
+
+
+@pytest.mark.parametrize(
+  ("variant", "path", "section", "message"),
+  [
+    ("dcgan:tiny", "generator", {"name": "dcgann"}, r'config\.generator\.name="dcgann".*did you mean "dcgan"'),
+    ("dcgan:tiny", "generator", {"name": "dcgan", "witdh": 8}, r'config\.generator\.witdh.*did you mean "width"'),
+    ("gan:tiny", "loss", {"name": "saturating", "scale": 1.0}, r"config\.loss\.scale is unknown.*takes nothing"),
+    ("gan:tiny", "conditioning", {"name": "cat"}, r'config\.conditioning\.name="cat" is not one of concat, none'),
+    ("gan:tiny", "generator_optim", {"name": "sgd"}, r"config\.generator_optim lacks learning_rate"),
+    ("gan:tiny", "generator_optim", {"learning_rate": 1.0}, r'config\.generator_optim\.name="None"'),
+    ("vae:tiny", "model", {"name": "conv", "z_dim": 2, "channel": (8,)}, r'config\.model\.channel .*"channels"'),
+    ("vae:tiny", "likelihood", {"name": "gausian"}, r'config\.likelihood\.name.*did you mean "gaussian"'),
+    ("vae:tiny", "likelihood", {"name": "gaussian", "sigma": -1.0}, r"config\.likelihood: sigma=-1\.0 must be above 0"),
+    ("vae:tiny", "objective", {"name": "elbo", "beta": -1.0}, r"config\.objective: beta=-1\.0 must be at least 0"),
+    (
+      "vae:tiny",
+      "objective",
+      {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0}},
+      r"config\.objective\.beta lacks steps, which \"linear\" needs",
+    ),
+    ("classifier:tiny", "optim", {"name": "adam", "learning_rate": 0.0}, r"config\.optim: learning_rate=0\.0 must"),
+    (
+      "classifier:tiny",
+      "optim",
+      {"name": "adam", "learning_rat": 0.1},
+      r'config\.optim\.learning_rat .*"learning_rate"',
+    ),
+  ],
+)
+def test_a_wrong_section_is_named_with_its_path_and_the_nearest(variant, path, section, message):
+  config = load(variant).copy_and_resolve_references()
+  with config.unlocked():
+    config[path] = section
+  with pytest.raises(ConfigError, match=message):
+    build_algorithm(config, spec_of(config))
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"train.batch_size": 0}, r"config\.train\.batch_size=0 must be above 0"),
+    ({"ema.decay": 1.0}, r"config\.ema\.decay=1\.0 must be in \[0, 1\)"),
+    ({"parallel.mode": "pjit"}, r"config\.parallel\.mode=pjit must be one of jit, shard_map, pmap"),
+    ({"train.steps_per_call": 3}, r"config\.train\.num_steps=40 must be a multiple.*steps_per_call=1 "),
+    ({"log.every": 15}, r"config\.checkpoint\.every=20 must be a multiple of config\.log\.every=15"),
+    ({"train.patience": 2}, r"config\.train\.patience=2 needs config\.checkpoint\.keep_best"),
+  ],
+)
+def test_a_broken_rule_is_one_line(changes, message):
+  config = load("dcgan:tiny")
+  for path, value in changes.items():
+    section, _, key = path.rpartition(".")
+    config[section][key] = value
+  assert re.match(message, base.problems(config)[0])
+
+
+def test_a_misspelt_key_cannot_be_set():
+  with pytest.raises((AttributeError, KeyError), match='Did you mean.*"num_steps"'):
+    load("vae:tiny").train.num_step = 1
+
+
+def test_configs_are_read_without_jax():
+  modules = ", ".join(f"configs.{name}" for name in config_names())
+  code = f"import sys, {modules}; sys.exit(any(m.split('.')[0] in ('jax', 'flax', 'common') for m in sys.modules))"
+  subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,248 @@
+"""What one training step of each family may move, and what the order of a GAN's two updates means.
+
+Every tiny config takes a real step. The GAN's round is then compared, for toy networks with BatchNorm that compile in
+a second, with one written out by hand below: whose gradient, at which weights, on which latents, with which statistics.
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from common.build import ConfigError
+from common.normalization import BatchNorm
+from common.state import Ema, NetState
+from experiments import build_algorithm
+from gan.networks.output import DiscriminatorOutput
+from tests.tiny import CONFIGS, FAST, batch_of, config_of, dataset_of, fresh_state, one_step
+
+assert_same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
+
+
+def assert_close(actual, expected, atol=2e-6):
+  assert jax.tree.structure(actual) == jax.tree.structure(expected)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol), actual, expected)
+
+
+def networks(state):
+  return {f.name: v for f in dataclasses.fields(state) if isinstance(v := getattr(state, f.name), NetState)}
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_a_step_moves_every_parameter_and_counts(variant):
+  step = one_step(variant)
+  assert int(step.after.step) == 1
+  for name, net in networks(step.after).items():
+    old = networks(step.before)[name]
+    assert int(net.updates) == 1
+    for path, leaf in jax.tree_util.tree_leaves_with_path((net.params, net.mutable)):
+      assert np.all(np.isfinite(leaf)), f"{name}{path}"
+    same = jax.tree.map(lambda a, b: bool(np.all(a == b)), (net.params, net.mutable), (old.params, old.mutable))
+    still = [jax.tree_util.keystr(path) for path, value in jax.tree_util.tree_leaves_with_path(same) if value]
+    assert not still, f"{name}: {still} had no gradient, or no batch"
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_metrics_are_finite_and_count_examples(variant):
+  for name, mean in one_step(variant).metrics.items():
+    assert np.all(np.isfinite(mean.total)), name
+    assert mean.count == (1 if name.endswith("norm") else 16), name
+
+
+def test_the_average_follows_its_warm_up():
+  """At t = 0 TensorFlow's rule averages with decay (1 + 0) / (10 + 0)."""
+  step = one_step("classifier:digits,tiny")
+  assert step.config.ema.to_dict() == {"decay": 0.99, "warmup": 10.0}
+  expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, step.before.net.params, step.after.net.params)
+  assert_close(step.after.net.ema_params, expected)
+
+
+class ToyGenerator(nn.Module):
+  @nn.compact
+  def __call__(self, z, *, train):
+    h = BatchNorm(momentum=0.5)(nn.Dense(8)(z), train=train)
+    return nn.sigmoid(nn.Dense(64)(nn.relu(h))).reshape(-1, 8, 8, 1)
+
+
+class ToyDiscriminator(nn.Module):
+  @nn.compact
+  def __call__(self, x, *, train, rows):
+    h = BatchNorm(momentum=0.5)(nn.Dense(8)(x.reshape(x.shape[0], -1)), train=train)
+    logits = nn.Dense(1)(nn.leaky_relu(h))
+    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=h)
+
+
+LEARNING_RATE = 0.5
+
+
+@functools.cache
+def toy_state():
+  """The fresh state, which no choice below changes."""
+  return fresh_state(toy_gan(), "gan:digits,tiny")
+
+
+def toy_gan(**changes):
+  """A GAN of the toy networks under SGD."""
+  sgd = {"name": "sgd", "learning_rate": LEARNING_RATE}
+  config = config_of(
+    "gan:digits,tiny", generator_optim=sgd, discriminator_optim=sgd, z_dim=4, ema__decay=0.9, **changes
+  )
+  gan = build_algorithm(config, dataset_of("gan:digits,tiny").spec)
+  return dataclasses.replace(gan, generator=ToyGenerator(), discriminator=ToyDiscriminator())
+
+
+def by_hand(gan, state, batch, rng):
+  """A round of the toy GAN from flax, optax and Goodfellow's formulas: D's and G's (params, statistics) after it."""
+
+  def generate(params, stats, turn):
+    z = gan.prior_sample(state, jax.random.fold_in(rng, turn), batch["index"][0])
+    fake, new = gan.generator.apply({"params": params, **stats}, z, train=True, mutable=["batch_stats"])
+    return fake, new
+
+  def judge(params, stats, real, fake):
+    def apply(stats, x):
+      output, new = gan.discriminator.apply(
+        {"params": params, **stats}, x, train=True, rows=None, mutable=["batch_stats"]
+      )
+      return output.logits, new
+
+    if gan.discriminator_passes == 1:
+      logits, stats = apply(stats, jnp.concatenate([real, fake]))
+      return logits[:16], logits[16:], stats
+    on_real, stats = apply(stats, real)
+    on_fake, stats = apply(stats, fake)
+    return on_real, on_fake, stats
+
+  def descend(params, grads):
+    return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads)
+
+  g, d = state.generator, state.discriminator
+  d_params, d_stats = d.params, d.mutable
+  for turn in range(gan.n_critic):
+    fake, _ = generate(g.params, g.mutable, turn)
+
+    def d_loss(params, stats=d_stats, fake=fake, real=batch["image"][turn]):
+      on_real, on_fake, new = judge(params, stats, real, fake)
+      log_d, log_not_d = jax.nn.log_sigmoid(on_real), jax.nn.log_sigmoid(-on_fake)
+      return -gan.discriminator_loss_scale * jnp.mean(log_d + log_not_d), new
+
+    grads, d_stats = jax.grad(d_loss, has_aux=True)(d_params)
+    d_params = descend(d_params, grads)
+
+  at = (d.params, d.mutable) if gan.update_order == "simultaneous" else (d_params, d_stats)
+  turn = gan.n_critic - 1 if gan.fakes == "shared" else gan.n_critic
+
+  def g_loss(params):
+    fake, new = generate(params, g.mutable, turn)
+    return -jnp.mean(jax.nn.log_sigmoid(judge(*at, batch["image"][-1], fake)[1])), new
+
+  grads, g_stats = jax.grad(g_loss, has_aux=True)(g.params)
+  return (d_params, d_stats), (descend(g.params, grads), g_stats)
+
+
+CHOICES = {
+  "as Goodfellow": {},
+  "alternating": {"update_order": "alternating"},
+  "fresh": {"fakes": "fresh"},
+  "one pass": {"discriminator_passes": 1},
+  "three critics": {"update_order": "alternating", "fakes": "fresh", "n_critic": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def rounds():
+  """{choice: (state before, state after, the same by hand)}."""
+  found = {}
+  for name, changes in CHOICES.items():
+    gan, state = toy_gan(**changes), toy_state()
+    batch = batch_of(dataset_of("gan:digits,tiny"), (gan.n_critic, 16))
+    after, _ = jax.jit(gan.train_step, compiler_options=FAST)(state, batch, jax.random.key(1))
+    hand = jax.jit(lambda s, b, gan=gan: by_hand(gan, s, b, jax.random.key(1)), compiler_options=FAST)
+    found[name] = (state, after, hand(state, batch))
+  return found
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_round_equals_one_by_hand(rounds, choice):
+  _, after, (discriminator, generator) = rounds[choice]
+  assert_close((after.discriminator.params, after.discriminator.mutable), discriminator)
+  assert_close((after.generator.params, after.generator.mutable), generator)
+  assert int(after.discriminator.updates) == CHOICES[choice].get("n_critic", 1)
+  assert int(after.generator.updates) == int(after.step) == 1
+
+
+@pytest.mark.parametrize(
+  ("choice", "moves_discriminator"),
+  [("alternating", False), ("fresh", False), ("one pass", True), ("three critics", True)],
+)
+def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
+  """Order and fakes are the generator's business; passes change both players."""
+  _, base, _ = rounds["as Goodfellow"]
+  _, other, _ = rounds[choice]
+
+  def distance(a, b):
+    return float(optax.tree.norm(jax.tree.map(jnp.subtract, a.params, b.params)))
+
+  assert distance(base.generator, other.generator) > 1e-4
+  assert (distance(base.discriminator, other.discriminator) > 1e-4) == moves_discriminator
+
+
+def test_the_generators_average_is_sampled_with_raw_statistics(rounds):
+  before, after, _ = rounds["as Goodfellow"]
+  gan = toy_gan()
+  expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, before.generator.params, after.generator.params)
+  assert_close(after.generator.ema_params, expected)
+  assert after.discriminator.ema_params is None
+  z = gan.prior_sample(after, jax.random.key(2), jnp.arange(4))
+  for ema, params in ((True, expected), (False, after.generator.params)):
+    picture = gan.generator.apply({"params": params, **after.generator.mutable}, z, train=False)
+    np.testing.assert_allclose(gan.decode(after, z, ema=ema), picture, atol=1e-6)
+
+
+def test_a_simultaneous_round_has_one_critic_update():
+  with pytest.raises(ConfigError, match='update_order="simultaneous" goes with config.n_critic=1, not 2'):
+    toy_gan(n_critic=2)
+
+
+def test_labels_reach_both_networks():
+  variant = "gan:digits,tiny"
+  config, dataset = config_of(variant, conditioning={"name": "concat"}), dataset_of(variant)
+  gan = build_algorithm(config, dataset.spec)
+  state = fresh_state(gan, variant)
+  batch = batch_of(dataset, (1, 16))
+  step = jax.jit(gan.train_step, compiler_options=FAST)
+  after, metrics = step(state, batch, jax.random.key(1))
+  _, mislabelled = step(state, {**batch, "label": (batch["label"] + 1) % 10}, jax.random.key(1))
+  assert metrics["d_real_logit"].total != mislabelled["d_real_logit"].total
+  z = jnp.broadcast_to(gan.prior_sample(after, jax.random.key(2), jnp.arange(1)), (10, gan.z_dim))
+  pictures = np.asarray(gan.decode(after, z, jnp.arange(10)))
+  assert len({picture.tobytes() for picture in pictures}) == 10
+  with pytest.raises(ValueError, match="this model is conditional: labels=None"):
+    gan.decode(after, z)
+
+
+@pytest.mark.parametrize("variant", [v for v in CONFIGS if not v.startswith("classifier")])
+def test_labels_for_an_unconditional_model_are_an_error(variant):
+  step = one_step(variant)
+  z = step.algorithm.prior_sample(step.after, jax.random.key(0), jnp.arange(2))
+  with pytest.raises(ValueError, match="unconditional"):
+    step.algorithm.decode(step.after, z, jnp.zeros(2, jnp.int32))
+
+
+def test_labels_of_a_set_that_has_none_are_an_error():
+  spec = dataclasses.replace(dataset_of("gan:digits,tiny").spec, num_classes=0)
+  with pytest.raises(ConfigError, match="config.conditioning.*needs labels"):
+    build_algorithm(config_of("gan:digits,tiny", conditioning={"name": "concat"}), spec)
+  with pytest.raises(ConfigError, match="has no labels to classify"):
+    build_algorithm(config_of("classifier:digits,tiny"), spec)
+
+
+def test_a_warm_up_of_zero_is_the_plain_average():
+  average, params = {"w": jnp.array([1.0])}, {"w": jnp.array([2.0])}
+  np.testing.assert_allclose(Ema(0.75, 0.0).update(average, params, jnp.array(0))["w"], [1.25])
+  assert_same(Ema(0.0, 10.0).start(params), None)

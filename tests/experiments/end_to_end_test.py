@@ -1,0 +1,207 @@
+"""One run from the command line: train, resume, evaluate, sample; and what stops or refuses one."""
+
+import json
+import shutil
+import socket
+import struct
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import parallel
+from common.data.digits import digits
+from experiments.reliability import EXIT_INTERRUPTED, wait_until
+from experiments.restore import restore
+from tests.experiments.runs import call, end, figures, run, start
+
+TINY = "--config=vae:tiny"
+
+
+def _write_idx(directory: Path) -> None:
+  """The embedded digits as the four files of MNIST."""
+  directory.mkdir()
+  for split, prefix in (("train", "train"), ("test", "t10k")):
+    images, labels = digits().read(split, np.arange(digits().sizes[split]))
+    header = struct.pack(">IIII", 0x803, len(images), 8, 8)
+    (directory / f"{prefix}-images-idx3-ubyte").write_bytes(header + np.asarray(images, np.uint8).tobytes())
+    header = struct.pack(">II", 0x801, len(labels))
+    (directory / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, list[object]]:
+  """A finished run on files, and its command."""
+  root = tmp_path_factory.mktemp("end_to_end")
+  _write_idx(root / "files")
+  words = [TINY, f"--workdir={root / 'run'}", "--config.data.name=mnist", f"--config.data.dir={root / 'files'}"]
+  words += ["--config.data.train_split=train[:1000]", "--config.data.validation_split=train[1000:]"]
+  words += ["--config.data.image_size=8", "--config.ema.decay=0.5"]
+  _, err = run("train", *words)
+  assert f"done: 40 steps in {root / 'run'}" in err and "step 10/40" in err
+  return root / "run", words
+
+
+def test_a_run_describes_itself(trained):
+  workdir, _ = trained
+  config, spec, versions = (
+    json.loads((workdir / f"{name}.json").read_text()) for name in ("config", "spec", "versions")
+  )
+  assert config["version"] == 1 and config["data"]["name"] == "mnist" and config["ema"]["decay"] == 0.5
+  assert spec["image_shape"] == [8, 8, 1] and spec["num_examples"] == 1000
+  assert versions["jax"] == jax.__version__ and {"python", "commit", "init_from"} <= set(versions)
+  assert [line["step"] for line in figures(workdir)] == [10, 20, 20, 30, 40, 40]
+  for name in ("samples", "reconstructions"):
+    for step in (20, 40):
+      with Image.open(workdir / name / f"{step:08d}.png") as picture:
+        assert min(picture.size) >= 8 * 32 and len(np.unique(picture)) > 16
+  assert list((workdir / "tensorboard").glob("events*")) and (workdir / "lock").read_text() == ""
+
+
+def test_the_same_command_resumes_and_reports_what_changed(trained, capfd):
+  workdir, words = trained
+  before = (workdir / "metrics.jsonl").read_bytes()
+  assert call("train", *words) == 0
+  err = capfd.readouterr().err
+  assert "resumed from step 40" in err and "done: 40 steps" in err and "changed" not in err
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+  assert call("train", *words, "--config.checkpoint.keep=3", "--config.train.steps_per_call=10") == 0
+  err = capfd.readouterr().err
+  assert "config.checkpoint.keep: 2 -> 3" in err and "config.train.steps_per_call: 5 -> 10" in err
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+  assert call("train", *words, "--config.optim.learning_rate=0.5") == 2
+  assert "config.optim.learning_rate: 0.02 -> 0.5" in capfd.readouterr().err
+
+
+def test_evaluate_where_the_data_lie_now(trained, capfd):
+  workdir, _ = trained
+  files, elsewhere = workdir.parent / "files", workdir.parent / "elsewhere"
+  files.rename(elsewhere)
+  try:
+    assert call("evaluate", f"--workdir={workdir}") == 2
+    assert str(files) in capfd.readouterr().err
+    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}") == 0
+    record = json.loads(capfd.readouterr().out)
+    assert record == json.loads((workdir / "evaluations.jsonl").read_text())
+    assert record["protocol"]["split"] == "test" and record["protocol"]["step"] == 40 and record["protocol"]["n"] == 300
+    assert record["elbo"] == pytest.approx(-(record["distortion"] + record["rate"]))
+    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}", "--split=validation") == 0
+    last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+    # In training by one device, here by eight.
+    assert json.loads(capfd.readouterr().out)["elbo"] == pytest.approx(last["elbo"], rel=1e-5)
+  finally:
+    elsewhere.rename(files)
+
+
+def _pixels(workdir: Path, *words: object) -> np.ndarray:
+  assert call("sample", f"--workdir={workdir}", f"--out={workdir / 'x.npz'}", *words) == 0
+  with np.load(workdir / "x.npz") as file:
+    return file["images"]
+
+
+def test_sample_needs_the_workdir_only(trained, tmp_path):
+  """A copy of the workdir's files far from the data, and picture i depends on the seed and on i only."""
+  copy = tmp_path / "copy"
+  copy.mkdir()
+  for name in ("config.json", "spec.json"):
+    shutil.copy(trained[0] / name, copy)
+  shutil.copytree(trained[0] / "checkpoints", copy / "checkpoints")
+  record = json.loads((copy / "config.json").read_text())
+  record["data"]["dir"] = "/nowhere"
+  (copy / "config.json").write_text(json.dumps(record))
+
+  out, _ = run("sample", f"--workdir={copy}", cwd=tmp_path)
+  assert str(copy / "samples-seed0.png") in out and "step 40, EMA weights" in out
+  with Image.open(copy / "samples-seed0.png") as picture:
+    picture.verify()
+  few, many = _pixels(copy, "--num=5", "--seed=3"), _pixels(copy, "--num=70", "--seed=3")
+  assert many.shape == (70, 8, 8, 1) and many.dtype == np.uint8
+  np.testing.assert_array_equal(few, many[:5])
+  assert (many[:5] != _pixels(copy, "--num=5", "--seed=4")).any()
+  assert (many[:5] != _pixels(copy, "--num=5", "--seed=3", "--raw")).any()
+  lines = _pixels(copy, "--num=3", "--seed=3", "--interpolate=4").reshape(3, 4, 8, 8, 1)
+  np.testing.assert_array_equal(lines[:, 0], many[0:6:2])
+  np.testing.assert_array_equal(lines[:, -1], many[1:6:2])
+
+
+def test_check_writes_nothing(tmp_path, capfd):
+  assert call("train", TINY, "--check", f"--workdir={tmp_path / 'run'}") == 0
+  out = capfd.readouterr().out
+  for figure in ("parameters of net", "device memory, MB", "milliseconds a step", "process memory, MB"):
+    assert f"{figure}: " in out
+  assert not list(tmp_path.iterdir())
+
+
+def test_init_from_another_run(trained, tmp_path, capfd):
+  source, words = trained[0], [word for word in trained[1] if not str(word).startswith("--workdir")]
+  words += ["--config.train.num_steps=10", "--config.evaluate.every=0", "--config.samples.every=0"]
+  words.append(f"--init_from={source}")
+  still = "--config.optim={'name':'sgd','learning_rate':1e-30}"  # what it starts from is what it ends with
+  assert call("train", *words, still, f"--workdir={tmp_path / 'same'}") == 0
+  before, after = (restore(workdir, "last", parallel.make_mesh()).state for workdir in (source, tmp_path / "same"))
+  jax.tree.map(np.testing.assert_array_equal, before.net.params, after.net.params)
+  assert int(after.net.updates) == 10  # the optimizer and the counters are its own
+  assert json.loads((tmp_path / "same" / "versions.json").read_text())["init_from"] == str(source)
+  assert call("train", *words, "--config.model.width=16", f"--workdir={tmp_path / 'other'}") == 2
+  assert "(20, 32) -> (20, 16)" in capfd.readouterr().err
+  assert not (tmp_path / "other" / "config.json").exists()  # a refused start binds the workdir to nothing
+
+
+def test_a_second_writer_is_refused(tmp_path):
+  words = (TINY, f"--workdir={tmp_path}", "--config.train.num_steps=10000000")
+  with start("train", *words) as first:
+    assert wait_until(first, lambda: any((tmp_path / "checkpoints").glob("*.json")))
+    begun = time.monotonic()
+    _, err = run("train", *words, code=2)
+    assert time.monotonic() - begun < 60
+    assert f"process {first.pid} on {socket.gethostname()}" in err and len(err.splitlines()) == 1
+    assert "step" in run("sample", f"--workdir={tmp_path}")[0]  # a reader is not
+    first.terminate()
+    _, err = end(first, EXIT_INTERRUPTED)
+  assert "stopped by a signal at step" in err
+
+
+def test_eight_devices_continued_on_one_and_on_three(tmp_path):
+  words = (TINY, "--config.log.every=5", "--config.evaluate.every=0", "--config.samples.every=0")
+  run("train", *words, f"--workdir={tmp_path / '8'}", "--devices=8", "--config.train.num_steps=20")
+  for devices in (1, 3):
+    shutil.copytree(tmp_path / "8", tmp_path / str(devices))
+    _, err = run("train", *words, f"--workdir={tmp_path / str(devices)}", f"--devices={devices}")
+    assert "resumed from step 20" in err
+  run("train", *words, f"--workdir={tmp_path / '8'}", "--devices=8")
+  straight, *others = [figures(tmp_path / name) for name in "813"]
+  for other in others:
+    assert len(other) == len(straight) == 8
+    for a, b in zip(straight, other, strict=True):
+      assert b == pytest.approx(a, rel=1e-4)  # the order of sums differs, and Adagrad's steps with it
+
+
+def test_early_stopping_stays_stopped(tmp_path, capfd):
+  # The bound rises from evaluation to evaluation: with its least value as the best, the second is worse.
+  words = [TINY, f"--workdir={tmp_path}", "--config.evaluate.every=10", "--config.train.patience=1"]
+  words += ["--config.checkpoint.best_mode=min", "--config.samples.every=0"]
+  assert call("train", *words) == 0
+  assert "no better elbo in 1 evaluations" in capfd.readouterr().err
+  assert [line["step"] for line in figures(tmp_path)] == [10, 10, 20, 20]
+  assert call("train", *words) == 0
+  assert "done: 20 steps" in capfd.readouterr().err and len(figures(tmp_path)) == 4
+  assert restore(tmp_path, "best", parallel.make_mesh()).step == 10
+
+
+def test_not_finite_stops_before_it_is_saved(tmp_path, capfd):
+  growing = "{'name':'exponential','start':1e-5,'factor':4.0}"
+  optim = f"--config.optim={{'name':'sgd','learning_rate':{growing}}}"
+  often = ("--config.log.every=5", "--config.checkpoint.every=5")
+  assert call("train", "--config=vae:gaussian,tiny", f"--workdir={tmp_path}", optim, *often) == 3
+  err = capfd.readouterr().err
+  saved = sorted(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.json"))
+  assert saved and f"the last good checkpoint is of step {saved[-1]}" in err
+  assert "lower learning rate" in err and len([line for line in err.splitlines() if "error" in line]) == 1
+  for step in saved:
+    for leaf in jax.tree.leaves(restore(tmp_path, str(step), parallel.make_mesh()).state):
+      assert np.isfinite(leaf).all()
+  named = int(err.partition(" at step ")[2].partition(";")[0])
+  assert saved[-1] < named <= saved[-1] + 5

@@ -1,0 +1,68 @@
+"""Commands, in this process (cheap: JAX is there) or in processes of their own."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from experiments import flags as command_line
+from experiments.reliability import ROOT
+
+TIME_LIMIT = 400.0  # far beyond any need: a test that hangs should not hang for ever
+
+
+def call(name: str, *words: object) -> int:
+  """Runs ``python -m experiments.NAME WORDS`` in this process; returns the exit code."""
+  _forget_flags()
+  sys.modules.pop(f"experiments.{name}", None)
+  module = importlib.import_module(f"experiments.{name}")
+  with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+    patch.setattr(sys, "argv", [name, *map(str, words)])
+    command_line.run(module.main, module.__doc__, takes_config=name == "train")
+  return stop.value.code
+
+
+def _forget_flags() -> None:
+  """Undoes the definitions of earlier commands: a process has one."""
+  for name in list(flags.FLAGS):
+    module = flags.FLAGS.find_module_defining_flag(name, "")
+    if name.partition(".")[0] == "config" or (module.startswith("experiments.") and module != command_line.__name__):
+      delattr(flags.FLAGS, name)
+  flags.FLAGS.unparse_flags()
+
+
+def start(name: str, *words: object, cwd: Path | None = None) -> "subprocess.Popen[str]":
+  """Starts it in a process of its own, with warnings as errors."""
+  return subprocess.Popen(
+    [sys.executable, "-W", "error", "-m", f"experiments.{name}", *map(str, words)],
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    cwd=cwd,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def end(process: "subprocess.Popen[str]", code: int = 0, seconds: float = TIME_LIMIT) -> tuple[str, str]:
+  """stdout and stderr of a process that must exit with ``code``."""
+  try:
+    out, err = process.communicate(timeout=seconds)
+  finally:
+    process.kill()
+  assert process.returncode == code, f"{process.args} exited with {process.returncode}\n{out}\n{err}"
+  return out, err
+
+
+def run(name: str, *words: object, cwd: Path | None = None, code: int = 0) -> tuple[str, str]:
+  return end(start(name, *words, cwd=cwd), code)
+
+
+def figures(workdir: Path) -> list[dict[str, float]]:
+  """The lines of metrics.jsonl without the split's name."""
+  lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  return [{name: value for name, value in line.items() if name != "split"} for line in lines]

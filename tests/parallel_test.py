@@ -1,0 +1,182 @@
+"""One device, eight devices, any mode, any call length, any batch size of sampling and evaluation: the same numbers.
+
+Gradients are read off SGD's momentum, which after one step is the gradient that was averaged over the devices.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import common.normalization
+import common.state
+from common.algorithm import Mean
+from common.evaluate import Evaluator
+from common.parallel import MODES, axis_name_of, compile_step, make_mesh, place_batch, replicate, to_host
+from common.program import Program
+from common.sampling import Sampler
+from common.state import NetState
+from experiments import build_algorithm
+from tests.tiny import FAST, batch_of, config_of, dataset_of, fresh_state
+
+SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.5}
+SMALL = {"train__batch_size": 16, "train__steps_per_call": 1}
+GAN = {**SMALL, "generator_optim": SGD, "discriminator_optim": SGD}
+NET = {**SMALL, "optim": SGD}
+# At the paper's initial range the MLP discriminator's gradient is a difference of equal halves: all rounding.
+ARCHITECTURES = {
+  "mlp gan": ("gan:digits,tiny", {**GAN, "generator__init_range": 0.1, "discriminator__init_range": 0.1}),
+  "dcgan": ("dcgan:digits,tiny", {**GAN, "generator__width": 4, "discriminator__width": 4}),
+  "mlp vae": ("vae:digits,tiny", NET),
+  "conv vae": ("vae:digits,conv,tiny", {**NET, "model__batch_norm": True, "model__channels": (4, 4)}),
+  "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
+}
+
+
+@functools.cache
+def program(name, mode="jit", devices=1, **changes):
+  variant, settings = ARCHITECTURES[name]
+  config = config_of(variant, **{**settings, "parallel__mode": mode, **changes})
+  dataset = dataset_of(variant)
+  return Program(build_algorithm(config, dataset.spec, axis_name_of(mode)), dataset, config, make_mesh(devices))
+
+
+@functools.cache
+def start(name):
+  """The fresh state on the host: it does not depend on mode or devices."""
+  return to_host(fresh_state(program(name).algorithm, ARCHITECTURES[name][0]))
+
+
+def run(program, name, steps=3, options=FAST):
+  """The states and metrics after each call, on the host; pmap alone cannot be compiled with options."""
+  state, found, call = replicate(start(name), program.mesh), [], program.train_call
+  if options and hasattr(call, "lower"):
+    call = call.lower(state, program.feed.data, program.feed(0)).compile(compiler_options=options)
+  for step in range(0, steps, program.config.train.steps_per_call):
+    state, metrics = call(state, program.feed.data, program.feed(step))
+    found.append(jax.device_get((state, metrics)))
+  return found
+
+
+@functools.cache
+def on_one_device(name):
+  return run(program(name), name)
+
+
+def networks(state):
+  return {name: net for name, net in vars(state).items() if isinstance(net, NetState)}
+
+
+def parameters(state):
+  return {name: net.params for name, net in networks(state).items()}
+
+
+def momenta(state):
+  """After one step of SGD: its gradients."""
+  return {name: net.opt_state[0].trace for name, net in networks(state).items()}
+
+
+def distance(a, b):
+  return float(optax.tree.norm(jax.tree.map(np.subtract, a, b)))
+
+
+def means(metrics):
+  return jax.tree.map(lambda m: m.total / m.count, metrics, is_leaf=lambda x: isinstance(x, Mean))
+
+
+def assert_same_training(actual, expected):
+  """The first step's losses and gradients to 1e-6, the parameters after all steps to 1e-5."""
+  for name, mean in means(expected[0][1]).items():
+    np.testing.assert_allclose(means(actual[0][1])[name], mean, rtol=1e-6, atol=1e-6, err_msg=name)
+  for name, gradient in momenta(expected[0][0]).items():
+    assert distance(momenta(actual[0][0])[name], gradient) < 1e-6 * float(optax.tree.norm(gradient)), name
+  assert_close(parameters(actual[-1][0]), parameters(expected[-1][0]), 1e-5)
+
+
+def assert_close(actual, expected, atol):
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), actual, expected)
+
+
+def assert_same(actual, expected):
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_eight_devices_equal_one(name, mode):
+  assert_same_training(run(program(name, mode, 8), name), on_one_device(name))
+
+
+@pytest.mark.parametrize(("name", "module"), [("mlp vae", common.state), ("conv vae", common.normalization)])
+def test_without_the_mean_over_devices_they_do_not(name, module, monkeypatch):
+  """Both users of batch_mean, gradients and BatchNorm, are needed for the equality above."""
+  monkeypatch.setattr(module, "batch_mean", lambda tree, axis_name: tree)
+  broken = run(program.__wrapped__(name, "shard_map", 8), name, steps=1)
+  with pytest.raises(AssertionError):
+    assert_same_training(broken, on_one_device(name)[:1])
+
+
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_batch_norm_per_device_equals_separate_batches(mode):
+  """SGD is linear in the gradient: the mean of eight separate steps is the step with the mean gradient."""
+  variant, settings = ARCHITECTURES["conv vae"]
+  config = config_of(variant, **settings, parallel__sync_batch_norm=False)
+  dataset, mesh = dataset_of(variant), make_mesh(8)
+  batch, state, rng = batch_of(dataset, (16,)), start("conv vae"), jax.random.key(3)
+  alone = build_algorithm(config, dataset.spec)
+  shards = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
+  each, _ = jax.jit(jax.vmap(lambda shard: alone.train_step(state, shard, rng)), compiler_options=FAST)(shards)
+  expected = jax.tree.map(lambda x: np.mean(x, axis=0), (each.net.params, each.net.mutable))
+  sharded = build_algorithm(config, dataset.spec, axis_name_of(mode))
+  step = compile_step(lambda s, _, b: sharded.train_step(s, b, rng), mesh, mode, batch_axis=0, donate=False)
+  new, _ = step(replicate(state, mesh), {}, place_batch(batch, mesh, 0))
+  assert_close(to_host((new.net.params, new.net.mutable)), expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp vae", "conv vae"])
+def test_the_length_of_a_call_changes_no_bit(name):
+  """Compiled as in training: it is the optimised loop that must not round otherwise."""
+  programs = [program(name, train__steps_per_call=calls) for calls in (1, 3, 12)]
+  states = [run(program, name, steps=12, options=None)[-1][0] for program in programs]
+  assert_same(states[1], states[0])
+  assert_same(states[2], states[0])
+
+
+def test_inputs_do_not_depend_on_devices():
+  feeds = [program("mlp gan", devices=devices).feed for devices in (1, 8)]
+  for step in (0, 100):
+    assert_same(to_host(feeds[1](step)), to_host(feeds[0](step)))
+
+
+def test_a_sample_depends_on_its_seed_and_row_only():
+  """Rows 0 to 9 whether 10 or 30 are drawn, 4 or 16 at a time."""
+  algorithm, spec = program("mlp vae").algorithm, program("mlp vae").dataset.spec
+  state = start("mlp vae")
+  few, many = (Sampler(algorithm, spec, batch_size=size)(state, 5, num) for size, num in ((4, 10), (16, 30)))
+  assert few.shape == (10, *spec.image_shape)
+  np.testing.assert_allclose(many[:10], few, rtol=0, atol=1e-6)
+  np.testing.assert_array_equal(
+    Sampler(algorithm, spec).latents(state, 5, np.arange(10))[0],
+    Sampler(algorithm, spec).latents(state, 5, np.arange(30))[0][:10],
+  )
+  assert np.abs(many[10:20] - few).max() > 1e-3
+
+
+def test_evaluation_counts_each_image_once():
+  """97 images: in one batch without a mask, and in padded batches on one device and on eight."""
+  algorithm, dataset = program("classifier").algorithm, program("classifier").dataset
+  config, state = program("classifier").config, start("classifier")
+  raw = dataset.validation.arrays()
+  batch = {"image": raw["image"] / np.float32(255), "label": raw["label"], "index": np.arange(97)}
+  direct = jax.jit(algorithm.eval_step)(state, {**batch, "mask": np.ones(97, np.float32)}, jax.random.key(0))
+  expected = {name: float(mean.total) / 97 for name, mean in direct.items()}
+  for batch_size, devices in ((16, 1), (48, 8), (104, 8)):
+    with config.unlocked():
+      config.train.batch_size = batch_size
+    mesh = make_mesh(devices)
+    evaluate = Evaluator(algorithm, dataset.spec, config, mesh)
+    scores = evaluate(replicate(state, mesh), evaluate.feed(dataset.validation))
+    for name, value in expected.items():
+      assert scores[name] == pytest.approx(value, rel=1e-6), (name, batch_size, devices)

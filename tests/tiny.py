@@ -1,0 +1,76 @@
+"""Small models on small data, and one step of each, shared by the tests so that each is compiled once."""
+
+import dataclasses
+import functools
+import importlib
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from common.algorithm import Batch, PyTree, Trainable
+from common.data.dataset import Dataset, open_dataset
+from common.data.preprocess import preprocess
+from common.program import make_state
+from experiments import build_algorithm
+
+# XLA takes seconds to optimise the random draws of an initialisation, and what is tiny needs no optimised step.
+FAST = {"xla_backend_optimization_level": 0}
+CONFIGS = ("gan:digits,tiny", "dcgan:digits,tiny", "vae:digits,tiny", "vae:digits,conv,tiny", "classifier:digits,tiny")
+
+
+def config_of(variant: str, **changes: Any) -> ConfigDict:
+  """The config of ``name:words``; in the names of ``changes`` __ stands for a dot, and sections are swapped whole."""
+  name, _, words = variant.partition(":")
+  config = importlib.import_module(f"configs.{name}").get_config(words)
+  with config.unlocked():
+    for path, value in changes.items():
+      *sections, key = path.split("__")
+      functools.reduce(getattr, sections, config)[key] = value
+  return config
+
+
+@functools.cache
+def dataset_of(variant: str) -> Dataset:
+  return open_dataset(config_of(variant).data)
+
+
+def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none", seed: int = 0) -> Batch:
+  """The first training examples as a batch [*lead, ...], preprocessed as in training."""
+  count = int(np.prod(lead))
+  raw = {**dataset.train.rows(np.arange(count)), "index": np.arange(count, dtype=np.int32)}
+  rng = jax.random.key(seed)
+  flat = preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
+  index = np.broadcast_to(np.arange(lead[-1], dtype=np.int32), lead)
+  return {**{name: x.reshape(*lead, *x.shape[1:]) for name, x in flat.items()}, "index": index}
+
+
+def fresh_state(algorithm: Trainable, variant: str) -> PyTree:
+  """What training starts from, seed 0."""
+  spec = dataset_of(variant).spec
+  return jax.jit(lambda: make_state(algorithm, spec, 0), compiler_options=FAST)()
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """One training step and what it started from."""
+
+  config: ConfigDict
+  algorithm: Trainable
+  before: PyTree
+  batch: Batch
+  after: PyTree
+  metrics: dict[str, Any]
+
+
+@functools.cache
+def one_step(variant: str) -> Step:
+  """A step of the config as it stands, from its fresh state, on 16 examples (for each discriminator update)."""
+  config, dataset = config_of(variant), dataset_of(variant)
+  algorithm = build_algorithm(config, dataset.spec)
+  lead = (16,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 16)
+  batch = batch_of(dataset, lead, binarize=config.data.binarize)
+  before = fresh_state(algorithm, variant)
+  after, metrics = jax.jit(algorithm.train_step, compiler_options=FAST)(before, batch, jax.random.key(1))
+  return Step(config, algorithm, before, batch, after, jax.device_get(metrics))
