@@ -54,7 +54,13 @@ class Program:
       resident_mb=config.data.resident_mb,
     )
     self.train_call = compile_step(self._train_call, mesh, config.parallel.mode, batch_axis=self.feed.batch_axis)
-    self._init = jax.jit(lambda: make_state(algorithm, dataset.spec, config.seed), out_shardings=replicated(mesh))
+    # Initialisers run once, and on a CPU optimising their random draws takes far longer than drawing.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    self._init = jax.jit(
+      lambda: make_state(algorithm, dataset.spec, config.seed),
+      out_shardings=replicated(mesh),
+      compiler_options=options,
+    )
     self.finite = jax.jit(all_finite)
 
   def init(self) -> PyTree:

@@ -60,7 +60,9 @@ class Progress:
 class Run:
   """One process's run in one workdir, from a restored or fresh state to the last step."""
 
-  def __init__(self, program: Program, workdir: Path, status: Status, initial: Callable[[Callable[[], PyTree]], PyTree]):
+  def __init__(
+    self, program: Program, workdir: Path, status: Status, initial: Callable[[Callable[[], PyTree]], PyTree]
+  ):
     self.program, self.config, self.workdir, self.status = program, program.config, workdir, status
     config, self.writes = program.config, jax.process_index() == 0
     self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)

@@ -110,7 +110,7 @@ def disturb(workdir: Path, config: str, number: signal.Signals, *, after: float,
     times: how many signals, 50 ms apart.
 
   Returns:
-    The exit code; 0 if the run was over before the signal.
+    The exit code; 0 if the run had reported its end, so that the signal came too late to count.
   """
   process = start(workdir, config)
   if after >= 0:
@@ -120,7 +120,8 @@ def disturb(workdir: Path, config: str, number: signal.Signals, *, after: float,
     for _ in range(times):
       process.send_signal(number)
       time.sleep(0.05)
-  return process.wait(TIME_LIMIT)
+  code = process.wait(TIME_LIMIT)
+  return 0 if b" done: " in workdir.with_suffix(".log").read_bytes() else code
 
 
 def damage(directory: Path, step: int, rng: random.Random) -> str:
@@ -177,8 +178,9 @@ def main() -> int:
   def survives(trial: int, number: signal.Signals, code: int) -> bool:
     name, saving = list(CONFIGS)[trial % 2], trial // 2 % 2 == 1
     workdir, ended = root / f"{name}-{number.name}-{trial}", 0
-    while ended == 0:  # 0: it was over before the signal
+    while ended == 0:  # else the signal came too late
       shutil.rmtree(workdir, ignore_errors=True)
+      workdir.with_suffix(".log").unlink(missing_ok=True)
       after, times = rng.uniform(0.0, 0.9 * seconds[name]), 1 + (number == signal.SIGTERM and saving)
       ended = disturb(workdir, CONFIGS[name], number, after=after, saving=saving, times=times)
     finish(workdir, CONFIGS[name])
