@@ -12,6 +12,9 @@ from common.schedules import Constant, Schedule, Scheduled, build_schedule
 def _learning_rate(value: Scheduled) -> Schedule | float:
   schedule = build_schedule(value, "learning_rate")
   if not isinstance(schedule, Constant):
+    for name in ("start", "end"):
+      if getattr(schedule, name, 0.0) < 0:
+        raise ConfigError(f"learning_rate.{name}={getattr(schedule, name)} must be 0 or more")
     return schedule
   if not schedule.value > 0:
     raise ConfigError(f"learning_rate={schedule.value} must be above 0")
