@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from common import manifest
 from common.manifest import CheckpointError
+from common.parallel import from_process_0
 
 PyTree = Any
 T = TypeVar("T")
@@ -267,23 +266,12 @@ class Checkpoints:
 
   def _from_process_0(self, work: Callable[[], T]) -> T:
     """What ``work`` gives, or the CheckpointError that it raises, on process 0; the same on every process."""
-    if jax.process_count() == 1:
-      return work()
-    text = ""
-    if jax.process_index() == 0:
-      try:
-        outcome: dict[str, Any] = {"value": work()}
-      except Exception as error:  # of any kind: the others wait for an answer
-        outcome = {"error": str(error), "none": isinstance(error, NoCheckpointError)}
-      text = json.dumps(outcome)
-    # The broadcast has no time limit of its own; the barrier does, and behind it nobody is late.
-    self._ocp.multihost.get_barrier_sync_fn()(key="checkpoints", timeout_ms=1000 * _BARRIER_SECONDS)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    padded = np.frombuffer(text.ljust(length).encode("ascii"), np.uint8)  # json.dumps gives ASCII
-    outcome = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
-    if "error" in outcome:
-      raise (NoCheckpointError if outcome["none"] else CheckpointError)(outcome["error"])
-    return outcome["value"]
+    barrier = self._ocp.multihost.get_barrier_sync_fn()
+    return from_process_0(
+      work,
+      errors=(NoCheckpointError, CheckpointError),
+      before=lambda: barrier(key="checkpoints", timeout_ms=1000 * _BARRIER_SECONDS),
+    )
 
 
 # The tree: orbax stores a flat dict, so that names are readable and no class needs to exist to read it.

@@ -1,6 +1,7 @@
 """Layers that Flax lacks, or that must draw by row."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -47,16 +48,20 @@ class Maxout(nn.Module):
     pieces: affine maps to each output.
     kernel_init: initializer of the kernel [I, pieces * features].
     bias_init: initializer of the bias [pieces * features].
+    dtype: of the computation; None takes the widest of input and parameters, which are float32.
   """
 
   features: int
   pieces: int
   kernel_init: Initializer = nn.initializers.lecun_normal()
   bias_init: Initializer = nn.initializers.zeros_init()
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    dense = nn.Dense(self.pieces * self.features, kernel_init=self.kernel_init, bias_init=self.bias_init)
+    dense = nn.Dense(
+      self.pieces * self.features, kernel_init=self.kernel_init, bias_init=self.bias_init, dtype=self.dtype
+    )
     pieces = dense(x).reshape(*x.shape[:-1], self.pieces, self.features)
     return jnp.max(pieces, axis=-2)
 

@@ -48,6 +48,8 @@ class WorkdirLock:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
         raise LockedError(_refusal(self._path, _read_owner(fd))) from None
+      except OSError as error:
+        raise LockedError(f"{self._path} cannot be locked ({error}); use a file system that has flock") from None
       self.previous = _read_owner(fd)
       now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
       _write(fd, json.dumps(Owner(socket.gethostname(), os.getpid(), now)._asdict()) + "\n")

@@ -5,9 +5,10 @@ A step is written once, for one batch. In mode ``jit`` it sees the global batch 
 or `batch_gather`, which are the identity when ``axis_name`` is None.
 """
 
+import json
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from common.build import ConfigError
 
 Array = jax.Array
 PyTree = Any
+T = TypeVar("T")
 AXIS = "data"
 MODES = ("jit", "shard_map", "pmap")
 
@@ -84,7 +86,39 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
   """Host arrays, the same on every process, -> device arrays on all devices."""
-  return jax.device_put(tree, replicated(mesh))
+  # device_put would send the arrays to all processes, to see that they agree.
+  place = replicated(mesh)
+  return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, place, lambda index: x[index]), tree)
+
+
+def from_process_0(
+  work: Callable[[], T], errors: Sequence[type[Exception]], before: Callable[[], None] | None = None
+) -> T:
+  """What ``work`` gives on process 0, which must be JSON, or the error that it raises; the same on every process.
+
+  Args:
+    work: runs on process 0 only.
+    errors: classes that are raised as themselves, the most special first; others come as the last of them.
+    before: called before the outcome is sent; a barrier with a time limit, which the broadcast has not.
+  """
+  if jax.process_count() == 1:
+    return work()
+  text = ""
+  if jax.process_index() == 0:
+    try:
+      outcome: dict[str, Any] = {"value": work()}
+    except Exception as error:  # of any kind: the others wait for an answer
+      kind = next((i for i, kind in enumerate(errors) if isinstance(error, kind)), len(errors) - 1)
+      outcome = {"error": str(error), "kind": kind}
+    text = json.dumps(outcome)
+  if before:
+    before()
+  length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+  padded = np.frombuffer(text.ljust(length).encode("ascii"), np.uint8)  # json.dumps gives ASCII
+  outcome = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
+  if "error" in outcome:
+    raise errors[outcome["kind"]](outcome["error"])
+  return outcome["value"]
 
 
 def local_rows(batch_size: int) -> slice:
@@ -127,7 +161,7 @@ def compile_step(
   Args:
     fn: pure; written for the view that `axis_name_of(mode)` tells.
     mesh: of `make_mesh`.
-    mode: one of MODES.
+    mode: one of MODES. pmap is there for comparison: it donates nothing, and runs in one process only.
     batch_axis: the axis of every leaf of ``batch`` that is split over devices. State and data are replicated.
     donate: whether the old state's memory may be reused.
 

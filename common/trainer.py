@@ -18,7 +18,7 @@ import numpy as np
 
 from common import images, random
 from common.algorithm import Generative, PyTree
-from common.build import choose
+from common.build import ConfigError, choose
 from common.checkpoint import Checkpoints, NoCheckpointError
 from common.data.preprocess import preprocess
 from common.evaluate import Evaluator, Totals
@@ -89,6 +89,12 @@ class Run:
         return 0, initial(self.program.init), Progress()
     for reason in restored.skipped:
       self.status.line(f"skipped a damaged checkpoint: {reason}")
+    if restored.step % (per_call := self.config.train.steps_per_call):
+      fits = math.gcd(restored.step, per_call)
+      raise ConfigError(
+        f"config.train.steps_per_call={per_call} does not divide step {restored.step}, where the run goes on; "
+        f"use the value that it stopped with, or --config.train.steps_per_call={fits}"
+      )
     self.status.line(f"resumed from step {restored.step:,} of {self.workdir}")
     return restored.step, restored.state, Progress.from_json(dict(restored.progress))
 
@@ -104,7 +110,9 @@ class Run:
     since = _Clock(self.step)
     with _stop_requests() as stop_requested, self.status.phase(self._describe):
       while self.step < stop_step and not self.progress.stopped:
-        if stop_requested.is_set() or self.checkpoints.reached_preemption(self.step):
+        # Processes agree on one number of a call; steps would jump over it.
+        call = self.step // train.steps_per_call
+        if stop_requested.is_set() or self.checkpoints.reached_preemption(call):
           self._drain(in_flight)
           self._save(wait=True)
           raise Interrupted
@@ -112,7 +120,11 @@ class Run:
         self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
         in_flight.append((self.step, metrics))
         self.step += train.steps_per_call
-        self.called = True
+        if not self.called:
+          jax.block_until_ready(metrics)
+          self.called = True
+          if self.step % self.config.log.every:
+            since = _Clock(self.step)  # compiling is no measure of speed
         since.calls(self._drain(in_flight, leave=MAX_CALLS_IN_FLIGHT))
         self._at_step(in_flight, since)
       self._drain(in_flight)
@@ -125,14 +137,14 @@ class Run:
       since.calls(self._drain(in_flight))
       self._write_line(since)
     if config.evaluate.every and step % config.evaluate.every == 0:
-      self._drain(in_flight)
+      since.calls(self._drain(in_flight))
       with since.pause():
         self._evaluate()
     if config.samples.every and step % config.samples.every == 0:
       with since.pause():
         self._draw()
     if step % config.checkpoint.every == 0:
-      self._drain(in_flight)
+      since.calls(self._drain(in_flight))
       with since.pause():
         self._save()
 
@@ -175,6 +187,9 @@ class Run:
     """Scores the validation split, keeps the best checkpoint, and counts towards early stopping."""
     config, progress = self.config, self.progress
     scores = self.evaluator(self.state, self.validation)
+    for name, score in scores.items():
+      if not np.all(np.isfinite(score)):  # as the best so far it would beat everything that follows
+        raise NonFiniteError(f"validation {name} is {_first_bad(score)} at step {self.step}")
     self.log.write(self.step, "validation", scores)
     shown = {name: value for name, value in scores.items() if not isinstance(value, list)}
     self.status.line(f"step {self.step:,} validation  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
@@ -230,6 +245,7 @@ class Run:
     if self.saved != self.step:
       self._check_finite()
       self.log.sync()
+      self.best.wait()  # a checkpoint that counts on the best one must not outlive it
       self.checkpoints.save(self.step, self.state, self.progress.to_json())
       self.saved = self.step
     if wait:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,20 @@ def read_json(path: Path) -> Any:
     raise ConfigError(f"{path} is damaged ({error}); restore it from a copy, or start in another workdir") from None
 
 
-def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec, init_from: str) -> None:
-  """Writes what a reader needs to rebuild the run without its data."""
+def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec) -> None:
+  """Writes what a reader needs to rebuild the run without its data; config.json last, which makes it a run."""
   write_json(workdir / "spec.json", dataclasses.asdict(spec))
-  write_json(workdir / "versions.json", {**versions(), "init_from": init_from})
+  write_json(workdir / "versions.json", versions())
   write_json(workdir / "config.json", config)
+
+
+def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -> list[str]:
+  """Appends to starts.jsonl what starts here; returns what differs from the first start's versions, one line each."""
+  now, first = versions(), read_json(workdir / "versions.json")
+  record = {"step": step, "time": round(time.time()), "changes": changes, "init_from": init_from, **now}
+  with (workdir / "starts.jsonl").open("a", encoding="utf-8") as file:
+    file.write(json.dumps(record) + "\n")
+  return [f"{key}: {first.get(key)} -> {value}" for key, value in now.items() if first.get(key) != value]
 
 
 def read_spec(workdir: Path) -> Spec:
@@ -56,8 +66,10 @@ def read_spec(workdir: Path) -> Spec:
   return Spec(**fields)
 
 
-def check_resume(workdir: Path, config: Mapping[str, Any], spec: Spec, may_change: Callable[[str], bool]) -> list[str]:
-  """Compares a new start with what the workdir was made with.
+def check_resume(
+  workdir: Path, old_config: Mapping[str, Any], config: Mapping[str, Any], spec: Spec, may_change: Callable[[str], bool]
+) -> list[str]:
+  """Compares a new start's config and spec with what the workdir was made with.
 
   Returns:
     The changes that are allowed, one line each.
@@ -65,7 +77,7 @@ def check_resume(workdir: Path, config: Mapping[str, Any], spec: Spec, may_chang
   Raises:
     ConfigError: listing the changes that would make it another run.
   """
-  old, new = flatten(read_json(workdir / "config.json")), flatten(json.loads(json.dumps(config)))
+  old, new = flatten(old_config), flatten(json.loads(json.dumps(config)))
   changes = [(key, old.get(key, "(absent)"), new.get(key, "(absent)")) for key in {**old, **new}]
   changes = [(key, a, b) for key, a, b in changes if a != b]
   refused = [f"config.{key}: {a} -> {b}" for key, a, b in changes if not may_change(key)]

@@ -35,9 +35,11 @@ def _one_of(doc: str, *choices: Any) -> Field:
 
 
 FIELDS: dict[str, Field] = {
-  "seed": _not_negative("seed of everything random: weights, data order, noise"),
+  "seed": Field(
+    "seed of everything random: weights, data order, noise", "must be in [0, 2^32)", lambda v: 0 <= v < 2**32
+  ),
   "family": _one_of("which code trains it", "gan", "vae", "classifier"),
-  "dtype": _one_of("what convolutions compute in; parameters and losses stay float32", "float32", "bfloat16"),
+  "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
   "data.name": Field("digits, an MNIST-like set of IDX files, any TFDS image set, gaussians8, gaussians25, blobs"),
   "data.dir": Field("where prepared files lie; empty for the usual places"),
   "data.train_split": Field('examples to train on, as in "train[:50000]"'),
@@ -91,15 +93,15 @@ MAY_CHANGE = (
   "data.resident_mb",
   "train.num_steps",
   "train.steps_per_call",
-  "checkpoint.",
-  "log.",
-  "samples.",
-  "evaluate.",
+  "checkpoint.every",
+  "checkpoint.keep",
+  "log.every",
+  "samples.every",
+  "evaluate.every",
 )
 
 # {key: value} for keys that runs of older versions lack; reported when used.
 MIGRATIONS: dict[str, Any] = {}
-CONFIG_VERSION = 1
 
 _MNIST_LIKE = {
   "image_size": 28,
@@ -199,7 +201,8 @@ def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: 
   if dataset == "digits":
     config.data.resize = "bilinear"
   elif tiny and dataset != "gaussians8":
-    config.data.update({"name": "blobs", "train_split": "train", "validation_split": "validation"})
+    blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
+    config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
 
 
 def shrink(config: ConfigDict) -> None:
@@ -244,7 +247,7 @@ def _interval_problems(config: Any) -> list[str]:
 
 def may_change(path: str) -> bool:
   """Whether a run may be resumed under another value of this key."""
-  return path.startswith(MAY_CHANGE)
+  return path in MAY_CHANGE
 
 
 def _get(config: Any, path: str) -> Any:

@@ -25,7 +25,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config = base.get_config()
   config.family = "gan"
   base.use_dataset(config, dataset, tiny="tiny" in words)
-  updates_per_epoch = 14 if dataset == "digits" else 500  # of 100 images
+  updates_per_epoch = {"digits": 14, "cifar10": 450}.get(dataset, 500)  # of 100 images
   config.train.update({"num_steps": 250 * updates_per_epoch, "batch_size": 100})
   base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
 

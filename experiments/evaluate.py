@@ -33,6 +33,11 @@ def main() -> int:
   for note in run.notes:
     status.line(note)
   config = run.config
+  if FLAGS.split == "train" and config.data.binarize != "none":
+    raise ConfigError(
+      f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
+      "use --split=validation or test, which are drawn once"
+    )
   with config.unlocked():
     if FLAGS.data_dir:
       config.data.dir = FLAGS.data_dir

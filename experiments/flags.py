@@ -157,11 +157,12 @@ def find_config(path: str) -> Path:
   Raises:
     ConfigError: with close names and what there is.
   """
-  names = config_names()
-  if Path(path).is_file() and path.endswith(".py"):
-    return Path(path).resolve()
-  if Path(path).stem in names:
-    return CONFIGS / f"{Path(path).stem}.py"
+  names, given = config_names(), Path(path)
+  if given.is_file() and given.suffix == ".py":
+    return given.resolve()
+  # A mistyped path to a file of one's own must not end at one of these.
+  if given.stem in names and given.suffix in ("", ".py") and str(given.parent) in (".", "configs"):
+    return CONFIGS / f"{given.stem}.py"
   raise ConfigError(
     f"--config={path} is not a file or a name: there are {', '.join(names)}{nearest(Path(path).stem, names)}"
   )

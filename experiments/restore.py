@@ -37,8 +37,7 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
   from common.checkpoint import Checkpoints
   from common.program import state_shapes
 
-  record = read_json(workdir / "config.json")
-  notes = [f"config.{key} is {value}, which runs of this version lack" for key, value in _migrate(record).items()]
+  record, notes = read_config(workdir)
   config, spec = command_line.thaw(record), read_spec(workdir)
   algorithm = build_algorithm(config, spec)
   if checkpoint not in ("last", "best") and not checkpoint.isdigit():
@@ -54,13 +53,14 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
   return RestoredRun(config, spec, algorithm, found.state, found.step, (*notes, *found.skipped))
 
 
-def _migrate(record: dict[str, Any]) -> dict[str, Any]:
-  """Fills keys that runs of older versions lack; returns them."""
-  added = {}
+def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
+  """config.json with the keys that runs of older versions lack, and a line for each of those."""
+  record, notes = read_json(workdir / "config.json"), []
   for path, value in base.MIGRATIONS.items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:
       section = section.setdefault(key, {})
     if keys[-1] not in section:
-      section[keys[-1]] = added[path] = value
-  return added
+      section[keys[-1]] = value
+      notes.append(f"config.{path} is {value}: the run is of a version that lacks it")
+  return record, notes

@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "directory of the run")
 flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
 flags.DEFINE_integer("num", 64, "how many pictures, or rows of an interpolation", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_list("labels", [], "labels of a conditional model, repeated over the pictures; empty draws them uniformly")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")

@@ -1,7 +1,8 @@
 """Trains a config: python -m experiments.train --config=dcgan:fashion_mnist --workdir=runs/dcgan [--config.a.b=value]
 
-The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, or a workdir that
-another process writes; 3 a loss, gradient or parameter is not finite; 75 stopped by a signal, everything saved.
+The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, a workdir that
+another process writes, or a checkpoint that cannot be written or read; 3 a loss, gradient, parameter or validation score
+is not finite; 75 stopped by a signal, everything saved.
 """
 
 import json
@@ -58,23 +59,24 @@ def main() -> int:
     algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
   mesh = parallel.make_mesh()
   if FLAGS.check:
-    for name, value in check(Program(algorithm, dataset, config, mesh), status).items():
+    figures = check(Program(algorithm, dataset, config, mesh), status)
+    for name, value in figures.items() if jax.process_index() == 0 else ():
       print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
     return 0
 
   workdir = Path(FLAGS.workdir).absolute()
-  with _claim(workdir, config, dataset.spec, status) as describe:
+  with _claim(workdir, config, dataset.spec, status) as start_at:
     run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status))
-    describe()  # not before: settings that cannot be built do not bind the workdir to them
+    start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
     try:
       run.run()
     except Interrupted:
       status.line(f"stopped by a signal at step {run.step:,}, saved; the same command goes on")
       return EXIT_INTERRUPTED
     except NonFiniteError as error:
+      saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
       status.line(
-        f"error: {error}; the last good checkpoint is of step {run.saved:,}. Try a lower learning rate, "
-        "--config.train.grad_clip=1.0, or look at the inputs"
+        f"error: {error}; {saved}. Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
       )
       return EXIT_NON_FINITE
     finally:
@@ -109,31 +111,45 @@ def _check_processes() -> None:
 
 
 @contextmanager
-def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Callable[[], None]]:
-  """Locks the workdir and checks its description, if any; yields what writes one. All of it by process 0 only."""
+def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Callable[[int], None]]:
+  """Locks the workdir and checks its description, if any; yields what writes down a start at a step.
+
+  All of it is done by process 0, and a refusal reaches every process.
+  """
   import jax
-  from jax.experimental import multihost_utils
 
-  from common.lock import WorkdirLock
-  from common.workdir import check_resume, write_description
+  from common import parallel
+  from common import workdir as files
+  from common.lock import LockedError, WorkdirLock
+  from experiments.restore import read_config
 
-  def describe() -> None:
-    if jax.process_index() == 0 and not (workdir / "config.json").exists():
-      write_description(workdir, record, spec, FLAGS.init_from)
+  record = json.loads(config.to_json())
 
-  record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
+  def claim() -> list[str]:
+    command_line.make_directory("workdir", workdir)
+    lock = held.enter_context(WorkdirLock(workdir))
+    if lock.previous:
+      status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
+    if not (workdir / "config.json").exists():
+      return []
+    old, notes = read_config(workdir)
+    return [*notes, *files.check_resume(workdir, old, record, spec, base.may_change)]
+
+  def start_at(step: int) -> None:
+    if jax.process_index() != 0:
+      return
+    if not (workdir / "config.json").exists():
+      files.write_description(workdir, record, spec)
+    elif changes:
+      files.write_json(workdir / "config.json", record)
+    for difference in files.record_start(workdir, step, changes, FLAGS.init_from):
+      status.line(f"another version than at the first start: {difference}")
+
   with ExitStack() as held:
-    if jax.process_index() == 0:
-      command_line.make_directory("workdir", workdir)
-      lock = held.enter_context(WorkdirLock(workdir))
-      if lock.previous:
-        status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
-      if (workdir / "config.json").exists():
-        for change in check_resume(workdir, record, spec, base.may_change):
-          status.line(f"changed since the run began: {change}")
-    if jax.process_count() > 1:
-      multihost_utils.sync_global_devices("workdir")
-    yield describe
+    changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
+    for change in changes:
+      status.line(f"changed since the last start: {change}")
+    yield start_at
 
 
 def _initial_weights(mesh: Any, status: Any) -> Callable[[Callable[[], Any]], Any]:

@@ -110,7 +110,7 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant):
 
 def test_tiny_needs_no_files():
   names = {load(variant).data.name for variant in VARIANTS if variant.endswith("tiny")}
-  assert names == {"digits", "blobs", "gaussians8"}
+  assert names == {"digits", "blobs", "blobs:0", "gaussians8"}
 
 
 def read_keys() -> set[str]:

@@ -95,7 +95,8 @@ class EvalFeed:
   batch_axis = 0
 
   def __init__(self, split: Split, mesh: Mesh, *, batch_size: int, resident_mb: int):
-    self._split, self._mesh, self._batch_size = split, mesh, batch_size
+    # The mask pads, so that any batch divides over any number of devices.
+    self._split, self._mesh, self._batch_size = split, mesh, batch_size + -batch_size % mesh.size
     self._resident = is_resident(split, mesh, resident_mb)
     self.data = replicate(split.arrays(), mesh) if self._resident else {}
 

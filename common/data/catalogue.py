@@ -34,7 +34,7 @@ def open_source(data: Any) -> Source:
     return digits()
   if data.name in ("gaussians8", "gaussians25"):
     return procedural.gaussians(data.name)
-  if blobs := re.fullmatch(r"blobs(?::([1-9]\d*))?", data.name):
+  if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
   directories = _idx_directories(data)

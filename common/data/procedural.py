@@ -53,8 +53,8 @@ def _points(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
 class Blobs:
   """Two smooth blobs on black, uint8 [size, size, channels]; a Source that renders only what is read.
 
-  The class sets where the large blob lies (an angle around the middle) and its hue; jitter and a small stray blob make
-  the examples of a class differ.
+  The class (without classes, chance) sets where the large blob lies, an angle around the middle, and its hue; jitter
+  and a small stray blob make the examples of a class differ.
   """
 
   name: str
@@ -68,7 +68,7 @@ class Blobs:
     # Always all draws of the split: 11 numbers an example, so that no example depends on which others are read.
     draws = _uniform("blobs", split, BLOBS[split], 11)[indices]
     labels = (draws[:, 0] * self.num_classes).astype(np.int32)
-    turn = labels / self.num_classes
+    turn = labels / self.num_classes if self.num_classes else draws[:, 0]
     angle = 2 * np.pi * turn
     hue = 0.5 + 0.5 * np.cos(2 * np.pi * (turn[:, None] + np.arange(3) / 3))
     large = self._bump(

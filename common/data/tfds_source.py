@@ -36,7 +36,7 @@ def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
     return None
   for package in ("tensorflow_datasets", "array_record"):
     if importlib.util.find_spec(package) is None:
-      raise ConfigError(f'config.data.name="{name}" needs {package}: pip install -e .[tfds]')
+      raise ConfigError(f'config.data.name="{name}" needs {package}: pip install {package.replace("_", "-")}')
   import tensorflow_datasets as tfds
 
   try:

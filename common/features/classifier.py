@@ -38,6 +38,7 @@ class ConvNet(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
   """
 
   num_classes: int
@@ -47,17 +48,18 @@ class ConvNet(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
+  dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x: Images, *, train: bool, rows: Array) -> tuple[Array, Array]:
     """[B, H, W, C] -> logits [B, classes], features [B, hidden]."""
     for channels in self.channels:
       for _ in range(2):
-        x = Conv(channels, (3, 3), use_bias=False)(x)
+        x = Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x)
         x = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)(x, train=train)
         x = nn.relu(x)
       x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
-    features = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
+    features = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1).astype(jnp.float32)))
     return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, rows, train=train)), features
 
 
@@ -125,7 +127,9 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classi
   if not spec.num_classes:
     raise ConfigError(f'config.data.name="{config.data.name}" has no labels to classify')
   bn_axis_name = axis_name if config.parallel.sync_batch_norm else None
-  network = build(NETWORKS, config.model, "model", num_classes=spec.num_classes, bn_axis_name=bn_axis_name)
+  network = build(
+    NETWORKS, config.model, "model", num_classes=spec.num_classes, bn_axis_name=bn_axis_name, dtype=config.dtype
+  )
   return Classifier(
     spec=spec,
     network=network,

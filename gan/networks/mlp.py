@@ -4,7 +4,6 @@ import math
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax.nn import initializers
 
 from common.algorithm import Array
 from common.layers import Dropout, Maxout, output_activation, symmetric_uniform
@@ -21,6 +20,7 @@ class Generator(nn.Module):
     width: units of a hidden layer.
     layers: number of hidden layers.
     init_range: weights start from U(-init_range, init_range), biases at 0.
+    dtype: what the layers compute in.
   """
 
   image_shape: tuple[int, int, int]
@@ -29,14 +29,16 @@ class Generator(nn.Module):
   width: int = 1200
   layers: int = 2
   init_range: float = 0.05
+  dtype: str = "float32"
 
   @nn.compact
   def __call__(self, z: Array, *, train: bool) -> Array:
     """[B, Z] -> [B, H, W, C]."""
     init = symmetric_uniform(self.init_range)
     for _ in range(self.layers):
-      z = nn.relu(nn.Dense(self.width, kernel_init=init)(z))
-    x = nn.Dense(math.prod(self.image_shape), kernel_init=init)(z).reshape(-1, *self.image_shape)
+      z = nn.relu(nn.Dense(self.width, kernel_init=init, dtype=self.dtype)(z))
+    x = nn.Dense(math.prod(self.image_shape), kernel_init=init, dtype=self.dtype)(z)
+    x = x.reshape(-1, *self.image_shape).astype(jnp.float32)
     return x if self.kind == "points" else output_activation(x, self.pixel_range)
 
 
@@ -50,6 +52,7 @@ class Discriminator(nn.Module):
     input_dropout: share of the pixels that are set to 0 in training.
     hidden_dropout: share of a layer's units that are set to 0 in training.
     init_range: weights start from U(-init_range, init_range), biases at 0.
+    dtype: what the layers compute in.
   """
 
   width: int = 240
@@ -58,6 +61,7 @@ class Discriminator(nn.Module):
   input_dropout: float = 0.2
   hidden_dropout: float = 0.5
   init_range: float = 0.005
+  dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
@@ -65,7 +69,8 @@ class Discriminator(nn.Module):
     init = symmetric_uniform(self.init_range)
     h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), rows, train=train)
     for _ in range(self.layers):
-      h = Maxout(self.width, self.pieces, kernel_init=init)(h)
+      h = Maxout(self.width, self.pieces, kernel_init=init, dtype=self.dtype)(h)
       h = Dropout(self.hidden_dropout)(h, rows, train=train)
-    logits = nn.Dense(1, kernel_init=init, bias_init=initializers.zeros)(h)
+    h = h.astype(jnp.float32)
+    logits = nn.Dense(1, kernel_init=init)(h)
     return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=h)

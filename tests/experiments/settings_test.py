@@ -10,7 +10,6 @@ from common.checkpoint import Checkpoints
 from common.data.dataset import open_dataset
 from common.program import Program, make_state
 from common.workdir import write_description
-from configs import base
 from experiments import build_algorithm
 from experiments import flags as command_line
 from tests.experiments.runs import call, run
@@ -116,7 +115,7 @@ MISTAKES = [
   ("evaluate --workdir={run} --config=vae", "config", "Unknown"),
   ("sample --workdir={new}", "{new}", "is not the workdir of a run"),
   ("sample --workdir={run} --num=0", "--num=0", "positive"),
-  ("sample --workdir={run} --seed=-1", "--seed=-1", "non-negative"),
+  ("sample --workdir={run} --seed=-1", "--seed=-1", "in the range"),
   ("sample --workdir={run} --labels=3", "--labels=3", "unconditional"),
   ("sample --workdir={run} --out=x.jpg", "--out=x.jpg", ".png or .npz"),
   ("sample --workdir={run} --out={file}/x.png", "--out={file}/x.png", "another place"),
@@ -131,7 +130,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
   config, run = command_line.load_config(command_line.find_config("vae"), "tiny"), root / "run"
   spec = open_dataset(config.data).spec
   run.mkdir()
-  write_description(run, {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}, spec, "")
+  write_description(run, json.loads(config.to_json()), spec)
   with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(5, make_state(build_algorithm(config, spec), spec, config.seed), {})
   return {"new": root / "new", "run": run, "file": root / "broken.py"}

@@ -1,8 +1,10 @@
 """Multilayer perceptrons on both sides (Kingma & Welling 2013, App. C: one hidden layer of tanh units)."""
 
+import functools
 import math
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax.nn import initializers
 
 from common.algorithm import Array
@@ -24,6 +26,7 @@ class MLP(nn.Module):
     layers: number of hidden layers on each side.
     activation: of the hidden layers: relu, tanh, softplus or leaky_relu.
     kernel_init: "lecun_normal", or "normal" for the paper's N(0, 0.01).
+    dtype: what the layers compute in.
   """
 
   image_shape: tuple[int, int, int]
@@ -34,25 +37,28 @@ class MLP(nn.Module):
   layers: int = 1
   activation: str = "tanh"
   kernel_init: str = "lecun_normal"
+  dtype: str = "float32"
 
   def setup(self):
     init = choose(INITIALIZERS, self.kernel_init, "config.model.kernel_init")
     self.act = choose(ACTIVATIONS, self.activation, "config.model.activation")
     height, width, channels = self.image_shape
-    self.encoder_layers = [nn.Dense(self.width, kernel_init=init) for _ in range(self.layers)]
-    self.encoder_out = nn.Dense(self.num_stats, kernel_init=init)
-    self.decoder_layers = [nn.Dense(self.width, kernel_init=init) for _ in range(self.layers)]
-    self.decoder_out = nn.Dense(height * width * channels * self.num_params, kernel_init=init)
+    dense = functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype)
+    self.encoder_layers = [dense(self.width) for _ in range(self.layers)]
+    self.encoder_out = dense(self.num_stats)
+    self.decoder_layers = [dense(self.width) for _ in range(self.layers)]
+    self.decoder_out = dense(height * width * channels * self.num_params)
 
   def encode(self, x: Array, *, train: bool) -> Array:
     h = x.reshape(x.shape[0], math.prod(self.image_shape))
     for layer in self.encoder_layers:
       h = self.act(layer(h))
-    return self.encoder_out(h)
+    return self.encoder_out(h).astype(jnp.float32)
 
   def decode(self, z: Array, *, train: bool) -> Array:
     h = z
     for layer in self.decoder_layers:
       h = self.act(layer(h))
     height, width, channels = self.image_shape
-    return self.decoder_out(h).reshape(-1, height, width, channels * self.num_params)
+    params = self.decoder_out(h).astype(jnp.float32)
+    return params.reshape(-1, height, width, channels * self.num_params)
