@@ -1,8 +1,8 @@
 """Trains a config: python -m experiments.train --config=dcgan:fashion_mnist --workdir=runs/dcgan [--config.a.b=value]
 
 The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, a workdir that
-another process writes, or a checkpoint that cannot be written or read; 3 a loss, gradient, parameter or validation score
-is not finite; 75 stopped by a signal, everything saved.
+another process writes, or a checkpoint that cannot be written or read; 3 a loss, gradient, parameter or validation
+score is not finite; 75 stopped by a signal, everything saved.
 """
 
 import json
