@@ -9,6 +9,7 @@ features (recalled, unverified), needs an ImageNet-trained D.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), celeba64, tiny.
 Command: python -m experiments.train --config=configs/dcgan.py:fashion_mnist --workdir=runs/dcgan
+Time: fashion_mnist about 290 images/s on 2 CPU cores with little beside it (5,000 steps of 64: 320,000 images).
 """
 
 from ml_collections import ConfigDict

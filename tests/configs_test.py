@@ -69,11 +69,12 @@ VARIANTS = all_variants()
 
 
 @pytest.mark.parametrize("name", config_names())
-def test_the_docstring_names_every_variant_and_the_command(name):
+def test_the_docstring_names_every_variant_the_command_and_the_time(name):
   doc = inspect.getdoc(importlib.import_module(f"configs.{name}"))
   listed = doc.partition("Variants:")[2].partition("Command:")[0]
   assert not [word for word in allowed_words(name) if word not in listed]
   assert f"--config=configs/{name}.py:" in doc
+  assert "Number to expect:" in doc and "\nTime: " in doc
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
