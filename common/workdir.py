@@ -1,4 +1,4 @@
-"""The files that describe a run: config.json, spec.json and versions.json, written once and checked on resume."""
+"""The files that describe a run: config.json, spec.json, versions.json of its first start, and starts.jsonl of all."""
 
 import dataclasses
 import importlib.metadata

@@ -102,6 +102,7 @@ MAY_CHANGE = (
 
 # {key: value} for keys that runs of older versions lack; reported when used.
 MIGRATIONS: dict[str, Any] = {}
+CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 
 _MNIST_LIKE = {
   "image_size": 28,

@@ -123,7 +123,7 @@ def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Calla
   from common.lock import LockedError, WorkdirLock
   from experiments.restore import read_config
 
-  record = json.loads(config.to_json())
+  record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
 
   def claim() -> list[str]:
     command_line.make_directory("workdir", workdir)

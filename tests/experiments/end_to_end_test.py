@@ -53,7 +53,9 @@ def test_a_run_describes_itself(trained):
   )
   assert config["version"] == 1 and config["data"]["name"] == "mnist" and config["ema"]["decay"] == 0.5
   assert spec["image_shape"] == [8, 8, 1] and spec["num_examples"] == 1000
-  assert versions["jax"] == jax.__version__ and {"python", "commit", "init_from"} <= set(versions)
+  assert versions["jax"] == jax.__version__ and {"python", "commit"} <= set(versions)
+  first_start = json.loads((workdir / "starts.jsonl").read_text().splitlines()[0])
+  assert (first_start["step"], first_start["changes"], first_start["jax"]) == (0, [], jax.__version__)
   assert [line["step"] for line in figures(workdir)] == [10, 20, 20, 30, 40, 40]
   for name in ("samples", "reconstructions"):
     for step in (20, 40):
@@ -145,7 +147,7 @@ def test_init_from_another_run(trained, tmp_path, capfd):
   before, after = (restore(workdir, "last", parallel.make_mesh()).state for workdir in (source, tmp_path / "same"))
   jax.tree.map(np.testing.assert_array_equal, before.net.params, after.net.params)
   assert int(after.net.updates) == 10  # the optimizer and the counters are its own
-  assert json.loads((tmp_path / "same" / "versions.json").read_text())["init_from"] == str(source)
+  assert json.loads((tmp_path / "same" / "starts.jsonl").read_text())["init_from"] == str(source)
   assert call("train", *words, "--config.model.width=16", f"--workdir={tmp_path / 'other'}") == 2
   assert "(20, 32) -> (20, 16)" in capfd.readouterr().err
   assert not (tmp_path / "other" / "config.json").exists()  # a refused start binds the workdir to nothing
