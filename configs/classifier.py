@@ -3,11 +3,12 @@
 Not of a paper: two blocks of 3x3 convolutions with BatchNorm (32 and 64 channels), a hidden layer of 128 with
 dropout 0.5, Adam 1e-3 decaying to 0 on a cosine, averaged weights. The features are the hidden layer.
 
-Number to expect: at least 92 % test accuracy on Fashion-MNIST (test split, 10,000 images); the measured figure,
-with command and time, is in experiments/RESULTS.md.
+Number to expect: 92.5 % test accuracy on Fashion-MNIST (test split, 10,000 images, averaged weights), measured; see
+experiments/RESULTS.md.
 
 Variants: digits (the default), fashion_mnist, mnist, cifar10, tiny.
 Command: python -m experiments.train --config=configs/classifier.py:fashion_mnist --workdir=runs/classifier
+Time: fashion_mnist 38 minutes on 2 CPU cores with a test suite and other runs beside it.
 """
 
 from ml_collections import ConfigDict
