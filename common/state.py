@@ -58,6 +58,9 @@ class Ema:
     return jax.tree.map(lambda a, p: a + (1.0 - decay) * (p - a), average, params)
 
 
+NO_EMA = Ema(decay=0.0, warmup=0.0)  # of a network that nothing is sampled from
+
+
 def init_network(
   module: nn.Module, tx: optax.GradientTransformation, ema: Ema, rng: Array, *inputs: Any, **kwargs: Any
 ) -> NetState:

@@ -67,6 +67,8 @@ def main() -> int:
   workdir = Path(FLAGS.workdir).absolute()
   with _claim(workdir, config, dataset.spec, status) as start_at:
     run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status))
+    if FLAGS.init_from and run.step:
+      status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
     try:
       run.run()

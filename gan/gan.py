@@ -15,7 +15,7 @@ from common import random
 from common.algorithm import Array, Batch, Images, Mean, Metrics, Spec
 from common.build import ConfigError, build
 from common.optim import build_optimizer
-from common.state import Ema, NetState, apply_gradients, init_network
+from common.state import NO_EMA, Ema, NetState, apply_gradients, init_network
 from gan.conditioning import CONDITIONING, Concat, Unconditional
 from gan.losses import LOSSES, AdversarialLoss
 from gan.networks import DISCRIMINATORS, GENERATORS
@@ -71,7 +71,7 @@ class GAN:
       discriminator=init_network(
         self.discriminator,
         self.discriminator_tx,
-        Ema(0.0, 0.0),
+        NO_EMA,
         d_rng,
         self.conditioning.images(x, labels),
         train=True,
@@ -111,9 +111,7 @@ class GAN:
       return jnp.mean(losses), (losses, on_real.logits, on_fake.logits, mutable)
 
     grads, (losses, on_real, on_fake, mutable) = jax.grad(loss_fn, has_aux=True)(d.params)
-    d, norms = apply_gradients(
-      d, grads, self.discriminator_tx, Ema(0.0, 0.0), mutable=mutable, axis_name=self.axis_name
-    )
+    d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
     return d, {
       "d_loss": Mean.of(losses),
       "d_real_logit": Mean.of(on_real),
