@@ -22,6 +22,7 @@ def main() -> int:
   command_line.required("workdir")
 
   from common import parallel
+  from common.algorithm import Generative
   from common.data.dataset import open_dataset
   from common.evaluate import Evaluator
   from common.log import Status
@@ -60,7 +61,7 @@ def main() -> int:
       "dequantize": config.data.dequantize,
       "weights": "ema" if config.ema.decay else "raw",
       "batch_norm": "running statistics",
-      "draws": "one of z for each image",
+      **({"draws": "one of z for each image"} if isinstance(run.algorithm, Generative) else {}),
       "seed": config.seed,
       "step": run.step,
       "checkpoint": FLAGS.checkpoint,

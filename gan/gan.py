@@ -170,7 +170,10 @@ class GAN:
     return on_real, on_fake, mutable
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
-    """The discriminator on held-out images and on the averaged generator's."""
+    """The discriminator on held-out images and on the averaged generator's, with running BatchNorm statistics.
+
+    Those of D mix its passes over real and fake images, so its logits are shifted against training's.
+    """
     labels, rows = batch["label"], random.row_keys(rng, batch["index"])
     fake = self.decode(state, self._latents(rng, batch["index"]), labels if self.conditional else None)
 
