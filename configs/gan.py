@@ -12,7 +12,7 @@ recalled, unverified). It needs an evaluator that is not built yet. On gaussians
 Variants: digits (the default), fashion_mnist, mnist, cifar10, gaussians8 (the 2-D toy), saturating (Eq. 1 as it
 stands), tiny.
 Command: python -m experiments.train --config=configs/gan.py:fashion_mnist --workdir=runs/gan
-Time: digits 3.4 minutes for 3,500 steps on 2 CPU cores that two other jobs shared.
+Time: fashion_mnist 68 minutes on 2 CPU cores by --check (32 ms a step); digits took 3.4 beside two other jobs.
 """
 
 from ml_collections import ConfigDict

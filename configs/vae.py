@@ -14,7 +14,7 @@ reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experimen
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, gaussian, flax, tiny.
 Command: python -m experiments.train --config=configs/vae.py:fashion_mnist --workdir=runs/vae
-Time: fashion_mnist 2.5 minutes on 2 CPU cores that two other jobs shared.
+Time: fashion_mnist 1.1 minutes on 2 CPU cores by --check (15,160 images/s); it took 2.5 beside two other jobs.
 """
 
 from ml_collections import ConfigDict
