@@ -1,4 +1,4 @@
-"""The house rules of DESIGN.md, sections 1 and 3, read from the source: who imports whom, and what is banned.
+"""The rules of the house, read from the source: who imports whom, and what is banned.
 
 Each rule sees one file as syntax and yields what breaks it. `test_the_rule_bites` breaks each once.
 """
