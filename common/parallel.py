@@ -5,6 +5,7 @@ A step is written once, for one batch. In mode ``jit`` it sees the global batch 
 or `batch_gather`, which are the identity when ``axis_name`` is None.
 """
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -148,6 +149,23 @@ def _split(batch_axis: int) -> P:
   return P(*([None] * batch_axis), AXIS)
 
 
+@functools.cache
+def compiler_options() -> dict[str, str] | None:
+  """Options for the compiler of large programs; they change speed only.
+
+  On a CPU YNNPACK keeps the matrix products and reductions, but not the convolutions, where XLA's own are up to 1.4
+  times as fast. A version of XLA that does not know the option goes without.
+  """
+  if jax.default_backend() != "cpu":
+    return None
+  options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+  try:
+    jax.jit(lambda: jnp.zeros(()), compiler_options=options).lower().compile()
+  except jax.errors.JaxRuntimeError:
+    return None
+  return options
+
+
 def compile_step(
   fn: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]],
   mesh: Mesh,
@@ -172,7 +190,13 @@ def compile_step(
   donated = (0,) if donate else ()
   if mode == "jit":
     place = (replicated(mesh), replicated(mesh), NamedSharding(mesh, split))
-    return jax.jit(fn, in_shardings=place, out_shardings=replicated(mesh), donate_argnums=donated)
+    return jax.jit(
+      fn,
+      in_shardings=place,
+      out_shardings=replicated(mesh),
+      donate_argnums=donated,
+      compiler_options=compiler_options(),
+    )
 
   def per_device(state: PyTree, data: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
     state, sums = fn(state, data, batch)
@@ -182,7 +206,7 @@ def compile_step(
     # check_vma=False: gradients stay per device until apply_gradients averages them. With the check on, JAX would
     # sum them behind our back, and the mean would be too large by the number of devices.
     mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(keep, keep, split), out_specs=(keep, keep), check_vma=False)
-    return jax.jit(mapped, donate_argnums=donated)
+    return jax.jit(mapped, donate_argnums=donated, compiler_options=compiler_options())
   if mode == "pmap":
     devices = list(mesh.devices.flat)
     mapped = jax.pmap(per_device, AXIS, in_axes=(None, None, batch_axis), out_axes=(None, None), devices=devices)

@@ -201,9 +201,9 @@ def test_conv_equals_flax():
 def scattered(x, kernel, stride, low, output_size):
   """The definition of a transposed convolution: each pixel of x adds a multiple of the kernel to the output."""
   reach = max(output_size) + low + kernel.shape[0] + stride * max(x.shape[1:3])
-  y = np.zeros((x.shape[0], reach, reach, kernel.shape[-1]), np.float32)
+  y = np.zeros((x.shape[0], reach, reach, kernel.shape[2]), np.float32)
   for i, j, a, b in np.ndindex(*x.shape[1:3], *kernel.shape[:2]):
-    y[:, i * stride + a, j * stride + b] += x[:, i, j] @ kernel[a, b]
+    y[:, i * stride + a, j * stride + b] += x[:, i, j] @ kernel[a, b].T
   return y[:, low : low + output_size[0], low : low + output_size[1]]
 
 
@@ -223,7 +223,7 @@ def test_conv_transpose_is_that_of_pytorch():
     variables = [variables_of(module, x) for module in modules]
     outputs = jax.jit(lambda v, m=modules: [module.apply(one, x) for module, one in zip(m, v, strict=True)])(variables)
     for (kernel, stride, padding, _, size), v, y in zip(cases, variables, outputs, strict=True):
-      assert v["params"]["kernel"].shape == (kernel, kernel, 3, 2)
+      assert v["params"]["kernel"].shape == (kernel, kernel, 2, 3)
       low = 0 if padding == "VALID" else padding
       assert_close(y, scattered(x, v["params"]["kernel"], stride, low, size))
 
@@ -235,7 +235,7 @@ def test_same_conv_transpose_multiplies_the_size():
 
   def pairs(variables):
     for (kernel, stride), ours in zip(cases, variables, strict=True):
-      flipped = jax.tree.map(lambda p: jnp.flip(p, (0, 1)) if p.ndim == 4 else p, ours)
+      flipped = jax.tree.map(lambda p: jnp.flip(p, (0, 1)).swapaxes(2, 3) if p.ndim == 4 else p, ours)
       yield ConvTranspose(2, kernel, stride).apply(ours, x)
       yield nn.ConvTranspose(2, (kernel,) * 2, (stride,) * 2).apply(flipped, x)
 
