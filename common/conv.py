@@ -1,21 +1,11 @@
-"""Convolutions whose derivatives of every order stay on the fast path.
+"""Convolution and transposed convolution for Flax networks, which know nothing of the form that runs.
 
-A convolution and its two gradients are the partial gradients of one trilinear form T(x, w, g) = <F(x, w), g>:
-
-  forward          F(x, w)  = dT/dg
-  input gradient   DX(g, w) = dT/dx, a transposed convolution
-  kernel gradient  DW(x, g) = dT/dw
-
-Each is bilinear, and its derivatives are the other two. XLA:CPU is fast only for a convolution of NHWC by HWIO, and
-what autodiff makes of one is laid out otherwise: a DCGAN step in ``lax.scan`` takes more than 20 times as long. So the
-canonical form writes each map in that layout and ties the three with ``custom_vjp``. Two prices: forward mode
-(``jax.jvp``) is refused, and inside ``shard_map`` with ``check_vma`` both operands must vary alike, which parameters do
-once they are ``pcast`` (an error says so). GPU and TPU compilers choose layouts themselves, and there plain lax runs.
+On a CPU that is the canonical one of `common.conv_maps`; GPU and TPU compilers choose layouts themselves, and there it
+is plain lax.
 """
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -23,99 +13,13 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
+from common import conv_maps
 from common.build import ConfigError
+from common.conv_maps import Geometry, Pair
 
 Array = jax.Array
 Initializer = Callable[..., Array]
-Map = Callable[["Geometry", Array, Array], Array]
-Pair = tuple[int, int]
 Padding = str | int | Sequence[Pair]  # "SAME", "VALID", the same on every side, or ((top, bottom), (left, right))
-
-
-class Geometry(NamedTuple):
-  """What the three maps share and cannot read from both of their arrays; of height, then of width."""
-
-  input_size: Pair
-  kernel_size: Pair
-  strides: Pair
-  padding: tuple[Pair, Pair]
-
-  def spread_size(self) -> Pair:
-    """The size of the output with stride - 1 zeros between its pixels."""
-    axes = zip(self.input_size, self.kernel_size, self.strides, self.padding, strict=True)
-    height, width = ((size + sum(pad) - kernel) // stride * stride + 1 for size, kernel, stride, pad in axes)
-    return height, width
-
-  def axes(self) -> Iterator[tuple[int, int, int, int]]:
-    """(input size, kernel size, padding before, size of the spread output) of height, then of width."""
-    before = (low for low, _ in self.padding)
-    return zip(self.input_size, self.kernel_size, before, self.spread_size(), strict=True)
-
-
-_canonical_conv = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _forward(geometry: Geometry, x: Array, w: Array) -> Array:
-  return _canonical_conv(x, w, geometry.strides, geometry.padding)
-
-
-def _input_gradient(geometry: Geometry, g: Array, w: Array) -> Array:
-  if geometry.strides == (1, 1):
-    return _spread_input_gradient(geometry, g, w)
-  # What each output pixel sends to each place under the kernel is one matrix product. A place k of the kernel lies at
-  # k // stride whole blocks of stride pixels and k % stride pixels in one, so blocks are shifted and added up.
-  (stride_y, stride_x), (height, width) = geometry.strides, geometry.input_size
-  (top, _), (left, _) = geometry.padding
-  batch, rows, columns, _ = g.shape
-  blocks_y, blocks_x = -(-w.shape[0] // stride_y), -(-w.shape[1] // stride_x)
-  w = jnp.pad(w, ((0, blocks_y * stride_y - w.shape[0]), (0, blocks_x * stride_x - w.shape[1]), (0, 0), (0, 0)))
-  # As two matrices: of arrays with more axes XLA would transpose one first.
-  sent = lax.dot_general(g.reshape(-1, g.shape[3]), w.reshape(-1, w.shape[3]), (((1,), (1,)), ((), ())))
-  sent = sent.reshape(batch, rows, columns, blocks_y, stride_y, blocks_x, stride_x, -1)
-  x = jnp.zeros((), g.dtype)
-  for i in range(blocks_y):
-    for j in range(blocks_x):
-      shift = [(0, 0, 0), (i, blocks_y - 1 - i, 0), (j, blocks_x - 1 - j, 0), *[(0, 0, 0)] * 3]
-      x += lax.pad(sent[:, :, :, i, :, j], jnp.zeros((), g.dtype), shift)
-  x = jnp.swapaxes(x, 2, 3).reshape(batch, (rows + blocks_y - 1) * stride_y, (columns + blocks_x - 1) * stride_x, -1)
-  crop = [(0, 0, 0), (-top, top + height - x.shape[1], 0), (-left, left + width - x.shape[2], 0), (0, 0, 0)]
-  return lax.pad(x, jnp.zeros((), g.dtype), crop)
-
-
-def _spread_input_gradient(geometry: Geometry, g: Array, w: Array) -> Array:
-  # The spread output against the flipped kernel, whose channels change places.
-  padding = [(kernel - 1 - before, size + before - spread) for size, kernel, before, spread in geometry.axes()]
-  flipped = jnp.swapaxes(jnp.flip(w, (0, 1)), 2, 3)
-  return _canonical_conv(g, flipped, (1, 1), padding, lhs_dilation=geometry.strides)
-
-
-def _kernel_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
-  # x against the spread output as a kernel. The sum runs over the batch, so batch and channels change places.
-  padding = [(before, spread + kernel - 1 - size - before) for size, kernel, before, spread in geometry.axes()]
-  # Fused with what comes before or after, XLA:CPU transposes element by element, up to ten times slower.
-  x, g = lax.optimization_barrier((x, g))
-  x, g = lax.optimization_barrier((jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(g, (1, 2, 0, 3))))
-  w = lax.optimization_barrier(_canonical_conv(x, g, (1, 1), padding, rhs_dilation=geometry.strides))
-  return lax.optimization_barrier(jnp.transpose(w, (1, 2, 0, 3)))
-
-
-def _tie(forward: Map, input_gradient: Map, kernel_gradient: Map) -> tuple[Map, Map, Map]:
-  """The same maps, with each other for derivatives in place of autodiff's."""
-  f, dx, dw = (jax.custom_vjp(m, nondiff_argnums=(0,)) for m in (forward, input_gradient, kernel_gradient))
-
-  def save_operands(m: Map) -> Callable[..., Any]:
-    # m, not what it wraps: a derivative of this derivative comes through here.
-    return lambda geometry, a, b: (m(geometry, a, b), (a, b))
-
-  # x, w and g are those of T; the cotangent of a map stands in the place of its output.
-  f.defvjp(save_operands(f), lambda geometry, xw, g: (dx(geometry, g, xw[1]), dw(geometry, xw[0], g)))
-  dx.defvjp(save_operands(dx), lambda geometry, gw, x: (f(geometry, x, gw[1]), dw(geometry, x, gw[0])))
-  dw.defvjp(save_operands(dw), lambda geometry, xg, w: (dx(geometry, xg[1], w), f(geometry, xg[0], w)))
-  return f, dx, dw
-
-
-# With H', W' the output's size: x [N, H, W, I], w [kh, kw, I, O] and g [N, H', W', O].
-forward, input_gradient, kernel_gradient = _tie(_forward, _input_gradient, _kernel_gradient)
 
 
 def _is_canonical(form: str) -> bool:
@@ -165,6 +69,8 @@ class Conv(nn.Module):
     bias_init: initializer of the bias.
     dtype: of the computation; None takes the widest of input and parameters, which are float32.
     form: "canonical", "lax", or "auto": canonical on CPU, lax elsewhere. The function is the same.
+    resample: "double" for nearest-neighbour doubling of the image before the convolution, "halve" for means of 2x2
+      pixels after it; with an odd kernel, stride 1 and SAME.
   """
 
   features: int
@@ -176,16 +82,62 @@ class Conv(nn.Module):
   bias_init: Initializer = nn.initializers.zeros_init()
   dtype: Any = None
   form: str = "auto"
+  resample: str = "none"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kernel_size, strides, size = _pair(self.kernel_size), _pair(self.strides), _pair(x.shape[1:3])
     x, kernel, bias = _operands(self, x, self.kernel_init)
+    if self.resample != "none":
+      y = self._resampled(x, kernel)
+      return y if bias is None else y + bias
     geometry = Geometry(size, kernel_size, strides, _resolve_padding(self.padding, size, kernel_size, strides))
     if min(geometry.spread_size()) < 1:
       raise ConfigError(f"kernel_size={kernel_size} does not fit in {size} and padding; use larger images or padding")
-    y = (forward if _is_canonical(self.form) else _forward)(geometry, x, kernel)
+    convolve = conv_maps.forward if _is_canonical(self.form) else conv_maps.lax_forward
+    y = convolve(geometry, x, kernel)
     return y if bias is None else y + bias
+
+  def _resampled(self, x: Array, kernel: Array) -> Array:
+    """The convolution beside a doubling or halving; canonical, as one of stride 2, with 4/9 of the work for 3x3."""
+    (kernel_y, kernel_x), (height, width) = kernel.shape[:2], x.shape[1:3]
+    if self.resample not in ("double", "halve"):
+      raise ConfigError(f'resample="{self.resample}" is not one of none, double, halve')
+    if _pair(self.strides) != (1, 1) or self.padding != "SAME" or kernel_y % 2 == 0 or kernel_x % 2 == 0:
+      raise ConfigError(f'resample="{self.resample}" goes with strides=1, padding="SAME" and an odd kernel_size')
+    if self.resample == "halve" and (height % 2 or width % 2):
+      raise ConfigError(f'resample="halve" needs an even size, not {height}x{width}')
+    padding = ((kernel_y // 2,) * 2, (kernel_x // 2,) * 2)
+    doubling = self.resample == "double"
+    size = (2 * height, 2 * width) if doubling else (height, width)
+    if not _is_canonical(self.form):
+      y = conv_maps.lax_forward(
+        Geometry(size, (kernel_y, kernel_x), (1, 1), padding), double(x) if doubling else x, kernel
+      )
+      return y if doubling else halve(y)
+    geometry = Geometry(size, (kernel_y + 1, kernel_x + 1), (2, 2), padding)
+    if doubling:
+      return conv_maps.input_gradient(geometry, x, jnp.swapaxes(_summed(jnp.flip(kernel, (0, 1))), 2, 3))
+    return conv_maps.forward(geometry, x, _summed(kernel) / 4)
+
+
+def _summed(kernel: Array) -> Array:
+  """The kernel [kh + 1, kw + 1, I, O] that sums the kernel [kh, kw, I, O] at the four places of 2x2 pixels."""
+  places = [((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)) for i in (0, 1) for j in (0, 1)]
+  return sum((jnp.pad(kernel, place) for place in places[1:]), start=jnp.pad(kernel, places[0]))
+
+
+def double(x: Array) -> Array:
+  """Each pixel four times, [B, H, W, C] -> [B, 2H, 2W, C]."""
+  batch, height, width, channels = x.shape
+  x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+  return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def halve(x: Array) -> Array:
+  """The mean of each 2x2 pixels, [B, H, W, C] -> [B, H/2, W/2, C]."""
+  batch, height, width, channels = x.shape
+  return jnp.mean(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
 
 
 class ConvTranspose(nn.Module):
@@ -221,7 +173,8 @@ class ConvTranspose(nn.Module):
     geometry = self._matching_conv(_pair(x.shape[1:3]))
     # Stored as the matching Conv's, so that no pass has to transpose it.
     x, kernel, bias = _operands(self, x, lambda *args: jnp.swapaxes(self.kernel_init(*args), 2, 3))
-    y = (input_gradient if _is_canonical(self.form) else _spread_input_gradient)(geometry, x, kernel)
+    convolve = conv_maps.input_gradient if _is_canonical(self.form) else conv_maps.lax_input_gradient
+    y = convolve(geometry, x, kernel)
     return y if bias is None else y + bias
 
   def _matching_conv(self, size: Pair) -> Geometry:

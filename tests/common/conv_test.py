@@ -13,7 +13,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from common.build import ConfigError
-from common.conv import Conv, ConvTranspose, Geometry, forward, input_gradient, kernel_gradient
+from common.conv import Conv, ConvTranspose
+from common.conv_maps import Geometry, forward, input_gradient, kernel_gradient
 
 EXPLICIT = ((2, 1), (0, 3))
 SIZES = ((7, 6), (6, 9))
@@ -244,6 +245,29 @@ def test_same_conv_transpose_multiplies_the_size():
   assert_close(outputs[::2], outputs[1::2])
 
 
+@pytest.mark.parametrize("resample", ["double", "halve"])
+def test_resampling_is_part_of_the_convolution(resample):
+  x, tall = normal(2, 6, 4, 3), normal(2, 4, 6, 3)
+  cases = [(3, x), (5, tall), (1, x), ((3, 1), tall)]
+  modules = {f: [Conv(2, k, resample=resample, form=f) for k, _ in cases] for f in ("canonical", "lax")}
+  variables = [variables_of(module, x) for module, (_, x) in zip(modules["lax"], cases, strict=True)]
+
+  def literal(k, v, x):
+    conv = nn.Conv(2, (k, k) if isinstance(k, int) else k)
+    if resample == "double":
+      return conv.apply(v, jnp.repeat(jnp.repeat(x, 2, 1), 2, 2))
+    return nn.avg_pool(conv.apply(v, x), (2, 2), (2, 2))
+
+  def run(fns):
+    energies = [lambda v, x, f=f: jnp.sum(jnp.sin(f(v, x))) for f in fns]
+    pairs = list(zip(fns, energies, variables, [x for _, x in cases], strict=True))
+    return jax.jit(lambda: [(f(v, x), jax.grad(e, argnums=(0, 1))(v, x)) for f, e, v, x in pairs])()
+
+  expected = run([lambda v, x, k=k: literal(k, v, x) for k, _ in cases])
+  for form in modules:
+    assert_close(run([module.apply for module in modules[form]]), expected)
+
+
 def test_bfloat16_computes_and_float32_stays():
   x = normal(2, 4, 4, 3)
   for module in (Conv(2, 3, dtype=jnp.bfloat16), ConvTranspose(2, 4, 2, dtype=jnp.bfloat16)):
@@ -260,6 +284,9 @@ def test_bfloat16_computes_and_float32_stays():
     (Conv(2, 3, padding=(1, 1)), "is not"),
     (Conv(2, 3, form="fast"), 'form="fast" is not one of'),
     (Conv(2, 5, padding="VALID"), "does not fit"),
+    (Conv(2, 3, resample="treble"), "is not one of none, double, halve"),
+    (Conv(2, 4, resample="double"), "an odd kernel_size"),
+    (Conv(2, 3, strides=2, resample="halve"), "goes with strides=1"),
     (ConvTranspose(2, 3, 2, output_padding=1), "give the padding in numbers"),
     (ConvTranspose(2, 3, 2, padding=1, output_padding=2), "not below strides"),
   ],
