@@ -4,13 +4,14 @@ A family (``gan``, ``vae``, ``common.features.classifier``) offers ``from_config
 returns a frozen dataclass without arrays that is `Trainable`. The trainer needs no more than that.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+
+from common.spec import Spec as Spec
 
 Array = jax.Array
 PyTree = Any
@@ -36,34 +37,8 @@ class Mean(flax.struct.PyTreeNode):
     rows = mask.reshape(mask.shape + (1,) * (values.ndim - 1))
     return cls(jnp.sum(jnp.where(rows > 0, values, 0.0), axis=0), jnp.sum(mask))
 
-  @classmethod
-  def scalar(cls, value: Array) -> "Mean":
-    """A figure of the whole step (a norm, a schedule's value), not of its examples."""
-    return cls(jnp.asarray(value, jnp.float32), jnp.ones((), jnp.float32))
-
 
 Metrics = dict[str, Mean]
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-  """What a model must know of a data set; spec.json in a workdir, so that sampling needs no data.
-
-  Attributes:
-    image_shape: (height, width, channels).
-    num_classes: number of labels, 0 where there are none.
-    num_examples: size of the train split.
-    kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
-    pixel_range: (low, high) of the floats that the networks see and make.
-    fingerprint: hash of the train split, so that a resumed run notices other data.
-  """
-
-  image_shape: tuple[int, int, int]
-  num_classes: int
-  num_examples: int
-  kind: str
-  pixel_range: tuple[float, float]
-  fingerprint: str
 
 
 S = TypeVar("S")  # a flax.struct dataclass of arrays with .step, the number of trainer steps taken

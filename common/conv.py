@@ -144,9 +144,9 @@ class ConvTranspose(nn.Module):
   """2-D transposed convolution, [N, H, W, I] -> [N, H', W', features].
 
   Exactly the input gradient of the `Conv` with the same kernel size, strides and padding that takes
-  [N, H', W', features] to [N, H, W, I], at the kernel with its channel axes swapped. The kernel is not flipped, as in
-  PyTorch, whose weight is this kernel transposed to (I, features, kh, kw); ``flax.linen.ConvTranspose`` uses the kernel
-  flipped in height and width.
+  [N, H', W', features] to [N, H, W, I]. The kernel is stored as that Conv's, [kh, kw, features, I]; initializers see it
+  as [kh, kw, I, features]. PyTorch's weight is this kernel transposed to (I, features, kh, kw);
+  ``flax.linen.ConvTranspose`` has its channel axes swapped and uses it flipped in height and width.
 
   Attributes:
     features, kernel_size, strides, use_bias, kernel_init, bias_init, dtype, form: as of `Conv`.
@@ -171,7 +171,7 @@ class ConvTranspose(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     geometry = self._matching_conv(_pair(x.shape[1:3]))
-    # Stored as the matching Conv's, so that no pass has to transpose it.
+    # In that layout no pass has to transpose it.
     x, kernel, bias = _operands(self, x, lambda *args: jnp.swapaxes(self.kernel_init(*args), 2, 3))
     convolve = conv_maps.input_gradient if _is_canonical(self.form) else conv_maps.lax_input_gradient
     y = convolve(geometry, x, kernel)

@@ -21,6 +21,10 @@ class Totals:
   def __init__(self, sums: Mapping[str, Any] | None = None):
     self._sums = {name: (np.asarray(total, np.float64), float(count)) for name, (total, count) in (sums or {}).items()}
 
+  def __bool__(self) -> bool:
+    """Whether anything was added."""
+    return bool(self._sums)
+
   def add(self, metrics: Mapping[str, Mean]) -> None:
     """Adds one step's metrics, already on the host."""
     for name, mean in metrics.items():
@@ -28,8 +32,8 @@ class Totals:
       self._sums[name] = (total + np.asarray(mean.total, np.float64), count + float(mean.count))
 
   def means(self) -> dict[str, Any]:
-    """{name: float, or a list where the metric is an array}."""
-    return {name: (total / count).tolist() for name, (total, count) in self._sums.items()}
+    """{name: float, or a list where the metric is an array}; without what nothing was counted of."""
+    return {name: (total / count).tolist() for name, (total, count) in self._sums.items() if count}
 
   def to_json(self) -> dict[str, Any]:
     return {name: (np.asarray(total).tolist(), count) for name, (total, count) in self._sums.items()}
@@ -40,10 +44,10 @@ class Evaluator:
 
   def __init__(self, algorithm: Trainable, spec: Spec, config: Any, mesh: Mesh):
     self._algorithm, self._mesh, self._config = algorithm, mesh, config
-    rng = random.stream(jax.random.key(config.seed), "evaluate")
     data_options = config.data
 
     def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
+      rng = random.stream(jax.random.key(config.seed), "evaluate")
       raw = gather(data, inputs)
       batch = preprocess(
         raw,
@@ -64,7 +68,7 @@ class Evaluator:
 
   def names(self, state: PyTree, feed: EvalFeed) -> list[str]:
     """Which scores are single numbers, without computing any; ``state`` may be of ShapeDtypeStructs."""
-    sums = jax.eval_shape(self._step, state, feed.data, next(iter(feed)))[1]
+    sums = jax.eval_shape(self._step, state, *feed.shapes)[1]
     means = {name: np.ones(mean.total.shape).tolist() for name, mean in sums.items()}
     scores = {**means, **self._algorithm.summarize(means)}
     return [name for name, score in scores.items() if not isinstance(score, list)]

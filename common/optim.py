@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 
 from common.build import ConfigError, build
@@ -54,6 +55,24 @@ def adam(
   return optax.adam(_learning_rate(learning_rate), b1=b1, b2=b2, eps=eps)
 
 
+def normalized_adam(
+  learning_rate: Scheduled, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, norm_eps: float = 1e-7
+) -> optax.GradientTransformation:
+  """Adam on gradients of unit norm, each array by itself: g / (|g| + norm_eps) (the code of Tomczak & Welling 2018).
+
+  Args:
+    learning_rate: a number, or a schedule of the network's updates.
+    b1: decay of the mean of gradients.
+    b2: decay of the mean of their squares.
+    eps: added to the root of the latter.
+    norm_eps: added to the L2 norm of a gradient array.
+  """
+  if not norm_eps > 0:
+    raise ConfigError(f"norm_eps={norm_eps} must be above 0")
+  unit_norm = optax.stateless_with_tree_map(lambda g, _: g / (jnp.sqrt(jnp.sum(g**2)) + norm_eps))
+  return optax.chain(unit_norm, adam(learning_rate, b1, b2, eps))
+
+
 def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransformation:
   """Adagrad (Duchi et al. 2011), accumulators from 0.
 
@@ -64,7 +83,12 @@ def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransf
   return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
 
 
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {"sgd": sgd, "adam": adam, "adagrad": adagrad}
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+  "sgd": sgd,
+  "adam": adam,
+  "normalized_adam": normalized_adam,
+  "adagrad": adagrad,
+}
 
 
 def build_optimizer(section: Mapping[str, Any], path: str, grad_clip: float = 0.0) -> optax.GradientTransformation:

@@ -83,6 +83,7 @@ FIELDS: dict[str, Field] = {
   "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
   "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),
   "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 1, 2),
+  "penalties": Field("terms added to the discriminator's loss, {name: {argument: value}}; empty for none"),
   "discriminator_loss_scale": _above_zero("factor of the discriminator's loss; many codes have 0.5"),
 }
 
@@ -100,8 +101,8 @@ MAY_CHANGE = (
   "evaluate.every",
 )
 
-# {key: value} for keys that runs of older versions lack; reported when used.
-MIGRATIONS: dict[str, Any] = {}
+# {family: {key: value}} for keys that runs of older versions lack; reported when used.
+MIGRATIONS: dict[str, dict[str, Any]] = {"gan": {"penalties": {}}}
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 
 _MNIST_LIKE = {

@@ -41,6 +41,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.discriminator = {"name": "dcgan", **network, "slope": 0.2, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.conditioning = {"name": "none"}
   config.loss = {"name": "non_saturating"}
+  config.penalties = {}
   config.generator_optim = config.discriminator_optim = {
     "name": "adam",
     "learning_rate": 2e-4,

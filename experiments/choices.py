@@ -14,11 +14,13 @@ def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   if family == "gan":
     from gan import conditioning, losses
     from gan.networks import DISCRIMINATORS, GENERATORS
+    from gan.penalties import PENALTIES
 
     return {
       "generator": GENERATORS,
       "discriminator": DISCRIMINATORS,
       "loss": losses.LOSSES,
+      "penalties": PENALTIES,
       "conditioning": conditioning.CONDITIONING,
       "generator_optim": OPTIMIZERS,
       "discriminator_optim": OPTIMIZERS,
@@ -46,6 +48,9 @@ def doc(config: Any, path: str) -> str:
   table = tables(config.family).get(section)
   if table is None:
     return ""
+  if section == "penalties":  # a section of sections, named by their keys
+    name, _, key = key.partition(".")
+    return _argument(table[name], key) if key else _summary(table[name])
   constructor = table[config[section].name]
   if key == "name":
     return f"one of {', '.join(table)}: {_summary(constructor)}"

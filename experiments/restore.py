@@ -56,7 +56,7 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
   """config.json with the keys that runs of older versions lack, and a line for each of those."""
   record, notes = read_json(workdir / "config.json"), []
-  for path, value in base.MIGRATIONS.items():
+  for path, value in base.MIGRATIONS.get(record["family"], {}).items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:
       section = section.setdefault(key, {})

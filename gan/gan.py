@@ -1,8 +1,8 @@
 """Generative adversarial networks: the state, and one training step (Goodfellow et al. 2014, Algorithm 1)."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Batch, Images, Mean, Metrics, Spec
+from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
 from common.build import ConfigError, build
 from common.optim import build_optimizer
 from common.state import NO_EMA, Ema, NetState, apply_gradients, init_network
@@ -20,6 +20,8 @@ from gan.conditioning import CONDITIONING, Concat, Unconditional
 from gan.losses import LOSSES, AdversarialLoss
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.output import DiscriminatorOutput
+from gan.penalties import build_penalties
+from gan.penalties.gradient_penalty import GradientPenalty
 
 
 class GanState(flax.struct.PyTreeNode):
@@ -30,6 +32,14 @@ class GanState(flax.struct.PyTreeNode):
   discriminator: NetState
 
 
+class Draw(NamedTuple):
+  """Images [B, H, W, C] of G in training mode; their cotangents -> (those of G's parameters,); G's new collections."""
+
+  fake: Images
+  pullback: Callable[[Images], tuple[PyTree]]
+  mutable: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class GAN:
   """A generator against a discriminator; fields as the config's keys of the same names."""
@@ -38,6 +48,7 @@ class GAN:
   generator: nn.Module
   discriminator: nn.Module
   loss: AdversarialLoss
+  penalties: Mapping[str, GradientPenalty]
   conditioning: Unconditional | Concat
   generator_tx: optax.GradientTransformation
   discriminator_tx: optax.GradientTransformation
@@ -60,24 +71,25 @@ class GAN:
     return self.conditioning.conditional
 
   def init(self, rng: Array, batch: Batch) -> GanState:
-    """Fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter."""
+    """Fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter.
+
+    Raises:
+      ConfigError: a penalty on the gradient of a discriminator with BatchNorm.
+    """
     x, labels = batch["image"][0], batch["label"][0]
     rows = random.row_keys(rng, batch["index"][0])
     z = self.conditioning.latents(jnp.zeros((x.shape[0], self.z_dim)), labels)
     g_rng, d_rng = random.stream(rng, "generator"), random.stream(rng, "discriminator")
-    return GanState(
-      step=jnp.zeros((), jnp.int32),
-      generator=init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True),
-      discriminator=init_network(
-        self.discriminator,
-        self.discriminator_tx,
-        NO_EMA,
-        d_rng,
-        self.conditioning.images(x, labels),
-        train=True,
-        rows=rows,
-      ),
-    )
+    g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True)
+    images = self.conditioning.images(x, labels)
+    d = init_network(self.discriminator, self.discriminator_tx, NO_EMA, d_rng, images, train=True, rows=rows)
+    if self.penalties and "batch_stats" in d.mutable:
+      raise ConfigError(
+        f"config.penalties.{next(iter(self.penalties))} does not go with BatchNorm in config.discriminator: under it "
+        "D(x) depends on the whole batch and has no gradient of one image; set config.discriminator.batch_norm=False "
+        "or take another discriminator"
+      )
+    return GanState(step=jnp.zeros((), jnp.int32), generator=g, discriminator=d)
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
     """n_critic updates of the discriminator, a batch each, then one of the generator.
@@ -85,55 +97,72 @@ class GAN:
     With ``update_order`` "simultaneous" both gradients are taken at the same point; "alternating", the generator meets
     the updated discriminator. With ``fakes`` "shared" it is judged on the latents that the discriminator last saw.
     """
+    last = jax.tree.map(lambda x: x[-1], batch)
+    shared = self.fakes == "shared"
+    g_rng = jax.random.fold_in(rng, self.n_critic - 1 if shared else self.n_critic)
+    draw = self._draw(state.generator, last, g_rng)
 
     def critic_update(d: NetState, turn: tuple[Array, Batch]) -> tuple[NetState, Metrics]:
-      return self._discriminator_update(state.generator, d, turn[1], jax.random.fold_in(rng, turn[0]))
+      d_rng = jax.random.fold_in(rng, turn[0])
+      return self._discriminator_update(d, turn[1], self._draw(state.generator, turn[1], d_rng).fake, d_rng)
 
-    if self.n_critic == 1:
-      d, d_metrics = critic_update(state.discriminator, (jnp.asarray(0), jax.tree.map(lambda x: x[0], batch)))
-    else:
+    if self.n_critic > 1:
       d, stacked = lax.scan(critic_update, state.discriminator, (jnp.arange(self.n_critic), batch))
       d_metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), stacked)
-    last = jax.tree.map(lambda x: x[-1], batch)
+    elif shared:  # G runs once: in a compiled loop XLA does not see that twice would be the same
+      d, d_metrics = self._discriminator_update(state.discriminator, last, draw.fake, g_rng)
+    else:
+      d, d_metrics = critic_update(state.discriminator, (jnp.asarray(0), last))
     judge = d if self.update_order == "alternating" else state.discriminator
-    g_rng = jax.random.fold_in(rng, self.n_critic - 1 if self.fakes == "shared" else self.n_critic)
-    g, g_metrics = self._generator_update(state.generator, judge, last, g_rng)
+    g, g_metrics = self._generator_update(state.generator, judge, last, draw, g_rng)
     return GanState(step=state.step + 1, generator=g, discriminator=d), {**d_metrics, **g_metrics}
 
-  def _discriminator_update(self, g: NetState, d: NetState, batch: Batch, rng: Array) -> tuple[NetState, Metrics]:
+  def _discriminator_update(self, d: NetState, batch: Batch, fake: Images, rng: Array) -> tuple[NetState, Metrics]:
     real, labels = batch["image"], batch["label"]
-    fake, _ = self._generate(g.variables(), self._latents(rng, batch["index"]), labels, train=True)
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **d.mutable}
-      on_real, on_fake, mutable = self._discriminate(variables, real, fake, labels, rng, batch["index"])
+      on_real, on_fake, mutable = self._discriminate(variables, real, fake, labels, rng, batch["index"], update=True)
       losses = self.discriminator_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)
-      return jnp.mean(losses), (losses, on_real.logits, on_fake.logits, mutable)
+      penalties = self._penalize({**variables, **mutable}, real, fake, labels, rng, batch["index"])
+      total = jnp.mean(sum(penalties.values(), start=losses))
+      return total, (losses, penalties, on_real.logits, on_fake.logits, mutable)
 
-    grads, (losses, on_real, on_fake, mutable) = jax.grad(loss_fn, has_aux=True)(d.params)
+    grads, (losses, penalties, on_real, on_fake, mutable) = jax.grad(loss_fn, has_aux=True)(d.params)
     d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
     return d, {
       "d_loss": Mean.of(losses),
       "d_real_logit": Mean.of(on_real),
       "d_fake_logit": Mean.of(on_fake),
-      "d_real_accuracy": Mean.of((on_real > 0).astype(jnp.float32)),
-      "d_fake_accuracy": Mean.of((on_fake < 0).astype(jnp.float32)),
-      **{f"d_{name}": Mean.scalar(norm) for name, norm in norms.items()},
+      "d_real_accuracy": Mean.of((on_real > self.loss.boundary).astype(jnp.float32)),
+      "d_fake_accuracy": Mean.of((on_fake < self.loss.boundary).astype(jnp.float32)),
+      **{f"d_{name}": Mean.of(values) for name, values in penalties.items()},
+      **{f"d_{name}": norm for name, norm in norms.items()},
     }
 
-  def _generator_update(self, g: NetState, d: NetState, batch: Batch, rng: Array) -> tuple[NetState, Metrics]:
-    labels, z = batch["label"], self._latents(rng, batch["index"])
-
-    def loss_fn(params: Any) -> tuple[Array, Any]:
-      fake, mutable = self._generate({"params": params, **g.mutable}, z, labels, train=True)
+  def _generator_update(
+    self, g: NetState, d: NetState, batch: Batch, draw: Draw, rng: Array
+  ) -> tuple[NetState, Metrics]:
+    def loss_fn(fake: Images) -> tuple[Array, Array]:
       # D judges with this batch's statistics but keeps none; D(real) is compiled away where no loss asks for it.
-      on_real, on_fake, _ = self._discriminate(d.variables(), batch["image"], fake, labels, rng, batch["index"])
+      real, labels, index = batch["image"], batch["label"], batch["index"]
+      on_real, on_fake, _ = self._discriminate(d.variables(), real, fake, labels, rng, index, update=False)
       losses = self.loss.generator(on_real.logits, on_fake.logits)
-      return jnp.mean(losses), (losses, mutable)
+      return jnp.mean(losses), losses
 
-    grads, (losses, mutable) = jax.grad(loss_fn, has_aux=True)(g.params)
-    g, norms = apply_gradients(g, grads, self.generator_tx, self.ema, mutable=mutable, axis_name=self.axis_name)
-    return g, {"g_loss": Mean.of(losses), **{f"g_{name}": Mean.scalar(norm) for name, norm in norms.items()}}
+    on_fake, losses = jax.grad(loss_fn, has_aux=True)(draw.fake)
+    (grads,) = draw.pullback(on_fake)
+    g, norms = apply_gradients(g, grads, self.generator_tx, self.ema, mutable=draw.mutable, axis_name=self.axis_name)
+    return g, {"g_loss": Mean.of(losses), **{f"g_{name}": norm for name, norm in norms.items()}}
+
+  def _draw(self, g: NetState, batch: Batch, rng: Array) -> Draw:
+    """Images of fresh latents for ``batch``, and the way back to G's parameters."""
+    z = self._latents(rng, batch["index"])
+
+    def generate(params: Any) -> tuple[Images, Any]:
+      return self._generate({"params": params, **g.mutable}, z, batch["label"], train=True)
+
+    return Draw(*jax.vjp(generate, g.params, has_aux=True))
 
   def _latents(self, rng: Array, index: Array) -> Array:
     """z [B, Z] from the prior, row i from (rng, i)."""
@@ -145,29 +174,48 @@ class GAN:
   def _generate(self, variables: Any, z: Array, labels: Array | None, *, train: bool) -> tuple[Images, Any]:
     """G(z), and G's collections after the pass."""
     z = self.conditioning.latents(z, labels)
-    return self.generator.apply(variables, z, train=train, mutable=["batch_stats"] if train else [])
+    return self.generator.apply(variables, z, train=train, mutable=["batch_stats", "spectral"] if train else [])
 
   def _discriminate(
-    self, variables: Any, real: Images, fake: Images, labels: Array, rng: Array, index: Array
+    self, variables: Any, real: Images, fake: Images, labels: Array, rng: Array, index: Array, *, update: bool
   ) -> tuple[DiscriminatorOutput, DiscriminatorOutput, Any]:
-    """D on both halves in training mode, and D's collections after the passes.
+    """D on both halves in training mode, and D's collections after the passes, which move with ``update`` only.
 
-    In one pass BatchNorm sees real and fake together; in two, each by itself, real first.
+    In one pass BatchNorm sees real and fake together; in two, each by itself, real first. Spectral vectors move once,
+    in the one pass or in that over real images.
     """
+    moving = [["batch_stats", "spectral"], ["batch_stats"]] if update else [[], []]
     rows = [random.row_keys(random.stream(rng, f"dropout {half}"), index) for half in ("real", "fake")]
     images = [self.conditioning.images(x, labels) for x in (real, fake)]
 
-    def apply(variables: Any, x: Images, rows: Array) -> tuple[DiscriminatorOutput, Any]:
-      return self.discriminator.apply(variables, x, train=True, rows=rows, mutable=["batch_stats"])
+    def apply(variables: Any, x: Images, rows: Array, mutable: list[str]) -> tuple[DiscriminatorOutput, Any]:
+      return self.discriminator.apply(variables, x, train=True, rows=rows, mutable=mutable)
 
-    if self.discriminator_passes == 1:
-      both, mutable = apply(variables, jnp.concatenate(images), jnp.concatenate(rows))
+    # Where no update asks for D(real) and no BatchNorm mixes the halves, one pass would only be more work.
+    if self.discriminator_passes == 1 and (update or "batch_stats" in variables):
+      both, mutable = apply(variables, jnp.concatenate(images), jnp.concatenate(rows), moving[0])
       half = real.shape[0]
       on_real, on_fake = jax.tree.map(lambda x: x[:half], both), jax.tree.map(lambda x: x[half:], both)
       return on_real, on_fake, mutable
-    on_real, mutable = apply(variables, images[0], rows[0])
-    on_fake, mutable = apply({**variables, **mutable}, images[1], rows[1])
-    return on_real, on_fake, mutable
+    on_real, after_real = apply(variables, images[0], rows[0], moving[0])
+    on_fake, after_fake = apply({**variables, **after_real}, images[1], rows[1], moving[1])
+    return on_real, on_fake, {**after_real, **after_fake}
+
+  def _penalize(
+    self, variables: Any, real: Images, fake: Images, labels: Array, rng: Array, index: Array
+  ) -> dict[str, Array]:
+    """{name: [B]} of the penalties, for which D's collections stay as they are."""
+
+    def penalize(name: str) -> Array:
+      rows = random.row_keys(random.stream(rng, name), index)
+      dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
+
+      def apply_d(x: Images) -> Array:
+        return self.discriminator.apply(variables, self.conditioning.images(x, labels), train=True, rows=dropout).logits
+
+      return self.penalties[name](apply_d, real, fake, rows)
+
+    return {name: penalize(name) for name in self.penalties}
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
     """The discriminator on held-out images and on the averaged generator's, with running BatchNorm statistics.
@@ -187,8 +235,8 @@ class GAN:
       "g_loss": Mean.of(self.loss.generator(real_logits, fake_logits), mask),
       "d_real_logit": Mean.of(real_logits, mask),
       "d_fake_logit": Mean.of(fake_logits, mask),
-      "d_real_accuracy": Mean.of((real_logits > 0).astype(jnp.float32), mask),
-      "d_fake_accuracy": Mean.of((fake_logits < 0).astype(jnp.float32), mask),
+      "d_real_accuracy": Mean.of((real_logits > self.loss.boundary).astype(jnp.float32), mask),
+      "d_fake_accuracy": Mean.of((fake_logits < self.loss.boundary).astype(jnp.float32), mask),
     }
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
@@ -232,6 +280,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     generator=build(GENERATORS, config.generator, "generator", **context),
     discriminator=build(DISCRIMINATORS, config.discriminator, "discriminator", **context),
     loss=build(LOSSES, config.loss, "loss"),
+    penalties=build_penalties(config.penalties),
     conditioning=build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes),
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
     discriminator_tx=build_optimizer(config.discriminator_optim, "discriminator_optim", config.train.grad_clip),

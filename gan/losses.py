@@ -1,4 +1,7 @@
-"""Adversarial losses on logits: D(x) = sigmoid(logit). Each returns one value an example, [B], to be minimised."""
+"""Adversarial losses on logits, one value an example, [B], to be minimised.
+
+Of the first two, D(x) = sigmoid(logit); of the others, D(x) is the logit itself.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from flax import linen as nn
 
 from common.algorithm import Array
+from common.build import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +19,12 @@ class AdversarialLoss:
   Attributes:
     discriminator: (real, fake) -> [B].
     generator: (real, fake) -> [B].
+    boundary: the logit at which an image counts as neither real nor fake, for accuracies.
   """
 
   discriminator: Callable[[Array, Array], Array]
   generator: Callable[[Array, Array], Array]
+  boundary: float = 0.0
 
 
 def _log_likelihood_ratio(real: Array, fake: Array) -> Array:
@@ -36,4 +42,48 @@ def non_saturating() -> AdversarialLoss:
   return AdversarialLoss(discriminator=_log_likelihood_ratio, generator=lambda real, fake: nn.softplus(-fake))
 
 
-LOSSES = {"saturating": saturating, "non_saturating": non_saturating}
+def wasserstein() -> AdversarialLoss:
+  """L_D = D(G(z)) - D(x), L_G = -D(G(z)): -L_D bounds the Wasserstein-1 distance from below if D is 1-Lipschitz.
+
+  D is not made so here (Arjovsky et al. 2017, Eq. 2 and 3); that is for a penalty. Its zero has no meaning, and so
+  its accuracies have none.
+  """
+  return AdversarialLoss(discriminator=lambda real, fake: fake - real, generator=lambda real, fake: -fake)
+
+
+def hinge() -> AdversarialLoss:
+  """L_D = max(0, 1 - D(x)) + max(0, 1 + D(G(z))), L_G = -D(G(z)) (Miyato et al. 2018, Eq. 16 and 17)."""
+  return AdversarialLoss(
+    discriminator=lambda real, fake: nn.relu(1.0 - real) + nn.relu(1.0 + fake), generator=lambda real, fake: -fake
+  )
+
+
+def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> AdversarialLoss:
+  """L_D = (D(x) - b)^2 / 2 + (D(G(z)) - a)^2 / 2, L_G = (D(G(z)) - c)^2 / 2 (Mao et al. 2017, Eq. 2).
+
+  The default is the paper's Eq. 9; its Eq. 8, a Pearson chi^2 divergence, has a = -1, b = 1, c = 0.
+
+  Args:
+    a: D's target for fake images.
+    b: D's target for real images.
+    c: what G wants D to say of fake ones.
+
+  Raises:
+    ConfigError: real images that are not to score higher than fake ones.
+  """
+  if not a < b:
+    raise ConfigError(f"a={a} must be below b={b}, the targets of fake and of real images")
+  return AdversarialLoss(
+    discriminator=lambda real, fake: 0.5 * (real - b) ** 2 + 0.5 * (fake - a) ** 2,
+    generator=lambda real, fake: 0.5 * (fake - c) ** 2,
+    boundary=0.5 * (a + b),
+  )
+
+
+LOSSES = {
+  "saturating": saturating,
+  "non_saturating": non_saturating,
+  "wasserstein": wasserstein,
+  "hinge": hinge,
+  "least_squares": least_squares,
+}

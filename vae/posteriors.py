@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from common import random
 from common.algorithm import Array
+from common.build import ConfigError
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -17,18 +18,29 @@ def gaussian_log_prob(z: Array, mean: Array | float, log_var: Array | float) -> 
 
 
 class DiagonalGaussian(nn.Module):
-  """N(mean, diag e^log_var), by the reparameterisation of Kingma & Welling 2013, Section 2.4."""
+  """N(mean, diag e^log_var), by the reparameterisation of Kingma & Welling 2013, Section 2.4.
+
+  Attributes:
+    log_var_range: (low, high) that the log-variance is clipped to, without a gradient beyond; () for none.
+  """
+
+  log_var_range: tuple[float, ...] = ()
+
+  def __post_init__(self):
+    bounds = tuple(self.log_var_range)
+    if bounds and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+      raise ConfigError(f"log_var_range={bounds} must be (low, high) with low < high, or () for no clipping")
+    super().__post_init__()
 
   @staticmethod
   def num_stats(z_dim: int) -> int:
     """How many numbers the encoder gives for z of z_dim."""
     return 2 * z_dim
 
-  @staticmethod
-  def split(stats: Array) -> tuple[Array, Array]:
+  def split(self, stats: Array) -> tuple[Array, Array]:
     """[B, 2 Z] -> mean, log_var."""
     mean, log_var = jnp.split(stats, 2, axis=-1)
-    return mean, log_var
+    return mean, jnp.clip(log_var, *self.log_var_range) if self.log_var_range else log_var
 
   def __call__(self, stats: Array, rows: Array) -> tuple[Array, Array]:
     """A draw z [B, Z] with keys ``rows`` [B], and log q(z|x) [B]."""

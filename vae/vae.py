@@ -113,7 +113,7 @@ class VAE:
     return VaeState(step=state.step + 1, net=net), {
       "loss": Mean.of(losses),
       **_bound(terms),
-      **{name: Mean.scalar(norm) for name, norm in norms.items()},
+      **norms,
     }
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:

@@ -100,7 +100,7 @@ class Classifier:
     net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
     return ClassifierState(step=state.step + 1, net=net), {
       **_scores(losses, logits, batch["label"]),
-      **{name: Mean.scalar(norm) for name, norm in norms.items()},
+      **norms,
     }
 
   def eval_step(self, state: ClassifierState, batch: Batch, rng: Array) -> Metrics:
@@ -111,6 +111,20 @@ class Classifier:
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
     return {}
+
+  def features(self, state: ClassifierState, images: Images) -> Array:
+    """The hidden layer after its ReLU, with the averaged weights: [B, H, W, C] in spec.pixel_range -> [B, hidden].
+
+    Raises:
+      ValueError: images of another shape than those that it was trained on.
+    """
+    if images.shape[1:] != self.spec.image_shape:
+      raise ValueError(
+        f"images of shape {images.shape[1:]}: this classifier was trained on {self.spec.image_shape}; "
+        "take one that was trained with the same config.data.image_size and channels"
+      )
+    rows = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
+    return self.network.apply(state.net.variables(ema=True), images, train=False, rows=rows)[1]
 
 
 def _scores(losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Metrics:

@@ -36,7 +36,7 @@ def num_stages(image_shape: tuple[int, int, int]) -> int:
   stages = int(math.log2(height / 4)) if height >= 8 else 0
   if height != width or 4 * 2**stages != height or not stages:
     raise ConfigError(
-      f"dcgan makes squares of 8, 16, 32, 64 ... pixels, not {height}x{width}; "
+      f"this network is for squares of 8, 16, 32, 64 ... pixels, not {height}x{width}; "
       "set config.data.image_size to one of them"
     )
   return stages
@@ -97,6 +97,7 @@ class Discriminator(nn.Module):
     width: channels after the first convolution, doubled at each stage.
     kernel_size: height and width of the kernels.
     slope: of LeakyReLU below 0.
+    batch_norm: after every convolution but the first; False: none, and a bias in each, as under a gradient penalty.
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
@@ -107,6 +108,7 @@ class Discriminator(nn.Module):
   width: int = 128
   kernel_size: int = 5
   slope: float = 0.2
+  batch_norm: bool = True
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
@@ -117,10 +119,11 @@ class Discriminator(nn.Module):
     """[B, H, W, C] -> logits [B]."""
     kernel = (self.kernel_size, self.kernel_size)
     for stage in range(num_stages(self.image_shape)):
+      normalized = self.batch_norm and stage > 0
       x = Conv(
-        self.width * 2**stage, kernel, strides=(2, 2), use_bias=stage == 0, kernel_init=WEIGHTS, dtype=self.dtype
+        self.width * 2**stage, kernel, strides=(2, 2), use_bias=not normalized, kernel_init=WEIGHTS, dtype=self.dtype
       )(x)
-      if stage:
+      if normalized:
         x = BatchNorm(
           momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, scale_init=gamma_init
         )(x, train=train)

@@ -15,7 +15,7 @@ LINEAR = {"name": "linear", "start": 0.5, "end": 0.7, "steps": 10}
 COSINE = {"name": "cosine", "start": 0.1, "end": 0.0, "steps": STEPS}
 
 
-def path(section, grad_clip=0.0):
+def path(section, grad_clip=0.0, gradients=GRADIENTS):
   """Parameters [STEPS, 3] after each update, from 0."""
   tx = build_optimizer(section, "optim", grad_clip)
 
@@ -26,7 +26,7 @@ def path(section, grad_clip=0.0):
     return (params, state), params
 
   start = jnp.zeros(3)
-  return jax.jit(lambda: jax.lax.scan(step, (start, tx.init(start)), jnp.asarray(GRADIENTS))[1])()
+  return jax.jit(lambda: jax.lax.scan(step, (start, tx.init(start)), jnp.asarray(gradients))[1])()
 
 
 def sgd(rates, momenta, gradients=GRADIENTS):
@@ -66,6 +66,23 @@ def test_adam():
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_normalized_adam_sees_the_direction_of_each_array_only():
+  """Adam's path on g / (|g| + norm_eps), each array by its own norm; norm_eps is large enough to see."""
+  section = {"learning_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-2}
+  scaled = GRADIENTS / (np.linalg.norm(GRADIENTS, axis=1, keepdims=True) + 0.5)
+  expected = path({"name": "adam", **section}, gradients=scaled)
+  actual = path({"name": "normalized_adam", "norm_eps": 0.5, **section})
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+  assert not np.allclose(actual, path({"name": "adam", **section}), atol=1e-2)
+
+  tx = build_optimizer({"name": "normalized_adam", "learning_rate": 0.1, "eps": 1.0}, "optim")
+  grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([0.0, -200.0]), "c": jnp.zeros(2)}
+  updates, _ = tx.update(grads, tx.init(grads))
+  # A first step of Adam with eps 1 is -learning_rate * g / (|g| + 1) in each coordinate.
+  for name, unit in {"a": [0.6, 0.8], "b": [0.0, -1.0], "c": [0.0, 0.0]}.items():
+    np.testing.assert_allclose(updates[name], -0.1 * np.array(unit) / (np.abs(unit) + 1), rtol=1e-5, atol=1e-7)
+
+
 def test_adagrad():
   """Duchi et al. 2011, from empty accumulators: the first step has length learning_rate in each coordinate."""
   sums = np.cumsum(GRADIENTS.astype(np.float64) ** 2, axis=0)
@@ -88,7 +105,11 @@ def test_clipping_is_of_the_global_norm():
     ({"name": "adam", "learning_rate": 0.1, "b1": 1.0}, r"config\.optim: b1=1\.0 must be at least 0 and below 1"),
     ({"name": "adam", "learning_rate": 0.1, "b2": -0.1}, r"config\.optim: b2=-0\.1 must be at least 0 and below 1"),
     ({"name": "adam", "learning_rate": {"name": "cos"}}, r'config\.optim\.learning_rate\.name="cos" is not one of'),
-    ({"name": "rmsprop"}, r'config\.optim\.name="rmsprop" is not one of adagrad, adam, sgd'),
+    (
+      {"name": "normalized_adam", "learning_rate": 0.1, "norm_eps": 0.0},
+      r"config\.optim: norm_eps=0\.0 must be above 0",
+    ),
+    ({"name": "rmsprop"}, r'config\.optim\.name="rmsprop" is not one of adagrad, adam, normalized_adam, sgd'),
   ],
 )
 def test_a_wrong_optimizer_is_an_error(section, message):

@@ -43,7 +43,12 @@ def test_an_update_keeps_or_takes_collections_and_reports_norms():
   gradient = {"w": jnp.array([3.0, 4.0])}
   kept, norms = apply_gradients(net, gradient, TX, Ema(0.0, 0.0))
   assert kept.mutable is net.mutable and kept.ema_params is None
-  assert {name: float(norm) for name, norm in norms.items()} == {"grad_norm": 5.0, "update_norm": 2.5}
+  assert {name: (float(m.total), float(m.count)) for name, m in norms.items()} == {
+    "grad_norm": (5.0, 1.0),
+    "update_norm": (2.5, 1.0),
+  }
+  _, later = apply_gradients(kept, gradient, TX, Ema(0.0, 0.0))
+  assert {(float(m.total), float(m.count)) for m in later.values()} == {(0.0, 0.0)}
   taken, _ = apply_gradients(net, gradient, TX, Ema(0.0, 0.0), mutable={"batch_stats": {"mean": jnp.ones(2)}})
   np.testing.assert_array_equal(taken.mutable["batch_stats"]["mean"], [1.0, 1.0])
 
@@ -58,7 +63,7 @@ def test_gradients_and_collections_are_averaged_over_devices():
   each, norms = jax.vmap(step, axis_name="i")(gradients, mutable)
   np.testing.assert_allclose(each.params["w"], np.full((4, 1), 1.0 - 0.5 * 1.5))
   np.testing.assert_allclose(each.mutable["batch_stats"]["mean"], np.full((4, 1), 1.5))
-  np.testing.assert_allclose(norms["grad_norm"], np.full(4, 1.5))
+  np.testing.assert_allclose(norms["grad_norm"].total, np.full(4, 1.5))
 
 
 def test_averaged_variables_keep_the_raw_statistics():

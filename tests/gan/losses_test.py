@@ -1,4 +1,4 @@
-"""Adversarial losses against probabilities in float64, and where those overflow."""
+"""Adversarial losses against probabilities in float64, and where those overflow; against sums and optima by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from gan.losses import LOSSES
+from common.build import ConfigError
+from gan.losses import LOSSES, least_squares
 
 REAL, FAKE = np.array([-3.0, 0.0, 1.5, 4.0]), np.array([2.0, -1.0, 0.5, -6.0])
+LIKELIHOODS = ("saturating", "non_saturating")
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_discriminators_loss_is_goodfellows(name):
   expected = -np.log(expit(REAL)) - np.log(1 - expit(FAKE))
   np.testing.assert_allclose(LOSSES[name]().discriminator(REAL, FAKE), expected, rtol=1e-5)
@@ -22,19 +24,54 @@ def test_the_generators_losses_are_goodfellows():
   np.testing.assert_allclose(LOSSES["non_saturating"]().generator(REAL, FAKE), -np.log(expit(FAKE)), rtol=1e-5)
 
 
-def test_at_the_games_value_the_discriminator_knows_nothing():
-  """D = 1/2 everywhere: L_D = log 4 (Goodfellow et al. 2014, Theorem 1)."""
-  for loss in LOSSES.values():
-    np.testing.assert_allclose(loss().discriminator(jnp.zeros(3), jnp.zeros(3)), np.log(4), rtol=1e-6)
+@pytest.mark.parametrize(
+  ("name", "discriminator", "generator"),
+  [
+    ("wasserstein", [5.0, -1.0, -1.0, -10.0], [-2.0, 1.0, -0.5, 6.0]),
+    ("hinge", [4.0 + 3.0, 1.0 + 0.0, 0.0 + 1.5, 0.0 + 0.0], [-2.0, 1.0, -0.5, 6.0]),
+    ("least_squares", [8.0 + 2.0, 0.5 + 0.5, 0.125 + 0.125, 4.5 + 18.0], [0.5, 2.0, 0.125, 24.5]),
+  ],
+)
+def test_a_loss_by_hand(name, discriminator, generator):
+  np.testing.assert_allclose(LOSSES[name]().discriminator(REAL, FAKE), discriminator, rtol=1e-6)
+  np.testing.assert_allclose(LOSSES[name]().generator(REAL, FAKE), generator, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("name", "best", "value"),
+  [
+    ("saturating", 0.0, np.log(4)),  # Goodfellow et al. 2014, Theorem 1
+    ("non_saturating", 0.0, np.log(4)),
+    ("hinge", 0.0, 2.0),
+    ("least_squares", 0.5, 0.25),
+  ],
+)
+def test_at_the_games_value_the_discriminator_knows_nothing(name, best, value):
+  """Where real and fake are alike, one logit for both is the best answer, and it is the loss's boundary."""
+  loss = LOSSES[name]()
+  assert loss.boundary == best
+  np.testing.assert_allclose(loss.discriminator(jnp.full(3, best), jnp.full(3, best)), value, rtol=1e-6)
+  for other in (best - 0.1, best + 0.1):
+    assert loss.discriminator(other, other) >= value - 1e-6
+
+
+def test_least_squares_takes_maos_constants():
+  """Eq. 8, a = -1, b = 1, c = 0; and targets in the wrong order are refused."""
+  loss = least_squares(a=-1.0, b=1.0, c=0.0)
+  np.testing.assert_allclose(loss.discriminator(REAL, FAKE), (REAL - 1) ** 2 / 2 + (FAKE + 1) ** 2 / 2, rtol=1e-6)
+  np.testing.assert_allclose(loss.generator(REAL, FAKE), FAKE**2 / 2, rtol=1e-6)
+  assert loss.boundary == 0.0
+  with pytest.raises(ConfigError, match="a=1.0 must be below b=1.0"):
+    least_squares(a=1.0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_both_players_gain_in_their_own_direction(name):
   """Gradient descent raises D on real and lowers it on fake; G raises it on fake and cannot touch real."""
-  loss = LOSSES[name]()
-  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.discriminator(r, f)), (0, 1))(REAL, FAKE)
+  loss, real, fake = LOSSES[name](), np.array([-3.0, 0.0, 0.5]), np.array([0.75, 0.5, 0.25])
+  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.discriminator(r, f)), (0, 1))(real, fake)
   assert np.all(on_real < 0) and np.all(on_fake > 0)
-  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.generator(r, f)), (0, 1))(REAL, FAKE)
+  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.generator(r, f)), (0, 1))(real, fake)
   assert np.all(on_real == 0) and np.all(on_fake < 0)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import expit
 
 from common.build import ConfigError
-from vae.likelihoods import Bernoulli, Gaussian
+from vae.likelihoods import Bernoulli, Gaussian, bernoulli_log_prob
 
 UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)
 
@@ -31,6 +31,25 @@ def test_bernoulli_equals_scipy_summed_over_pixels():
   expected = stats.bernoulli.logpmf(x, expit(logits)).sum(axis=(1, 2, 3))
   np.testing.assert_allclose(Bernoulli(UNIT).log_prob(logits, x), expected, rtol=1e-5)
   np.testing.assert_allclose(Bernoulli(UNIT).mean(logits), expit(logits), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [784, 96, 49, 1])
+@pytest.mark.parametrize("scale", [0.1, 5.0, 50.0, 1e4])
+def test_bernoulli_at_any_number_of_pixels_and_size_of_logits(pixels, scale):
+  """Sixteen pixels share a logarithm: as exact as one each, in float32 of the sum, where factors are 2 and where 1."""
+  logits = draw((20, pixels), scale)
+  for x in (np.zeros((20, pixels)), (draw((20, pixels), seed=1) > 0), np.ones((20, pixels))):
+    exact = np.sum(x * logits.astype(np.float64) - np.logaddexp(0.0, logits.astype(np.float64)), axis=1)
+    actual = jax.jit(bernoulli_log_prob)(logits, x.astype(np.float32))
+    np.testing.assert_allclose(actual, exact, rtol=1e-6, atol=6e-8 * pixels + 1e-7)
+
+
+def test_the_gradients_of_bernoulli_are_exact_in_logits_and_pixels():
+  logits, x = draw((3, 32), scale=8.0), np.abs(draw((3, 32), seed=1)) % 1
+  weights = draw((3,), seed=2)
+  by_logits, by_x = jax.grad(lambda a, b: jnp.sum(weights * bernoulli_log_prob(a, b)), (0, 1))(logits, x)
+  np.testing.assert_allclose(by_logits, weights[:, None] * (x - expit(logits.astype(np.float64))), rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(by_x, weights[:, None] * logits, rtol=1e-6)
 
 
 def test_bernoulli_needs_the_unit_range():

@@ -8,6 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from common import random
+from common.build import ConfigError
 from vae.objectives import Elbo
 from vae.posteriors import DiagonalGaussian, gaussian_log_prob
 from vae.priors import StandardNormal, gaussian_kl, rate
@@ -73,6 +74,27 @@ def test_a_draw_carries_the_gradient_of_its_mean_and_deviation():
   jacobian = jax.jacobian(draw)(at)[:, 0]
   np.testing.assert_allclose(jacobian[:, :3], np.eye(3), atol=1e-6)
   np.testing.assert_allclose(jacobian[:, 3:], np.diag(np.asarray(draw(at)) - MEAN) / 2, atol=1e-6)
+
+
+def test_a_clipped_log_variance_in_draw_density_and_rate():
+  """As Hardtanh does: the value stays at the edge, and no gradient passes."""
+  posterior = DiagonalGaussian(log_var_range=(-6.0, 2.0))
+  stats_ = jnp.array([[0.5, -1.0, 0.2, -9.0, 5.0, 1.0]])
+  clipped = jnp.array([[0.5, -1.0, 0.2, -6.0, 2.0, 1.0]])
+  plain = DiagonalGaussian().apply({}, clipped, rows_of(1))
+  jax.tree.map(np.testing.assert_array_equal, posterior.apply({}, stats_, rows_of(1)), plain)
+  z, log_q = plain
+  np.testing.assert_allclose(
+    rate(posterior, StandardNormal(3), stats_, z, log_q), gaussian_kl(clipped[:, :3], clipped[:, 3:]), rtol=1e-6
+  )
+  gradient = jax.grad(lambda s: jnp.sum(rate(posterior, StandardNormal(3), s, z, log_q)))(stats_)[0]
+  assert np.array_equal(gradient != 0, [True, True, True, False, False, True])
+
+
+@pytest.mark.parametrize("bounds", [(1.0,), (2.0, -6.0), (0.0, 0.0)])
+def test_a_wrong_range_of_log_variances_is_an_error(bounds):
+  with pytest.raises(ConfigError, match=r"log_var_range=.* must be \(low, high\)"):
+    DiagonalGaussian(log_var_range=bounds)
 
 
 def test_prior_draws_are_standard_normal_and_by_row():

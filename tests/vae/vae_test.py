@@ -1,5 +1,7 @@
 """The VAE as a latent-variable model: what likelihood metrics will lean on."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,14 @@ def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
   # Burda et al. 2016, Theorem 1: log mean exp of k weights is at least the ELBO, and rises with k.
   bounds = [np.mean(np.log(np.mean(np.exp(log_weights.reshape(-1, m, 8)), axis=1))) for m in (1, 10, 1000)]
   assert bounds[0] < bounds[1] < bounds[2]
+
+
+def test_many_draws_encode_each_image_once():
+  algorithm, state, batch = _model()
+
+  draw = jax.jit(lambda x: algorithm.posterior_sample(state, x, jax.random.key(1), batch["index"], 50))
+  products = re.findall(r"stablehlo.dot_general.*-> tensor<([0-9x]+)xf32>", draw.lower(batch["image"]).as_text())
+  assert products == ["8x16", "8x6"]  # hidden layer and statistics of 8 images, not of 50 draws of each
 
 
 def test_log_joint_is_the_likelihood_of_exact_enumeration():

@@ -1,0 +1,107 @@
+"""log p(x) by importance sampling (Rezende et al. 2014, App. E; Burda et al. 2016, Eq. 8), in nats an image."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+
+from common import random
+from common.algorithm import Array, Images, LatentVariable, PyTree, Spec
+from common.data.batches import EvalFeed, gather
+from common.data.preprocess import preprocess
+from common.parallel import compile_step
+
+CHUNK = 500
+
+
+def log_likelihood(
+  algorithm: LatentVariable, state: PyTree, x: Images, index: Array, rng: Array, *, k: int, chunk: int = CHUNK
+) -> Array:
+  """L_k = log 1/k sum_i p(x, z_i) / q(z_i|x) with z_1 .. z_k of q(z|x), for each image: [B, H, W, C] -> [B].
+
+  Its expectation rises with k from the ELBO (k = 1) to log p(x) (Burda et al. 2016, Theorem 1). Draw i of an image
+  depends on (rng, its index, i) only: more draws contain the fewer, and neither the batch nor ``chunk`` changes any.
+
+  Args:
+    algorithm: the model.
+    state: its state.
+    x: images.
+    index: their numbers in the split, int32 [B].
+    rng: key of all draws.
+    k: draws for each image; encoded once, so that memory holds k times z for the images of one pass.
+    chunk: images times draws in one pass of the decoder; a few hundred stay in the cache of a CPU.
+  """
+  draws = min(k, chunk)
+  passes = -(-k // draws)
+
+  def one_image(item: tuple[Array, Array]) -> Array:
+    x, index = item[0][None], item[1][None]
+    # The last pass is filled up with draws that get no weight.
+    z, log_q = algorithm.posterior_sample(state, x, rng, index, passes * draws)
+    log_q = jnp.where(jnp.arange(passes * draws)[:, None] < k, log_q, jnp.inf)
+
+    def add(total: Array, part: PyTree) -> tuple[Array, None]:
+      z, log_q = part
+      log_weights = algorithm.log_joint(state, x, z) - log_q
+      return jnp.logaddexp(total, jax.nn.logsumexp(log_weights, axis=0)), None
+
+    parts = jax.tree.map(lambda a: a.reshape(passes, draws, *a.shape[1:]), (z, log_q))
+    return lax.scan(add, jnp.full(1, -jnp.inf), parts)[0][0] - jnp.log(k)
+
+  images = min(max(chunk // k, 1), len(x))
+  return lax.map(one_image, (x, index), batch_size=images if images > 1 else None)
+
+
+class ImportanceSampler:
+  """`log_likelihood` of every image of a split on all devices; compiled once.
+
+  Args:
+    algorithm: a model with a posterior and a joint density.
+    spec: of its data.
+    config: of its run; images are prepared and draws are seeded as `common.evaluate.Evaluator` does.
+    mesh: the devices; each takes its share of a batch.
+    k: draws for each image.
+    chunk: images times draws in one pass of the decoder of one device; only speed and memory depend on it.
+  """
+
+  def __init__(self, algorithm: LatentVariable, spec: Spec, config: Any, mesh: Mesh, *, k: int, chunk: int = CHUNK):
+    if k < 1 or chunk < 1:
+      raise ValueError(f"k={k} and chunk={chunk} must be 1 or more")
+    data_options = config.data
+
+    def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
+      rng = random.stream(jax.random.key(config.seed), "evaluate")
+      batch = preprocess(
+        gather(data, inputs),
+        random.stream(rng, "data"),
+        spec=spec,
+        flip=data_options.flip,
+        dequantize=data_options.dequantize,
+        binarize=data_options.binarize,
+        train=False,
+      )
+      index = batch["index"]
+      values = log_likelihood(
+        algorithm, state, batch["image"], index, random.stream(rng, "importance"), k=k, chunk=chunk
+      )
+      # What a compiled step gives is summed over the devices: each puts its images' values in their places.
+      size = len(index) * mesh.size
+      places = jnp.zeros((size, 2)).at[index % size].set(jnp.stack([values, batch["mask"]], axis=1))
+      return (), places
+
+    # Not the global view, where a loop over images that lie on several devices would move them all to each.
+    self._step = compile_step(step, mesh, "shard_map", batch_axis=EvalFeed.batch_axis, donate=False)
+
+  def batches(self, state: PyTree, feed: EvalFeed) -> Iterator[np.ndarray]:
+    """L_k of a batch of the split after the other, [B]; without the padding of the last."""
+    for inputs in feed:
+      values, mask = np.asarray(self._step(state, feed.data, inputs)[1]).T
+      yield values[mask > 0]
+
+  def __call__(self, state: PyTree, feed: EvalFeed) -> np.ndarray:
+    """L_k of all images of the split in its order, float32 [N]; its mean is the negative of the NLL."""
+    return np.concatenate(list(self.batches(state, feed)))

@@ -1,0 +1,53 @@
+"""Spectral normalization: a layer whose weight has a largest singular value of about 1."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+EPSILON = 1e-12  # beside a norm, as in Miyato's code and in PyTorch
+
+
+class SpectralNorm(nn.Module):
+  """A layer with W / sigma(W) in place of its kernel W, [B, ..., I] -> [B, ..., O] (Miyato et al. 2018, Algorithm 1).
+
+  W is the kernel as a matrix [I, O]; of a convolution [kh, kw, I, O] the rows are (kh, kw, I), as the authors have it,
+  which bounds each patch's map and not that of the whole image. sigma = v^T W u with the singular vectors that the
+  collection "spectral" holds: "u" [O] and "v" [rows], of unit length. They are constants to autodiff; sigma has a
+  derivative through W.
+
+  Where "spectral" is mutable, one power iteration comes first: v <- W u, u <- W^T v. Where it is not, the vectors are
+  read as they are, and the function is that of the last iteration. ``init`` draws u and derives v. Parameters stay
+  under the layer's own name.
+
+  Attributes:
+    layer: `Conv`, ``nn.Dense`` or another layer of one argument with a parameter "kernel", outputs last.
+  """
+
+  layer: nn.Module
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    if self.is_initializing():
+      self.layer(x)
+    params = self.layer.variables["params"]
+    matrix = params["kernel"].reshape(-1, params["kernel"].shape[-1])
+    constant = lax.stop_gradient(matrix)
+
+    # From the initializers' stream, and at init only.
+    u = self.variable("spectral", "u", lambda: _unit(self._draw(matrix.shape[1:])))
+    v = self.variable("spectral", "v", lambda: _unit(constant @ u.value))
+    if self.is_mutable_collection("spectral") and not self.is_initializing():
+      v.value = _unit(constant @ u.value)
+      u.value = _unit(v.value @ constant)
+
+    sigma = v.value @ matrix @ u.value
+    return self.layer.clone(parent=None).apply({"params": {**params, "kernel": params["kernel"] / sigma}}, x)
+
+  def _draw(self, shape: tuple[int, ...]) -> Array:
+    return nn.initializers.normal(1.0)(self.make_rng("params"), shape, jnp.float32)
+
+
+def _unit(x: Array) -> Array:
+  return x / (jnp.linalg.norm(x) + EPSILON)

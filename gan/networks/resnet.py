@@ -1,0 +1,108 @@
+"""The residual networks of SNGAN (Miyato et al. 2018, arXiv:1802.05957, App. B.4), at any size of 4 * 2^n pixels.
+
+The paper's are for 32x32 and all of one width: G doubles 4x4 three times; D halves twice and goes on with two blocks
+at 8x8, then sums over all pixels. Other sizes have more or fewer of the blocks that double or halve. ReLU before each
+3x3 convolution, nearest-neighbour doubling before and average pooling after them; BatchNorm in G, spectral
+normalization of every layer of D. Weights from Glorot's uniform distribution, in 3x3 convolutions of the blocks
+sqrt(2) times as wide. Without spectral normalization D is, but for the mean in place of the sum, the critic of WGAN-GP.
+
+A 1x1 convolution commutes with doubling and with pooling, and is here on the side of the smaller image: the same
+function as the paper's for a quarter of the work.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from common.algorithm import Array
+from common.conv import Conv, double, halve
+from common.layers import output_activation
+from common.normalization import BatchNorm
+from common.spectral import SpectralNorm
+from gan.networks.dcgan import num_stages
+from gan.networks.output import DiscriminatorOutput
+
+GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+RESIDUAL = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
+
+
+class Generator(nn.Module):
+  """z to 4x4, doubled up to H x W by residual blocks.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    pixel_range: of the data.
+    width: channels of every block.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance; Chainer's 2e-5, which the authors have.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
+  """
+
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+  width: int = 256
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 2e-5
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, z: Array, *, train: bool) -> Array:
+    """[B, Z] -> [B, H, W, C]."""
+
+    def normalize(x: Array) -> Array:
+      norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
+      return nn.relu(norm(x, train=train))
+
+    def conv(x: Array, **options: Any) -> Array:
+      return Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, **options)(x)
+
+    x = nn.Dense(4 * 4 * self.width, kernel_init=GLOROT, dtype=self.dtype)(z).reshape(-1, 4, 4, self.width)
+    for _ in range(num_stages(self.image_shape)):
+      shortcut = double(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype)(x))
+      x = conv(normalize(x), resample="double", use_bias=False)  # BatchNorm would cancel the bias
+      x = conv(normalize(x)) + shortcut
+    x = Conv(self.image_shape[-1], 3, kernel_init=GLOROT, dtype=self.dtype)(normalize(x))
+    return output_activation(x.astype(jnp.float32), self.pixel_range)
+
+
+class Discriminator(nn.Module):
+  """H x W, halved to 8x8 by residual blocks, two more of these, summed over the pixels, then one logit.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    width: channels of every block.
+    spectral_norm: divides each layer's weights by their largest singular value.
+    dtype: what convolutions compute in.
+  """
+
+  image_shape: tuple[int, int, int]
+  width: int = 128
+  spectral_norm: bool = True
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+    """[B, H, W, C] -> logits [B]."""
+
+    def normalized(layer: nn.Module) -> Callable[[Array], Array]:
+      return SpectralNorm(layer) if self.spectral_norm else layer
+
+    def conv(x: Array, resample: str = "none") -> Array:
+      return normalized(Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, resample=resample))(x)
+
+    def shortcut(x: Array) -> Array:
+      return normalized(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype))(halve(x))
+
+    # The first block meets pixels, which no ReLU must cut.
+    x = conv(nn.relu(conv(x)), "halve") + shortcut(x)
+    for _ in range(num_stages(self.image_shape) - 2):
+      x = conv(nn.relu(conv(nn.relu(x))), "halve") + shortcut(x)
+    for _ in range(2):
+      x = conv(nn.relu(conv(nn.relu(x)))) + x
+    features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
+    logits = normalized(nn.Dense(1, use_bias=False, kernel_init=GLOROT))(features)
+    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=features)

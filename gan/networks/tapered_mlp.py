@@ -1,0 +1,82 @@
+"""Multilayer perceptrons that widen towards the image in G and narrow from it in D: what most tutorials train.
+
+As in the PyTorch-GAN collection's gan.py: LeakyReLU(0.2) throughout; BatchNorm after each hidden layer of G but the
+first, with an epsilon of 0.8 (given where a momentum was meant, and trained by everybody since); no normalization in
+D; PyTorch's initial weights and biases, U(-1/sqrt(n), 1/sqrt(n)) for n inputs.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from common.algorithm import Array
+from common.layers import output_activation, symmetric_uniform
+from common.normalization import BatchNorm
+from gan.networks.output import DiscriminatorOutput
+
+
+def _dense(x: Array, features: int, dtype: str, *, use_bias: bool = True) -> Array:
+  init = symmetric_uniform(x.shape[-1] ** -0.5)
+  return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, dtype=dtype)(x)
+
+
+class Generator(nn.Module):
+  """z through ever wider layers to pixels, squashed into the pixel range, or linear for points.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    pixel_range: of the data.
+    kind: of the data, "images" or "points".
+    widths: units of the hidden layers.
+    slope: of LeakyReLU below 0.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what the layers compute in.
+  """
+
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+  kind: str = "images"
+  widths: tuple[int, ...] = (128, 256, 512, 1024)
+  slope: float = 0.2
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 0.8
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, z: Array, *, train: bool) -> Array:
+    """[B, Z] -> [B, H, W, C]."""
+    for layer, width in enumerate(self.widths):
+      z = _dense(z, width, self.dtype, use_bias=layer == 0)  # BatchNorm would cancel the others
+      if layer:
+        norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
+        z = norm(z, train=train)
+      z = nn.leaky_relu(z, self.slope)
+    x = _dense(z, math.prod(self.image_shape), self.dtype).reshape(-1, *self.image_shape).astype(jnp.float32)
+    return x if self.kind == "points" else output_activation(x, self.pixel_range)
+
+
+class Discriminator(nn.Module):
+  """Pixels through ever narrower layers to one logit.
+
+  Attributes:
+    widths: units of the hidden layers.
+    slope: of LeakyReLU below 0.
+    dtype: what the layers compute in.
+  """
+
+  widths: tuple[int, ...] = (512, 256)
+  slope: float = 0.2
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+    """[B, H, W, C] -> logits [B]."""
+    h = x.reshape(x.shape[0], -1)
+    for width in self.widths:
+      h = nn.leaky_relu(_dense(h, width, self.dtype), self.slope)
+    h = h.astype(jnp.float32)
+    return DiscriminatorOutput(logits=jnp.squeeze(_dense(h, 1, "float32"), -1), features=h)

@@ -1,0 +1,235 @@
+"""What a round of the GAN does with penalties and spectral vectors, and what its compiled program leaves out."""
+
+import dataclasses
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from common import random
+from common.build import ConfigError
+from common.spectral import SpectralNorm
+from experiments import build_algorithm
+from gan.losses import AdversarialLoss
+from gan.networks.output import DiscriminatorOutput
+from tests.tiny import FAST, batch_of, config_of, dataset_of, one_step
+
+SGD = {"name": "sgd", "learning_rate": 0.5}
+NEW = {"wgan_gp:digits,tiny": 5, "sngan:digits,tiny": 5, "gan:digits,tapered,tiny": 1}
+
+
+@pytest.mark.parametrize(("variant", "n_critic"), NEW.items())
+def test_a_step_moves_every_parameter_and_counts(variant, n_critic):
+  step = one_step(variant)
+  assert (int(step.after.generator.updates), int(step.after.discriminator.updates)) == (1, n_critic)
+  for name, mean in step.metrics.items():
+    assert np.isfinite(mean.total), name
+    assert mean.count == (1 if name.endswith("norm") else {"g": 16, "d": 16 * n_critic}[name[0]]), name
+  for net in ("generator", "discriminator"):
+    old, new = getattr(step.before, net), getattr(step.after, net)
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(old.params), jax.tree.leaves(new.params), strict=True):
+      # A constant added to a Wasserstein critic changes nothing.
+      moves = not (step.config.loss.name == "wasserstein" and a.shape == (1,) and old is step.before.discriminator)
+      assert np.all(np.isfinite(b)) and np.any(a != b) == moves, jax.tree_util.keystr(path)
+    assert jax.tree.structure(old.mutable) == jax.tree.structure(new.mutable)
+
+
+def test_the_critic_of_wgan_gp_starts_too_flat():
+  """At N(0, 0.02) its slope is nearly 0, and the penalty nearly 10 * (0 - 1)^2."""
+  mean = one_step("wgan_gp:digits,tiny").metrics["d_gradient_penalty"]
+  assert 9.0 < mean.total / mean.count < 10.0
+
+
+class LinearGenerator(nn.Module):
+  @nn.compact
+  def __call__(self, z, *, train):
+    return nn.Dense(64)(z).reshape(-1, 8, 8, 1)
+
+
+class LinearCritic(nn.Module):
+  spectral_norm: bool = False
+
+  @nn.compact
+  def __call__(self, x, *, train, rows):
+    h = x.reshape(x.shape[0], -1)
+    if self.spectral_norm:
+      h = jnp.sin(SpectralNorm(nn.Dense(8, use_bias=False))(h))
+    return DiscriminatorOutput(logits=nn.Dense(1, use_bias=False)(h)[:, 0], features=h)
+
+
+def linear_round(spectral_norm=False, **changes):
+  """(gan, state, batch, state after a round, metrics) of linear networks under SGD."""
+  variant = "gan:digits,tiny"
+  config = config_of(variant, generator_optim=SGD, discriminator_optim=SGD, z_dim=4, **changes)
+  gan = build_algorithm(config, dataset_of(variant).spec)
+  gan = dataclasses.replace(gan, generator=LinearGenerator(), discriminator=LinearCritic(spectral_norm))
+  batch = batch_of(dataset_of(variant), (1, 16))
+  state = jax.jit(gan.init, compiler_options=FAST)(jax.random.key(0), batch)
+  after, metrics = jax.jit(gan.train_step, compiler_options=FAST)(state, batch, jax.random.key(1))
+  return gan, state, batch, after, metrics
+
+
+def fake_of(gan, state, batch):
+  rng = jax.random.fold_in(jax.random.key(1), 0)
+  z = gan.prior_sample(state, rng, batch["index"][0])
+  return z, gan.generator.apply({"params": state.generator.params}, z, train=True)
+
+
+def test_a_penalty_is_added_to_the_discriminators_loss():
+  """w <- w - lr * (mean fake - mean real + 2 * weight * (|w| - 1) w / |w|), the loss scaled, the penalty not."""
+  gan, state, batch, after, metrics = linear_round(
+    loss={"name": "wasserstein"}, penalties={"gradient_penalty": {"weight": 3.0}}, discriminator_loss_scale=0.25
+  )
+  w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
+  norm = np.linalg.norm(w)
+  real, fake = (np.asarray(x, np.float64).reshape(16, -1) for x in (batch["image"][0], fake_of(gan, state, batch)[1]))
+  gradient = 0.25 * (fake.mean(0) - real.mean(0))[:, None] + 6.0 * (norm - 1) * w / norm
+  np.testing.assert_allclose(after.discriminator.params["Dense_0"]["kernel"], w - 0.5 * gradient, atol=1e-5)
+  np.testing.assert_allclose(metrics["d_gradient_penalty"].total / 16, 3.0 * (norm - 1) ** 2, rtol=1e-5)
+  np.testing.assert_allclose(metrics["d_loss"].total / 16, 0.25 * np.mean((fake - real) @ w), atol=1e-6)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+def test_spectral_vectors_move_once_and_in_the_discriminators_update_only(passes, order):
+  """A power iteration on the kernel before the update; all images, and then G, meet these vectors."""
+  gan, state, batch, after, _ = linear_round(
+    spectral_norm=True,
+    loss={"name": "wasserstein"},
+    discriminator_passes=passes,
+    update_order=order,
+  )
+  old, new = (s.discriminator.mutable["spectral"]["SpectralNorm_0"] for s in (state, after))
+  w = state.discriminator.params["Dense_0"]["kernel"]
+  v = w @ old["u"] / jnp.linalg.norm(w @ old["u"])
+  u = v @ w / jnp.linalg.norm(v @ w)
+  np.testing.assert_allclose(new["v"], v, atol=1e-5)
+  np.testing.assert_allclose(new["u"], u, atol=1e-5)
+
+  def critic(params, vectors, x):
+    kernel = params["Dense_0"]["kernel"]
+    h = jnp.sin(x.reshape(16, -1) @ kernel / (vectors["v"] @ kernel @ vectors["u"]))
+    return (h @ params["Dense_1"]["kernel"])[:, 0]
+
+  z, fake = fake_of(gan, state, batch)
+  moved = {"u": u, "v": v}
+
+  def d_loss(params):
+    return 0.5 * jnp.mean(critic(params, moved, fake) - critic(params, moved, batch["image"][0]))
+
+  def descend(params, grads):
+    return jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
+
+  d_params = descend(state.discriminator.params, jax.grad(d_loss)(state.discriminator.params))
+  for a, b in zip(jax.tree.leaves(after.discriminator.params), jax.tree.leaves(d_params), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+  judge = (d_params, moved) if order == "alternating" else (state.discriminator.params, old)
+  grads = jax.grad(lambda p: -jnp.mean(critic(*judge, gan.generator.apply({"params": p}, z, train=True))))(
+    state.generator.params
+  )
+  expected = descend(state.generator.params, grads)
+  for a, b in zip(jax.tree.leaves(after.generator.params), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_penalty_reads_the_vectors_of_the_pass_and_leaves_them():
+  """With them the critic under the penalty is the one under the loss: a slope of |a / sigma(W)| where sin is steep."""
+  gan, state, batch, after, metrics = linear_round(
+    spectral_norm=True, loss={"name": "wasserstein"}, penalties={"gradient_penalty": {"weight": 1.0, "target": 0.0}}
+  )
+  new = after.discriminator.mutable["spectral"]["SpectralNorm_0"]
+  kernel, last = (state.discriminator.params[f"Dense_{i}"]["kernel"] for i in (0, 1))
+  kernel = kernel / (new["v"] @ kernel @ new["u"])
+  rows = random.row_keys(random.stream(jax.random.fold_in(jax.random.key(1), 0), "gradient_penalty"), jnp.arange(16))
+  mix = random.uniform(rows, (1,))
+  real, fake = batch["image"][0].reshape(16, -1), fake_of(gan, state, batch)[1].reshape(16, -1)
+  h = (mix * real + (1 - mix) * fake) @ kernel
+  slopes = (jnp.cos(h) * last[:, 0]) @ kernel.T
+  expected = np.mean(np.sum(np.asarray(slopes) ** 2, axis=1))
+  np.testing.assert_allclose(metrics["d_gradient_penalty"].total / 16, expected, rtol=1e-4)
+
+
+def test_batch_norm_under_a_gradient_penalty_is_refused():
+  variant = "dcgan:digits,tiny"
+  config = config_of(variant, penalties={"gradient_penalty": {"weight": 10.0}})
+  gan = build_algorithm(config, dataset_of(variant).spec)
+  with pytest.raises(ConfigError, match=r"penalties\.gradient_penalty does not go with BatchNorm.*batch_norm=F"):
+    jax.eval_shape(gan.init, jax.random.key(0), batch_of(dataset_of(variant), (1, 2)))
+
+
+def small_conv_gan(**changes):
+  """A DCGAN of 8x8 pixels and the shapes that its step takes; nothing is run."""
+  config = config_of(
+    "dcgan:digits,tiny", **{"generator__width": 4, "discriminator__width": 4, "z_dim": 8, "fakes": "shared", **changes}
+  )
+  gan = build_algorithm(config, dataclasses.replace(dataset_of("gan:digits,tiny").spec, pixel_range=(-1.0, 1.0)))
+  index = jax.ShapeDtypeStruct((1, 16), jnp.int32)
+  batch = {"image": jax.ShapeDtypeStruct((1, 16, 8, 8, 1), jnp.float32), "label": index, "index": index}
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return gan, jax.eval_shape(gan.init, key, batch), batch, key
+
+
+def products(fn, *shapes):
+  """How many convolutions and matrix products the optimised program has."""
+  text = jax.jit(fn).lower(*shapes).compile().as_text()
+  return len(re.findall(r" (?:convolution|dot|custom-call)\(", text))
+
+
+def in_a_loop(gan):
+  """The step as training runs it: several to a call."""
+
+  def run(state, batch, key):
+    return lax.scan(lambda s, i: gan.train_step(s, batch, jax.random.fold_in(key, i)), state, jnp.arange(3))
+
+  return run
+
+
+def test_shared_fakes_are_generated_once():
+  """A step on fresh ones is longer by G's forward pass alone."""
+  gan, *shapes = small_conv_gan()
+  fresh, *_ = small_conv_gan(fakes="fresh")
+  forward = products(lambda s, z: gan._generate(s.generator.variables(), z, None, train=True), shapes[0], _latents())
+  shared = products(in_a_loop(gan), *shapes)
+  assert forward >= 2
+  assert products(in_a_loop(fresh), *shapes) == shared + forward
+  # Before D has moved, what it says of the fakes is known as well.
+  simultaneous, *_ = small_conv_gan(update_order="simultaneous")
+  assert products(in_a_loop(simultaneous), *shapes) < shared
+
+
+def test_the_generators_update_leaves_out_what_it_does_not_need():
+  """No derivative of D's weights, and D on real images only where the loss asks for it."""
+  gan, state, batch, key = small_conv_gan(discriminator_passes=1, discriminator__batch_norm=False)
+  one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
+  relativistic = AdversarialLoss(gan.loss.discriminator, lambda real, fake: nn.softplus(real - fake))
+
+  def update(gan):
+    def run(s, b, k):
+      return gan._generator_update(s.generator, s.discriminator, b, gan._draw(s.generator, b, k), k)[0]
+
+    return products(run, state, one, key)
+
+  def with_weights(s, z):
+    def loss(g, d):
+      fake, _ = gan._generate({**s.generator.variables(), "params": g}, z, None, train=True)
+      output = gan.discriminator.apply({"params": d}, fake, train=True, rows=None)
+      return jnp.mean(nn.softplus(-output.logits))
+
+    return jax.grad(loss, (0, 1))(s.generator.params, s.discriminator.params)
+
+  def forward(s, x):
+    return gan.discriminator.apply(s.discriminator.variables(), x, train=True, rows=None).logits
+
+  needed = update(gan)
+  kernels = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(state.discriminator.params))
+  assert products(with_weights, state, _latents()) >= needed + kernels
+  assert update(dataclasses.replace(gan, loss=relativistic)) == needed + products(forward, state, one["image"])
+
+
+def _latents():
+  return jax.ShapeDtypeStruct((16, 8), jnp.float32)

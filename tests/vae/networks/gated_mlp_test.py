@@ -1,0 +1,73 @@
+"""Gated layers against two separate dense layers in numpy, and the weights that they start from."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+from scipy.special import expit
+
+from vae.networks.gated_mlp import GatedDense, GatedMLP
+
+BATCH = jnp.asarray(np.random.default_rng(0).normal(size=(5, 7)), jnp.float32)
+
+
+def gated(params, x):
+  p = {name: np.asarray(value, np.float64) for name, value in params.items()}
+  return (x @ p["kernel"] + p["bias"]) * expit(x @ p["gate_kernel"] + p["gate_bias"])
+
+
+def linear(params, x):
+  return x @ np.asarray(params["kernel"], np.float64) + np.asarray(params["bias"])
+
+
+def test_a_gated_layer_is_two_dense_layers():
+  layer = GatedDense(3)
+  params = layer.init(jax.random.key(0), BATCH)["params"]
+  np.testing.assert_allclose(layer.apply({"params": params}, BATCH), gated(params, BATCH), rtol=1e-5, atol=1e-6)
+
+
+def test_each_of_the_two_starts_as_a_layer_of_its_own():
+  """Kernels from N(0, 2 / inputs), not 2 / (inputs and gates), biases from U(-1, 1) / sqrt(inputs); none is shared."""
+  params = GatedDense(300).init(jax.random.key(1), jnp.zeros((1, 200)))["params"]
+  for name in ("kernel", "gate_kernel"):
+    assert params[name].shape == (200, 300)
+    assert stats.kstest(np.ravel(params[name])[:5000], stats.norm(scale=np.sqrt(2 / 200)).cdf).pvalue > 1e-3
+  for name in ("bias", "gate_bias"):
+    assert stats.kstest(params[name], stats.uniform(-(200**-0.5), 2 * 200**-0.5).cdf).pvalue > 1e-3
+  assert abs(np.corrcoef(np.ravel(params["kernel"]), np.ravel(params["gate_kernel"]))[0, 1]) < 0.02
+  assert abs(np.corrcoef(params["bias"], params["gate_bias"])[0, 1]) < 0.25
+
+
+def test_encoder_and_decoder_of_two_layers():
+  network = GatedMLP(image_shape=(4, 2, 1), num_stats=6, num_params=2, z_dim=3, width=10)
+  x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4, 2, 1)), jnp.float32)
+  z = BATCH[:, :3]
+
+  def both(module, x, z):
+    return module.encode(x, train=True), module.decode(z, train=True)
+
+  variables = network.init(jax.random.key(0), x, z, method=both)
+  encoded, decoded = network.apply(variables, x, z, method=both)
+  p = variables["params"]
+  h = gated(p["encoder_layers_1"], gated(p["encoder_layers_0"], np.reshape(x, (5, 8))))
+  # Means and log-variances are two layers, so that a norm of one parameter is of one of them.
+  expected = np.concatenate([linear(p["encoder_out_0"], h), linear(p["encoder_out_1"], h)], axis=1)
+  np.testing.assert_allclose(encoded, expected, rtol=1e-4, atol=1e-5)
+  h = gated(p["decoder_layers_1"], gated(p["decoder_layers_0"], z))
+  assert decoded.shape == (5, 4, 2, 2)
+  np.testing.assert_allclose(decoded.reshape(5, 16), linear(p["decoder_out"], h), rtol=1e-4, atol=1e-5)
+  assert p["encoder_out_0"]["kernel"].shape == p["encoder_out_1"]["kernel"].shape == (10, 3)
+
+
+def test_the_published_network_has_its_number_of_parameters():
+  """784-300-300-(40, 40) and 40-300-300-784, each hidden layer twice."""
+  network = GatedMLP(image_shape=(28, 28, 1), num_stats=80, num_params=1)
+
+  def both(module, x, z):
+    return module.encode(x, train=True), module.decode(z, train=True)
+
+  shapes = jax.eval_shape(
+    lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), jnp.zeros((1, 40)), method=both)
+  )
+  gates = 2 * (785 * 300 + 301 * 300 + 41 * 300 + 301 * 300)
+  assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == gates + 2 * 301 * 40 + 301 * 784
