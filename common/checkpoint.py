@@ -14,6 +14,7 @@ import json
 import math
 import re
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -45,6 +46,23 @@ class Restored(NamedTuple):
   skipped: tuple[str, ...]
 
 
+def _library() -> Any:
+  import orbax.checkpoint  # here, not above: it takes a second that no start should wait for
+
+  return orbax.checkpoint
+
+
+def _writer() -> Any:
+  ocp = _library()
+  # Of a replicated array one device's copy is written: to share the work among devices, orbax would first slice each
+  # array on them (60 MB on 8 CPU devices: save blocks for 0.14 s, not 0.04, and the first time for 1 s). Compression
+  # would halve the speed to save 8 % of a net's bytes.
+  arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
+  registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+  handler = ocp.PyTreeCheckpointHandler(use_compression=False, type_handler_registry=registry)
+  return ocp.AsyncCheckpointer(handler)
+
+
 class Checkpoints:
   """The checkpoints in one directory.
 
@@ -57,27 +75,28 @@ class Checkpoints:
   """
 
   def __init__(self, directory: Path, *, keep: int, read_only: bool = False):
-    import orbax.checkpoint as ocp  # here, not above: it takes a second that --help should not pay
-
     if keep < 1:
       raise CheckpointError(f"checkpoint.keep={keep} must be at least 1: a run without checkpoints cannot resume")
     self._directory = Path(directory).absolute()  # orbax refuses relative paths
     self._keep = keep
     self._read_only = read_only
-    self._ocp = ocp
-    # Of a replicated array one device's copy is written: to share the work among devices, orbax would first slice each
-    # array on them (60 MB on 8 CPU devices: save blocks for 0.14 s, not 0.04, and the first time for 1 s). Compression
-    # would halve the speed to save 8 % of a net's bytes.
-    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
-    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
-    self._orbax = ocp.AsyncCheckpointer(
-      ocp.PyTreeCheckpointHandler(use_compression=False, type_handler_registry=registry)
-    )
+    self._writer: Any = None
+    self._opening = threading.Lock()
     self._committer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
     self._pending: concurrent.futures.Future[None] | None = None
     self._head = math.inf  # the step that was last saved or restored: what is later belongs to an abandoned course
+    if jax.process_count() > 1:
+      self.warm_up().result()  # for the barriers of the next line
     if not read_only:
       self._from_process_0(self._open)
+
+  def warm_up(self) -> "concurrent.futures.Future[Any]":
+    """Loads orbax in the background: a second of work that the first `save` then finds done.
+
+    Returns:
+      What to wait for, if one must; what goes wrong in it, `save` and `restore` raise.
+    """
+    return self._committer.submit(lambda: self._orbax)
 
   def save(self, step: int, state: PyTree, progress: Mapping[str, Any]) -> None:
     """Starts to save ``state`` (a pytree of arrays) and ``progress`` (JSON-able, string keys; floats are kept exactly).
@@ -101,7 +120,7 @@ class Checkpoints:
     num_bytes = sum(leaf.nbytes for leaf in leaves.values())
     record["data"] = self._from_process_0(lambda: self._prepare(step, num_bytes))
     try:
-      self._orbax.save(self._directory / record["data"], args=self._ocp.args.PyTreeSave(leaves))
+      self._orbax.save(self._directory / record["data"], args=_library().args.PyTreeSave(leaves))
     except (OSError, ValueError, RuntimeError) as error:
       raise self._failed(step, error) from error
     self._pending = self._committer.submit(self._commit, record, self._head)
@@ -143,9 +162,9 @@ class Checkpoints:
     path = self._directory / record["data"]
     _match(path, record["leaves"], _describe(leaves))
     targets = {name: _target(leaf) for name, leaf in leaves.items()}
-    restore_args = self._ocp.checkpoint_utils.construct_restore_args(targets)
+    restore_args = _library().checkpoint_utils.construct_restore_args(targets)
     try:
-      stored = self._orbax.restore(path, args=self._ocp.args.PyTreeRestore(item=targets, restore_args=restore_args))
+      stored = self._orbax.restore(path, args=_library().args.PyTreeRestore(item=targets, restore_args=restore_args))
     except (OSError, ValueError, RuntimeError) as error:
       raise CheckpointError(f"{path} was whole, yet reading it failed: {error}; try again") from error
     state = jax.tree_util.tree_unflatten(treedef, [stored[name] for name in leaves])
@@ -154,13 +173,14 @@ class Checkpoints:
 
   def reached_preemption(self, step: int) -> bool:
     """Whether the processes agreed to save at ``step`` and stop after a SIGTERM; False without jax.distributed."""
-    return self._ocp.multihost.reached_preemption(step)
+    return jax.process_count() > 1 and _library().multihost.reached_preemption(step)
 
   def close(self) -> None:
     """Completes the last save; raises CheckpointError if it failed."""
     failure = self._finish()
     self._committer.shutdown()
-    self._orbax.close()
+    if self._writer is not None:
+      self._writer.close()
     _raise(failure)
 
   def __enter__(self) -> "Checkpoints":
@@ -173,6 +193,14 @@ class Checkpoints:
       if exc is None:
         raise
       exc.add_note(str(error))  # what stopped the run stays the error
+
+  @property
+  def _orbax(self) -> Any:
+    """Orbax's writer and reader, made when first needed."""
+    with self._opening:
+      if self._writer is None:
+        self._writer = _writer()
+      return self._writer
 
   # Saving, in order: _open once, then _prepare (before orbax), _commit (after orbax, in the background), _finish.
 
@@ -266,12 +294,11 @@ class Checkpoints:
 
   def _from_process_0(self, work: Callable[[], T]) -> T:
     """What ``work`` gives, or the CheckpointError that it raises, on process 0; the same on every process."""
-    barrier = self._ocp.multihost.get_barrier_sync_fn()
-    return from_process_0(
-      work,
-      errors=(NoCheckpointError, CheckpointError),
-      before=lambda: barrier(key="checkpoints", timeout_ms=1000 * _BARRIER_SECONDS),
-    )
+
+    def barrier() -> None:
+      _library().multihost.get_barrier_sync_fn()(key="checkpoints", timeout_ms=1000 * _BARRIER_SECONDS)
+
+    return from_process_0(work, errors=(NoCheckpointError, CheckpointError), before=barrier)
 
 
 # The tree: orbax stores a flat dict, so that names are readable and no class needs to exist to read it.

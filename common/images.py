@@ -1,5 +1,6 @@
 """Pictures of pictures: grids, scatter plots and PNG files."""
 
+import io
 import os
 from pathlib import Path
 
@@ -44,11 +45,14 @@ def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], col
   return grid(to_uint8(images, pixel_range), columns)
 
 
-def save_png(path: Path, image: np.ndarray) -> None:
-  """Writes uint8 [H, W, 1 or 3]; the file appears whole or not at all."""
+def save_png(path: Path, image: np.ndarray) -> bytes:
+  """Writes uint8 [H, W, 1 or 3] and returns the file's bytes; the file appears whole or not at all."""
   from PIL import Image
 
   path.parent.mkdir(parents=True, exist_ok=True)
+  encoded = io.BytesIO()
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
   partial = path.with_name(f".{path.name}.partial")
-  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(partial, format="PNG")
+  partial.write_bytes(encoded.getvalue())
   os.replace(partial, path)
+  return encoded.getvalue()

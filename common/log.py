@@ -1,6 +1,7 @@
 """What a run writes down: metrics.jsonl and TensorBoard by step, timing.jsonl by the clock, and lines for a person."""
 
 import json
+import math
 import os
 import sys
 import threading
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common.event_file import EventFile
+
 QUIET_SECONDS = 20.0  # a phase that prints nothing for this long reports that it is still alive
 
 
@@ -17,38 +20,42 @@ class RunLog:
   """The files of one run; only process 0 writes.
 
   On resume metrics.jsonl is cut back to the restored step, so that it holds each step once.
+
+  Args:
+    workdir: where they lie.
+    step: where the run starts or goes on.
+    enabled: whether this process writes.
+    whole: whether a line "train" at ``step`` stays; False where it is the last line of a run that ended between two
+      regular ones, whose steps will be part of the next.
   """
 
-  def __init__(self, workdir: Path, step: int, *, enabled: bool):
+  def __init__(self, workdir: Path, step: int, *, enabled: bool, whole: bool = True):
     self._enabled = enabled
     if not enabled:
       return
-    from tensorboardX import SummaryWriter
-
     metrics = workdir / "metrics.jsonl"
     if metrics.exists():
-      _cut_back(metrics, step)
+      _cut_back(metrics, step, whole)
     self._metrics = metrics.open("a", encoding="utf-8")
     self._timing = (workdir / "timing.jsonl").open("a", encoding="utf-8")
-    self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1 if step else None)
+    self._board = EventFile(workdir / "tensorboard", purge_step=step + 1 if step else 0)
 
   def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """One line of figures of ``split`` at ``step``; lists (a figure a dimension) stay out of TensorBoard."""
     if not self._enabled:
       return
     self._line(self._metrics, {"step": step, "split": split, **values})
-    for name, value in values.items():
-      if not isinstance(value, list):
-        self._board.add_scalar(f"{split}/{name}", value, step)
+    single = {f"{split}/{name}": value for name, value in values.items() if not isinstance(value, list)}
+    self._board.scalars(step, single)
 
   def timing(self, step: int, values: Mapping[str, float]) -> None:
     if self._enabled:
       self._line(self._timing, {"step": step, "time": round(time.time(), 3), **values})
 
-  def image(self, step: int, name: str, picture: Any) -> None:
-    """uint8 [H, W, C] for TensorBoard."""
+  def image(self, step: int, name: str, png: bytes, shape: tuple[int, int, int]) -> None:
+    """A PNG file's bytes of a picture [H, W, C] for TensorBoard."""
     if self._enabled:
-      self._board.add_image(name, picture, step, dataformats="HWC")
+      self._board.image(step, name, png, shape)
 
   def sync(self) -> None:
     """Metrics reach the disk before the checkpoint that counts on them."""
@@ -67,15 +74,15 @@ class RunLog:
     file.flush()
 
 
-def _cut_back(path: Path, step: int) -> None:
-  """Drops records after ``step``, and a last line that a kill left unfinished."""
+def _cut_back(path: Path, step: int, whole: bool) -> None:
+  """Drops records after ``step`` (the training record at it too, unless ``whole``), and a line that a kill cut off."""
   kept = []
   for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
     try:
-      complete = line.endswith("\n") and json.loads(line)["step"] <= step
+      record = json.loads(line) if line.endswith("\n") else {"step": math.inf}
     except ValueError:
-      complete = False
-    if complete:
+      continue
+    if record["step"] < step or (record["step"] == step and (whole or record["split"] != "train")):
       kept.append(line)
   partial = path.with_suffix(".partial")
   partial.write_text("".join(kept), encoding="utf-8")

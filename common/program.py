@@ -1,6 +1,7 @@
 """An algorithm on its data and devices: placed arrays and the compiled call, but no state."""
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -33,8 +34,11 @@ def make_state(algorithm: Trainable, spec: Spec, seed: int) -> PyTree:
 
 def state_shapes(algorithm: Trainable, spec: Spec, seed: int, mesh: Mesh) -> PyTree:
   """The state as ShapeDtypeStructs, replicated over ``mesh``."""
-  shapes = jax.eval_shape(lambda: make_state(algorithm, spec, seed))
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
+  return _replicated_shapes(jax.eval_shape(lambda: make_state(algorithm, spec, seed)), mesh)
+
+
+def _replicated_shapes(tree: PyTree, mesh: Mesh) -> PyTree:
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)
 
 
 class Program:
@@ -43,7 +47,6 @@ class Program:
   def __init__(self, algorithm: Trainable, dataset: Dataset, config: Any, mesh: Mesh):
     train = config.train
     self.algorithm, self.config, self.mesh, self.dataset = algorithm, config, mesh, dataset
-    self.key = jax.random.key(config.seed)
     self.feed = TrainFeed(
       dataset.train,
       mesh,
@@ -63,9 +66,18 @@ class Program:
     )
     self.finite = jax.jit(all_finite)
 
+  @property
+  def key(self) -> jax.Array:
+    """The run's key; made inside what is compiled, since one made outside costs a start four small compilations."""
+    return jax.random.key(self.config.seed)
+
+  @functools.cached_property
+  def _traced_init(self) -> jax.stages.Traced:
+    return self._init.trace()
+
   def init(self) -> PyTree:
     """A fresh state on all devices."""
-    return self._init()
+    return self._traced_init.lower().compile()()
 
   def state_shapes(self) -> PyTree:
     """What a checkpoint is restored to.
@@ -73,7 +85,7 @@ class Program:
     Raises:
       ConfigError: an array of size 0, or what the networks refuse while they are traced.
     """
-    shapes = state_shapes(self.algorithm, self.dataset.spec, self.config.seed, self.mesh)
+    shapes = _replicated_shapes(self._traced_init.out_info, self.mesh)
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
       if leaf.size == 0:
         name = jax.tree_util.keystr(path, simple=True, separator="/")

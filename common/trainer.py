@@ -20,10 +20,12 @@ from common import images, random
 from common.algorithm import Generative, PyTree
 from common.build import ConfigError, choose
 from common.checkpoint import Checkpoints, NoCheckpointError
+from common.clock import Clock
 from common.data.preprocess import preprocess
 from common.evaluate import Evaluator, Totals
 from common.log import RunLog, Status, memory_mb
 from common.parallel import to_host
+from common.profile import Profile
 from common.program import Program
 from common.sampling import Sampler
 
@@ -58,10 +60,23 @@ class Progress:
 
 
 class Run:
-  """One process's run in one workdir, from a restored or fresh state to the last step."""
+  """One process's run in one workdir, from a restored or fresh state to the last step.
+
+  Args:
+    program: what is trained, on its devices.
+    workdir: where everything goes.
+    status: for lines to a person.
+    initial: makes the first state of the function that gives a fresh one.
+    profile: (start, stop) of the steps to trace; not used where the run goes on from ``start`` or later.
+  """
 
   def __init__(
-    self, program: Program, workdir: Path, status: Status, initial: Callable[[Callable[[], PyTree]], PyTree]
+    self,
+    program: Program,
+    workdir: Path,
+    status: Status,
+    initial: Callable[[Callable[[], PyTree]], PyTree],
+    profile: tuple[int, int] | None = None,
   ):
     self.program, self.config, self.workdir, self.status = program, program.config, workdir, status
     config, self.writes = program.config, jax.process_index() == 0
@@ -79,7 +94,14 @@ class Run:
     self.step, self.state, self.progress = self._start(initial)
     self.called = False
     self.saved = self.step  # a fresh state costs nothing to make again
-    self.log = RunLog(workdir, self.step, enabled=self.writes)
+    self.log = RunLog(workdir, self.step, enabled=self.writes, whole=not self.progress.totals)
+    if profile and profile[0] <= self.step:
+      status.line(
+        f"--profile={profile[0]}:{profile[1]} is not used: the run goes on from step {self.step:,}, and the first call "
+        "of a start compiles"
+      )
+      profile = None
+    self.profile = Profile(profile, workdir / "profile", status.line)
 
   def _start(self, initial: Callable[[Callable[[], PyTree]], PyTree]) -> tuple[int, PyTree, Progress]:
     try:
@@ -107,8 +129,8 @@ class Run:
     """
     train, stop_step = self.config.train, self.config.train.num_steps
     in_flight: deque[PyTree] = deque()
-    since = _Clock(self.step)
-    with _stop_requests() as stop_requested, self.status.phase(self._describe):
+    since = Clock(self.step)
+    with _stop_requests() as stop_requested, self.status.phase(self._describe), self.profile:
       while self.step < stop_step and not self.progress.stopped:
         # Processes agree on one number of a call; steps would jump over it.
         call = self.step // train.steps_per_call
@@ -116,21 +138,27 @@ class Run:
           self._drain(in_flight)
           self._save(wait=True)
           raise Interrupted
-        inputs = self.program.feed(self.step)
-        self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
+        self._trace(in_flight, since)
+        with jax.profiler.StepTraceAnnotation("train_call", step_num=self.step):  # a profile shows it; else it is idle
+          inputs = self.program.feed(self.step)
+          self.state, metrics = self.program.train_call(self.state, self.program.feed.data, inputs)
         in_flight.append((self.step, metrics))
         self.step += train.steps_per_call
         if not self.called:
           jax.block_until_ready(metrics)
           self.called = True
+          self.checkpoints.warm_up()
           if self.step % self.config.log.every:
-            since = _Clock(self.step)  # compiling is no measure of speed
+            since = Clock(self.step)  # compiling is no measure of speed
         since.calls(self._drain(in_flight, leave=MAX_CALLS_IN_FLIGHT))
         self._at_step(in_flight, since)
-      self._drain(in_flight)
+      since.calls(self._drain(in_flight))
+      self._trace(in_flight, since)
+      if self.progress.totals:
+        self._write_rest(since)
       self._save(wait=True)
 
-  def _at_step(self, in_flight: deque[PyTree], since: "_Clock") -> None:
+  def _at_step(self, in_flight: deque[PyTree], since: Clock) -> None:
     """What is due at this step, in the order that a resumed run can rely on: log, evaluate, draw, save."""
     config, step = self.config, self.step
     if step % config.log.every == 0:
@@ -141,6 +169,7 @@ class Run:
       with since.pause():
         self._evaluate()
     if config.samples.every and step % config.samples.every == 0:
+      since.calls(self._drain(in_flight))
       with since.pause():
         self._draw()
     if step % config.checkpoint.every == 0:
@@ -166,9 +195,29 @@ class Run:
         self.progress.totals.add(row)
     return time.monotonic() - start
 
-  def _write_line(self, since: "_Clock") -> None:
+  def _trace(self, in_flight: deque[PyTree], since: Clock) -> None:
+    """Begins or ends the profile, with nothing of other steps in it."""
+    if self.profile.due(self.step):
+      since.calls(self._drain(in_flight))
+      with since.pause():
+        self.profile.at(self.step)
+
+  def _write_rest(self, since: Clock) -> None:
+    """The last line, of the steps since the one before it.
+
+    Its sums stay in the checkpoint. A run that goes on for more steps takes the line back (`RunLog`) and adds to them,
+    so that its lines are those of a run that was to have as many steps from the start.
+    """
+    kept = self.progress.totals
+    self._write_line(since)
+    self.progress.totals = kept
+    self.log.sync()
+
+  def _write_line(self, since: Clock) -> None:
     means, self.progress.totals = self.progress.totals.means(), Totals()
     self.log.write(self.step, "train", means)
+    if since.step == self.step:  # only the call that compiled, or none at all: no speed to tell
+      return
     speed = since.lap(self.step, self.config.train.batch_size)
     self.log.timing(self.step, speed)
     left = (self.config.train.num_steps - self.step) / speed["steps_per_second"]
@@ -229,8 +278,8 @@ class Run:
     for name, pixels in pictures.items():
       picture = images.picture(pixels, spec.kind, spec.pixel_range, columns=8)
       if self.writes:
-        images.save_png(self.workdir / name / f"{self.step:08d}.png", picture)
-        self.log.image(self.step, name, picture)
+        png = images.save_png(self.workdir / name / f"{self.step:08d}.png", picture)
+        self.log.image(self.step, name, png, picture.shape)
 
   def _check_finite(self) -> None:
     for path, finite in to_host(self.program.finite(self.state)).items():
@@ -256,35 +305,6 @@ class Run:
     self.log.close()
     self.checkpoints.close()
     self.best.close()
-
-
-class _Clock:
-  """Speed since the last log line, without the time of evaluations, drawings and saves."""
-
-  def __init__(self, step: int):
-    self._step, self._start, self._waited = step, time.monotonic(), 0.0
-
-  def calls(self, waited: float) -> None:
-    self._waited += waited
-
-  @contextmanager
-  def pause(self) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    self._start += time.monotonic() - start
-
-  def lap(self, step: int, batch_size: int) -> dict[str, float]:
-    """Stall is the share of time in which the host, not the device, was the slower."""
-    seconds = max(time.monotonic() - self._start, 1e-9)
-    rate = (step - self._step) / seconds
-    figures = {
-      "steps_per_second": rate,
-      "images_per_second": rate * batch_size,
-      "stall": max(0.0, 1.0 - self._waited / seconds),
-      "memory_mb": memory_mb(),
-    }
-    self._step, self._start, self._waited = step, time.monotonic(), 0.0
-    return figures
 
 
 @contextmanager

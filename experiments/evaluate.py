@@ -26,9 +26,12 @@ def main() -> int:
   from common.data.dataset import open_dataset
   from common.evaluate import Evaluator
   from common.log import Status
+  from experiments import compilation_cache
   from experiments.restore import restore
 
-  status, mesh, workdir = Status(enabled=True), parallel.make_mesh(), Path(FLAGS.workdir)
+  status, workdir = Status(enabled=True), Path(FLAGS.workdir)
+  compilation_cache.start(status)
+  mesh = parallel.make_mesh()
   with status.phase("restoring"):
     run = restore(workdir, FLAGS.checkpoint, mesh)
   for note in run.notes:

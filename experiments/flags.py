@@ -15,19 +15,24 @@ from ml_collections import ConfigDict, config_flags
 
 import configs
 from common.build import ConfigError, nearest
+from common.lock import LockedError
+from common.manifest import CheckpointError
 from configs import base
 
 EXIT_BAD_SETTING = 2
 CONFIGS = Path(configs.__file__).parent
 
 flags.DEFINE_bool("help", False, "show this help, with the fields of --config where one is given", short_name="h")
+flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "where compiled functions are kept for the next start (1 GB at most, the least recently used go); empty for nowhere; "
+  "default: $JAX_COMPILATION_CACHE_DIR, or jax-image-generation in $XDG_CACHE_HOME or ~/.cache",
+)
 
 
 def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> None:
   """Parses the command line, runs ``main`` and exits with its code; a bad setting is three lines at most and code 2."""
-  from common.checkpoint import CheckpointError
-  from common.lock import LockedError
-
   try:
     if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
       from experiments.help import help_text

@@ -38,9 +38,11 @@ def main() -> int:
   from common.algorithm import Generative
   from common.log import Status
   from common.sampling import Sampler
+  from experiments import compilation_cache
   from experiments.restore import restore
 
   status = Status(enabled=True)
+  compilation_cache.start(status)
   with status.phase("restoring and drawing"):
     run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, parallel.make_mesh())
     algorithm = run.algorithm

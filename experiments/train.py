@@ -7,6 +7,7 @@ score is not finite; 75 stopped by a signal, everything saved.
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
 flags.DEFINE_bool(
-  "check", False, "build, compile, run a few steps, print size, memory and time, and stop; writes nothing"
+  "check", False, "build, compile, run a few steps, print size, memory and time, and stop; no workdir is made"
+)
+flags.DEFINE_string(
+  "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; START is after the first call"
 )
 flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
 flags.DEFINE_integer(
@@ -40,22 +44,25 @@ flags.DEFINE_integer("process_id", 0, "which of them this is", lower_bound=0)
 def main() -> int:
   config = command_line.config_from_flags()
   _check_processes()
+  profile = _profile_steps(config)
   if not FLAGS.check:
     command_line.required("workdir")
 
+  reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # unpacking runs beside the imports, as long
   import jax
 
   from common import parallel
-  from common.data.dataset import open_dataset
   from common.log import Status
   from common.program import Program, check
   from common.trainer import Interrupted, NonFiniteError, Run
+  from experiments import compilation_cache
 
   _start_devices()
   status = Status(enabled=jax.process_index() == 0)
+  compilation_cache.start(status)
   parallel.check_devices(config.parallel.mode, config.train.batch_size)
   with status.phase("reading the data set"):
-    dataset = open_dataset(config.data)
+    dataset = reading.result()
     algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
   mesh = parallel.make_mesh()
   if FLAGS.check:
@@ -66,7 +73,7 @@ def main() -> int:
 
   workdir = Path(FLAGS.workdir).absolute()
   with _claim(workdir, config, dataset.spec, status) as start_at:
-    run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status))
+    run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status), profile)
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
@@ -85,6 +92,14 @@ def main() -> int:
       run.close()
   status.line(f"done: {run.step:,} steps in {workdir}")
   return 0
+
+
+def _read_dataset(data: Any) -> Any:
+  from common.data.dataset import open_dataset
+
+  dataset = open_dataset(data)
+  _ = dataset.spec  # a property that reads the training split, and keeps it
+  return dataset
 
 
 def _start_devices() -> None:
@@ -110,6 +125,34 @@ def _check_processes() -> None:
     raise ConfigError(f"--num_processes={count} and --coordinator={address} go together; give both or neither")
   if process >= max(count, 1):
     raise ConfigError(f"--process_id={process} is not one of 0 .. {max(count, 1) - 1}, as --num_processes={count} says")
+
+
+def _profile_steps(config: Any) -> tuple[int, int] | None:
+  """(start, stop) of --profile.
+
+  Raises:
+    ConfigError: steps that no trace can have, with the nearest ones that it can.
+  """
+  if not FLAGS.profile:
+    return None
+  if FLAGS.check:
+    raise ConfigError(f"--profile={FLAGS.profile} traces steps of a run, and --check makes none; drop one of the two")
+  start, colon, stop = FLAGS.profile.partition(":")
+  if not (colon and start.isdecimal() and stop.isdecimal()):
+    raise ConfigError(f"--profile={FLAGS.profile} is not START:STOP, two whole numbers of steps, as in 100:120")
+  call, last = config.train.steps_per_call, config.train.num_steps
+  begin, end = int(start), int(stop)
+  if 0 < begin < end <= last and begin % call == 0 and end % call == 0:
+    return begin, end
+  rule = (
+    f"--profile={FLAGS.profile}: both must be multiples of config.train.steps_per_call={call}, with 0 < START (the "
+    f"first call compiles) < STOP <= config.train.num_steps={last}"
+  )
+  if last < 2 * call:
+    raise ConfigError(f"{rule}; all steps are in the first call: lower config.train.steps_per_call")
+  begin = min(max(begin + -begin % call, call), last - call)
+  end = min(max(end + -end % call, begin + call), last)
+  raise ConfigError(f"{rule}; use --profile={begin}:{end}")
 
 
 @contextmanager

@@ -4,9 +4,11 @@ A small set lives on the devices and a call brings indices; a large one is read 
 follow the same index stream, so which one runs changes nothing but speed.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -98,7 +100,24 @@ class EvalFeed:
     # The mask pads, so that any batch divides over any number of devices.
     self._split, self._mesh, self._batch_size = split, mesh, batch_size + -batch_size % mesh.size
     self._resident = is_resident(split, mesh, resident_mb)
-    self.data = replicate(split.arrays(), mesh) if self._resident else {}
+
+  @functools.cached_property
+  def data(self) -> PyTree:
+    """What lives on the devices, an argument of every call; read and placed when first asked for."""
+    return replicate(self._split.arrays(), self._mesh) if self._resident else {}
+
+  @property
+  def shapes(self) -> tuple[PyTree, PyTree]:
+    """(data, one batch of inputs) as ShapeDtypeStructs, for tracing before anything is read."""
+    batch, kinds = self._batch_size, self._split.row_types
+
+    def rows(num: int) -> PyTree:
+      return {name: jax.ShapeDtypeStruct((num, *shape), dtype) for name, (shape, dtype) in kinds.items()}
+
+    inputs = {"index": jax.ShapeDtypeStruct((batch,), jnp.int32), "mask": jax.ShapeDtypeStruct((batch,), jnp.float32)}
+    if not self._resident:
+      return {}, {**inputs, **rows(batch)}
+    return rows(len(self._split)), {**inputs, "example": inputs["index"]}
 
   def __len__(self) -> int:
     return -(-len(self._split) // self._batch_size)

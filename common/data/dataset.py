@@ -3,17 +3,18 @@
 import dataclasses
 import functools
 import hashlib
+import math
 import threading
 from typing import Any
 
 import numpy as np
 
-from common.algorithm import Spec
 from common.build import ConfigError
 from common.data.catalogue import open_source
 from common.data.resize import fit, target_shape
 from common.data.source import Source
 from common.data.splits import split_range
+from common.spec import Spec
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 
@@ -51,10 +52,15 @@ class Split:
     return self._stop - self._start
 
   @property
+  def row_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of one example's entries."""
+    image = np.dtype(np.float32 if self._source.kind == "points" else np.uint8)
+    return {"image": (self._shape, image), "label": ((), np.dtype(np.int32))}
+
+  @property
   def nbytes(self) -> int:
     """What `arrays` takes, in bytes."""
-    itemsize = 4 if self._source.kind == "points" else 1
-    return len(self) * (int(np.prod(self._shape)) * itemsize + 4)
+    return len(self) * sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.row_types.values())
 
   def arrays(self) -> Rows:
     """The whole split, kept in RAM from then on; do not write to it."""
@@ -85,14 +91,13 @@ class Split:
     return {"image": np.asarray(images), "label": labels}
 
   def _read_all(self) -> Rows:
-    points = self._source.kind == "points"
-    images = np.empty((len(self), *self._shape), np.float32 if points else np.uint8)
-    labels = np.empty(len(self), np.int32)
+    whole = {name: np.empty((len(self), *shape), dtype) for name, (shape, dtype) in self.row_types.items()}
     for first in range(0, len(self), _CHUNK):
       chunk = slice(first, min(first + _CHUNK, len(self)))
       rows = self._read(np.arange(chunk.start, chunk.stop))
-      images[chunk], labels[chunk] = rows["image"], rows["label"]
-    return {"image": images, "label": labels}
+      for name, array in whole.items():
+        array[chunk] = rows[name]
+    return whole
 
   def _binarized(self, images: np.ndarray) -> np.ndarray:
     """One draw for good, 0 or 255, as Norouzi et al. 2020 (Exemplar VAE) did it: seed 777, validation first."""
@@ -130,7 +135,7 @@ class Dataset:
     """The hash of all training images, or of the first and last 16 where reading them is costly."""
     digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())
     if self.source.in_memory:
-      digest.update(self.train.arrays()["image"].tobytes())
+      digest.update(self.train.arrays()["image"].data)  # the buffer itself: bytes would be a copy
     else:
       ends = np.unique(np.r_[:16, -16:0] % len(self.train))
       digest.update(self.train.rows(ends)["image"].tobytes())

@@ -74,18 +74,19 @@ def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
 
 def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
   """A whole file as uint8."""
-  with _reader(path) as file:
-    shape = _header(path, file, ndim)
-    try:
-      data = file.read()
-    except (EOFError, OSError, zlib.error) as error:
-      raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
-  if len(data) != math.prod(shape):
+  shape = _shape(path, ndim)
+  try:
+    # In one call, which leaves Python's lock to other threads; a reader's many small ones would queue for it.
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+  except (EOFError, OSError, zlib.error) as error:
+    raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
+  header = 4 + 4 * ndim
+  if len(data) - header != math.prod(shape):
     raise ConfigError(
-      f"{path} is truncated or corrupt: {len(data)} bytes of data where its header says {math.prod(shape)}; "
+      f"{path} is truncated or corrupt: {len(data) - header} bytes of data where its header says {math.prod(shape)}; "
       "fetch it again"
     )
-  return np.frombuffer(data, np.uint8).reshape(shape)
+  return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
 def _header(path: pathlib.Path, file: BinaryIO, ndim: int) -> tuple[int, ...]:

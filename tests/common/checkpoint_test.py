@@ -265,6 +265,7 @@ with Checkpoints(sys.argv[1], keep=int(sys.argv[2])) as checkpoints:
     start = checkpoints.restore(make(0)).step
   except NoCheckpointError:
     start = 0
+  checkpoints.warm_up().result()  # the time to the kill is one of saves
   print("ready", flush=True)
   for step in range(start + 1, 10**6):
     checkpoints.save(step, make(step), {"step": step})

@@ -31,6 +31,18 @@ def test_resume_cuts_metrics_back_to_the_restored_step_and_drops_half_a_line(tmp
   }
 
 
+def test_a_last_line_between_two_regular_ones_is_taken_back_when_the_run_goes_on(tmp_path):
+  first = log.RunLog(tmp_path, 0, enabled=True)
+  for step, split in ((10, "train"), (15, "validation"), (15, "train")):
+    first.write(step, split, {"loss": 0.5})
+  first.close()
+  log.RunLog(tmp_path, 15, enabled=True).close()
+  assert _steps(tmp_path / "metrics.jsonl") == [10, 15, 15]
+  log.RunLog(tmp_path, 15, enabled=True, whole=False).close()
+  lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [(line["step"], line["split"]) for line in lines] == [(10, "train"), (15, "validation")]
+
+
 def test_other_processes_write_nothing(tmp_path):
   other = log.RunLog(tmp_path, 0, enabled=False)
   other.write(1, "train", {"loss": 0.0})

@@ -22,7 +22,8 @@ def call(name: str, *words: object) -> int:
   sys.modules.pop(f"experiments.{name}", None)
   module = importlib.import_module(f"experiments.{name}")
   with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-    patch.setattr(sys, "argv", [name, *map(str, words)])
+    # Else what a command sets for good, the cache of compiled functions, would stay for every later test.
+    patch.setattr(sys, "argv", [name, "--compilation_cache=", *map(str, words)])
     command_line.run(module.main, module.__doc__, takes_config=name == "train")
   return stop.value.code
 

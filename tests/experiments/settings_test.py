@@ -31,12 +31,12 @@ MISTAKES = [
   (VAE + "--workdri=x", "workdri", "Did you mean: workdir"),
   (VAE + "--nochekc", "nochekc", "Unknown"),
   ("train --workdir={new} --config=vaee", "--config=vaee", 'did you mean "vae"?'),
-  ("train --workdir={new} --config=base", "--config=base", "classifier, dcgan, gan, vae"),
+  ("train --workdir={new} --config=base", "--config=base", "classifier, dcgan, gan, "),
   ("train --workdir={new} --config=/nowhere/x.py", "--config=/nowhere/x.py", "is not a file or a name"),
   ("train --workdir={new} --config={file}", "--config=broken", "no such thing"),
   ("train --workdir={new} --config=vae:tinny", "--config=vae:tinny", 'did you mean "tiny"?'),
   ("train --workdir={new} --config=vae:mnist,digits", "--config=vae:mnist,digits", "two data sets"),
-  ("train --workdir={new}", "--config=NAME", "classifier, dcgan, gan, vae"),
+  ("train --workdir={new}", "--config=NAME", "classifier, dcgan, gan, "),
   ("train --config=vae", "--workdir", "is missing"),
   # How words are put together.
   (VAE + "word", '"word"', "--name=value"),
@@ -119,6 +119,16 @@ MISTAKES = [
   ("sample --workdir={run} --labels=3", "--labels=3", "unconditional"),
   ("sample --workdir={run} --out=x.jpg", "--out=x.jpg", ".png or .npz"),
   ("sample --workdir={run} --out={file}/x.png", "--out={file}/x.png", "another place"),
+  # Profiles, of vae:tiny's 40 steps, 5 a call.
+  (VAE + "--profile=10", "--profile=10", "START:STOP"),
+  (VAE + "--profile=a:20", "--profile=a:20", "START:STOP"),
+  (VAE + "--profile=20:10", "--profile=20:10", "START (the first call compiles) < STOP", "use --profile=20:25"),
+  (VAE + "--profile=0:10", "--profile=0:10", "use --profile=5:10"),
+  (VAE + "--profile=7:12", "steps_per_call=5", "use --profile=10:15"),
+  (VAE + "--profile=10:45", "config.train.num_steps=40", "use --profile=10:40"),
+  (VAE + "--profile=90:95", "config.train.num_steps=40", "use --profile=35:40"),
+  (VAE + "--profile=5:10 --config.train.num_steps=5", "--profile=5:10", "lower config.train.steps_per_call"),
+  (VAE + "--profile=5:10 --check", "--profile=5:10", "--check", "drop one"),
 ]
 
 

@@ -1,0 +1,24 @@
+"""What a model must know of its data. No JAX here: data are opened and read while it is imported."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """What a model must know of a data set; spec.json in a workdir, so that sampling needs no data.
+
+  Attributes:
+    image_shape: (height, width, channels).
+    num_classes: number of labels, 0 where there are none.
+    num_examples: size of the train split.
+    kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
+    pixel_range: (low, high) of the floats that the networks see and make.
+    fingerprint: hash of the train split, so that a resumed run notices other data.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  num_examples: int
+  kind: str
+  pixel_range: tuple[float, float]
+  fingerprint: str

@@ -1,0 +1,157 @@
+"""Both sides on the same parameters, batch and noise: the same losses and the same gradients."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from ml_collections import ConfigDict
+from torch import Tensor, nn
+
+from common import random
+from common.algorithm import Batch
+from common.data.dataset import Dataset, open_dataset
+from common.data.preprocess import preprocess
+from common.program import make_state
+from experiments import build_algorithm
+from experiments.benchmark.cases import resolve
+from experiments.benchmark.conversion import converted, load_parameters
+from experiments.benchmark.settings import settings_of
+from experiments.benchmark.torch_steps import GanStep, VaeStep, build_step
+
+_SGD = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}  # parameters before - after = gradient
+_BATCHES, _BATCH_SIZE, _ROUNDING = 10, 8, 3e-5
+
+
+def compare(name: str, *, tiny: bool, optimize: bool = True, **changes: Any) -> dict[str, float]:
+  """Differences of case ``name``: of each loss, relative to the larger of it and 1, and of each network's gradients.
+
+  A gradient's is the global norm of the difference over the global norm. JAX takes its algorithm's own step, with plain
+  SGD; a GAN updates both networks at the same point, once each. The published and the lean form of PyTorch's step are
+  both compared, and the larger difference counts.
+
+  Of up to ten batches of 8 the closest counts. Where the input of a ReLU is 0 up to rounding, the sides may take it for
+  another sign, and a channel's gradients differ (in float64 it was now this side, now PyTorch that was right); small
+  batches have few such inputs, and a mistake would show in all of them.
+
+  Args:
+    name: of a case.
+    tiny: small networks on procedural images.
+    optimize: whether XLA optimises the step as in training; not doing so saves a test seconds.
+    **changes: as of `cases.resolve`.
+  """
+  family = resolve(name, tiny=tiny, **changes).family
+  changes |= {"optim": _SGD} if family == "vae" else {"generator_optim": _SGD, "discriminator_optim": _SGD}
+  changes |= {"n_critic": 1, "update_order": "simultaneous"} if family == "gan" else {}
+  config = resolve(name, tiny=tiny, **{**changes, "train__batch_size": _BATCH_SIZE})
+  dataset = open_dataset(config.data)
+  algorithm = build_algorithm(config, dataset.spec)
+  options = None if optimize else {"xla_backend_optimization_level": 0}
+  state = jax.jit(lambda: make_state(algorithm, dataset.spec, config.seed), compiler_options=options)()
+  settings = settings_of(config, algorithm)
+  steps = [build_step(settings, dataset.spec.image_shape, lean=lean) for lean in (False, True)]
+  for step in steps:
+    for net_name, net in step.nets.items():
+      load_parameters(_tree(getattr(state, net_name).params), net)
+      state = _with_singular_vectors(state, net_name, net)
+  train_step = jax.jit(algorithm.train_step, compiler_options=options)
+  found: list[dict[str, float]] = []
+  while len(found) < _BATCHES and not (found and max(found[-1].values()) < _ROUNDING):
+    found.append(_differences(steps, algorithm, state, train_step, _batch(dataset, config, len(found)), len(found)))
+  return min(found, key=lambda differences: max(differences.values()))
+
+
+def _differences(steps: Any, algorithm: Any, state: Any, train_step: Any, batch: Batch, seed: int) -> dict[str, float]:
+  rng = jax.random.key(seed)
+  turns = batch if algorithm.batches_per_step is None else jax.tree.map(lambda x: x[None], batch)
+  after, metrics = train_step(state, turns, rng)
+  losses = {name: float(mean.total / mean.count) for name, mean in metrics.items() if name.endswith("loss")}
+  differences: dict[str, float] = {}
+  for step in steps:
+    for net in step.nets.values():
+      net.zero_grad()
+    if isinstance(step, VaeStep):
+      own = _vae_backward(step, algorithm, state, batch, rng)
+    else:
+      own = _gan_backward(step, algorithm, state, batch, rng)
+    for loss_name, loss in own.items():
+      gap = abs(loss - losses[loss_name]) / max(1.0, abs(loss))
+      differences[loss_name] = max(gap, differences.get(loss_name, 0.0))
+    for net_name, net in step.nets.items():
+      before, moved = (getattr(s, net_name).params for s in (state, after))
+      gap = _gradient_gap(jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before, moved), net)
+      differences[f"{net_name} gradient"] = max(gap, differences.get(f"{net_name} gradient", 0.0))
+  return differences
+
+
+def _batch(dataset: Dataset, config: ConfigDict, number: int) -> Batch:
+  count = config.train.batch_size
+  rows = np.arange(number * count, (number + 1) * count)
+  raw: Any = {**dataset.train.rows(rows), "index": np.arange(count, dtype=np.int32)}
+  binarize = config.data.binarize
+  rng = jax.random.key(3)
+  return preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
+
+
+def _tree(params: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Without the VAE's outer module, whose posterior, prior and likelihood have no parameters here."""
+  return params["model"] if set(params) == {"model"} else params
+
+
+def _torch(x: jax.Array) -> Tensor:
+  return torch.from_numpy(np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x))
+
+
+def _with_singular_vectors(state: Any, name: str, net: nn.Module) -> Any:
+  """``state`` and ``net`` with the exact singular vectors of network ``name`` where there is spectral normalization.
+
+  Power iterations, of which each side has its own number a step, then change nothing.
+  """
+  vectors = {}
+  normalized: list[Any] = [module for module in net.modules() if hasattr(module, "parametrizations")]
+  for i, module in enumerate(normalized):
+    weight = module.parametrizations.weight.original.detach()
+    left, _, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+    u, v = left[:, 0].contiguous(), right[0].contiguous()
+    module.parametrizations.weight[0]._u.copy_(u)
+    module.parametrizations.weight[0]._v.copy_(v)
+    last = v.reshape(weight.shape[1:]).movedim(0, -1).flatten() if weight.ndim == 4 else v
+    vectors[f"SpectralNorm_{i}"] = {"u": u.numpy(), "v": last.numpy()}
+  if not vectors:
+    return state
+  player = getattr(state, name)
+  return state.replace(**{name: player.replace(mutable={**player.mutable, "spectral": vectors})})
+
+
+def _vae_backward(step: VaeStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array) -> dict[str, float]:
+  """The loss, and gradients in the parameters. The prior's draws under the step's key are the posterior's noise."""
+  (eps,) = algorithm.prior_sample(state, rng, batch["index"])
+  loss = step.loss(_torch(batch["image"]), _torch(eps))
+  loss.backward()
+  return {"loss": loss.item()}
+
+
+def _gan_backward(step: GanStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array) -> dict[str, float]:
+  """The same of D's turn 0 and of G, whose latents are those of turn 0, if shared, or of a turn of its own."""
+
+  def latents(turn: int) -> Tensor:
+    return _torch(algorithm.prior_sample(state, jax.random.fold_in(rng, turn), batch["index"]))
+
+  real, fake = _torch(batch["image"]), step.generate(latents(0))
+  d_loss = step.d_loss(real, fake.detach())
+  d_loss.backward()
+  if step.penalty_weight:
+    rows = random.row_keys(random.stream(jax.random.fold_in(rng, 0), "gradient_penalty"), batch["index"])
+    step.penalty(real, fake.detach(), _torch(random.uniform(rows, (1, 1, 1)))).backward()
+  step.nets["discriminator"].requires_grad_(False)
+  g_loss = step.g_loss(fake if step.shared else step.generate(latents(1)))
+  g_loss.backward()
+  step.nets["discriminator"].requires_grad_(True)
+  return {"d_loss": d_loss.item(), "g_loss": g_loss.item()}
+
+
+def _gradient_gap(gradients: Mapping[str, Any], net: nn.Module) -> float:
+  pairs: list[Any] = [(value, parameter.grad) for parameter, value in converted(_tree(gradients), net)]
+  gap = sum(float((value - own).double().square().sum()) for value, own in pairs)
+  return (gap / sum(float(own.double().square().sum()) for _, own in pairs)) ** 0.5
