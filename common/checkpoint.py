@@ -166,6 +166,8 @@ class Checkpoints:
     try:
       stored = self._orbax.restore(path, args=_library().args.PyTreeRestore(item=targets, restore_args=restore_args))
     except (OSError, ValueError, RuntimeError) as error:
+      if self._read_only and step is None and not path.exists():
+        return self.restore(like)  # the run that writes has newer ones by now, and deleted this
       raise CheckpointError(f"{path} was whole, yet reading it failed: {error}; try again") from error
     state = jax.tree_util.tree_unflatten(treedef, [stored[name] for name in leaves])
     self._head = record["step"]

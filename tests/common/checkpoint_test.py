@@ -21,7 +21,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from common import manifest
+from common import checkpoint, manifest
 from common.checkpoint import CheckpointError, Checkpoints, NoCheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -368,6 +368,21 @@ def test_readers_change_nothing(tmp_path):
   assert _names(tmp_path) == before
   Checkpoints(tmp_path, keep=1).close()  # a writer cleans up as it opens
   assert _names(tmp_path) == ["1", "1.json"]
+
+
+def test_a_reader_takes_the_next_where_the_writer_deletes_what_it_reads(tmp_path, monkeypatch):
+  _save(tmp_path, 1)
+  match, read = checkpoint._match, []
+
+  def overtaken(path, *rest):
+    if not read:
+      _save(tmp_path, 2, keep=1)
+    read.append(path)
+    match(path, *rest)
+
+  monkeypatch.setattr(checkpoint, "_match", overtaken)
+  assert _restore(tmp_path).step == 2
+  assert len(read) == 2 and not read[0].exists()
 
 
 def test_after_a_fallback_the_damaged_step_does_not_count_as_kept(tmp_path):

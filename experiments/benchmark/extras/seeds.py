@@ -72,9 +72,9 @@ class SeedsSide:
     make = jax.jit(lambda: [make_state(algorithm, dataset.spec, seed) for seed in range(SEEDS)])
     self._states, self._all_keys = make(), jnp.stack(self._keys)
     self._stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *make())
-    options = {"donate_argnums": 0, "compiler_options": parallel.compiler_options()}
-    self._one: Callable[..., Any] = jax.jit(train, **options)
-    self._all: Callable[..., Any] = jax.jit(mapped, **options)
+    options = parallel.compiler_options()
+    self._one: Callable[..., Any] = jax.jit(train, donate_argnums=0, compiler_options=options)
+    self._all: Callable[..., Any] = jax.jit(mapped, donate_argnums=0, compiler_options=options)
     self.together(1)
 
   def together(self, images: int) -> dict[str, float]:
