@@ -105,7 +105,8 @@ class TorchFrechet:
       layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
       channels, height, width = outputs, -(-height // 2), -(-width // 2)
     layers += [nn.Flatten(), nn.Linear(channels * height * width, 128), nn.ReLU(True)]
-    net = nn.Sequential(*layers).eval().to(memory_format=torch.channels_last)
+    net: Any = nn.Sequential(*layers)
+    net = net.eval().to(memory_format=torch.channels_last)
 
     def features(x: np.ndarray) -> np.ndarray:
       with torch.no_grad():
