@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Mean, PyTree, Spec, Trainable
+from common.algorithm import Array, Batch, Mean, PyTree, Spec, Trainable
 from common.data.batches import EvalFeed, gather
 from common.data.dataset import Split
 from common.data.preprocess import preprocess
@@ -39,25 +39,29 @@ class Totals:
     return {name: (np.asarray(total).tolist(), count) for name, (total, count) in self._sums.items()}
 
 
+def evaluation_batch(data: PyTree, inputs: PyTree, spec: Spec, config: Any) -> tuple[Batch, Array]:
+  """A batch of `EvalFeed` as models see it, and the key of what is drawn for its images; inside a compiled step."""
+  rng, options = random.stream(jax.random.key(config.seed), "evaluate"), config.data
+  batch = preprocess(
+    gather(data, inputs),
+    random.stream(rng, "data"),
+    spec=spec,
+    flip=options.flip,
+    dequantize=options.dequantize,
+    binarize=options.binarize,
+    train=False,
+  )
+  return batch, rng
+
+
 class Evaluator:
   """Runs ``eval_step`` over a split on all devices; compiled once."""
 
   def __init__(self, algorithm: Trainable, spec: Spec, config: Any, mesh: Mesh):
     self._algorithm, self._mesh, self._config = algorithm, mesh, config
-    data_options = config.data
 
     def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
-      rng = random.stream(jax.random.key(config.seed), "evaluate")
-      raw = gather(data, inputs)
-      batch = preprocess(
-        raw,
-        random.stream(rng, "data"),
-        spec=spec,
-        flip=data_options.flip,
-        dequantize=data_options.dequantize,
-        binarize=data_options.binarize,
-        train=False,
-      )
+      batch, rng = evaluation_batch(data, inputs, spec, config)
       return (), algorithm.eval_step(state, batch, rng)
 
     self._step = compile_step(step, mesh, config.parallel.mode, batch_axis=EvalFeed.batch_axis, donate=False)

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 
 from common import random
 from common.algorithm import Array, Images, LatentVariable, PyTree, Spec
-from common.data.batches import EvalFeed, gather
-from common.data.preprocess import preprocess
+from common.data.batches import EvalFeed
+from common.evaluate import evaluation_batch
 from common.parallel import compile_step
 
 CHUNK = 500
@@ -71,19 +71,9 @@ class ImportanceSampler:
   def __init__(self, algorithm: LatentVariable, spec: Spec, config: Any, mesh: Mesh, *, k: int, chunk: int = CHUNK):
     if k < 1 or chunk < 1:
       raise ValueError(f"k={k} and chunk={chunk} must be 1 or more")
-    data_options = config.data
 
     def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
-      rng = random.stream(jax.random.key(config.seed), "evaluate")
-      batch = preprocess(
-        gather(data, inputs),
-        random.stream(rng, "data"),
-        spec=spec,
-        flip=data_options.flip,
-        dequantize=data_options.dequantize,
-        binarize=data_options.binarize,
-        train=False,
-      )
+      batch, rng = evaluation_batch(data, inputs, spec, config)
       index = batch["index"]
       values = log_likelihood(
         algorithm, state, batch["image"], index, random.stream(rng, "importance"), k=k, chunk=chunk
