@@ -91,13 +91,38 @@ class Generative(Trainable[S], Protocol[S]):
     ...
 
 
+@runtime_checkable
 class LatentVariable(Protocol[S_in]):
-  """What likelihood metrics need."""
+  """What likelihood metrics need, all with the averaged weights and in nats.
+
+  k draws of the rows [B] have leading axes [k, B, ...]; draw i of a row depends on (rng, the row's index, i) only. What
+  a method gives for a row depends on that row only. z may be a tuple of layers.
+  """
 
   def posterior_sample(self, state: S_in, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
-    """k draws for each row: z with a leading axis [k, B, ...] and log q(z|x) [k, B] in nats."""
+    """k draws for each row: z [k, B, ...] and log q(z|x) [k, B]."""
     ...
 
-  def log_joint(self, state: S_in, x: Images, z: Latents) -> Array:
-    """log p(x, z) in nats, [k, B] for z [k, B, ...]."""
+  def prior_sample(self, state: S_in, rng: Array, index: Array) -> Latents:
+    """One draw of p(z) for each row, as `Generative.prior_sample`: [B, ...]."""
+    ...
+
+  def log_likelihood(self, state: S_in, x: Images, z: Latents) -> Array:
+    """log p(x|z), [k, B] for z [k, B, ...]; may be differentiated in z."""
+    ...
+
+  def log_prior(self, state: S_in, z: Latents) -> Array:
+    """log p(z), [k, B] for z [k, B, ...]; may be differentiated in z."""
+    ...
+
+  def bound_terms(self, state: S_in, x: Images, rng: Array, index: Array, k: int) -> tuple[Array, dict[str, Array]]:
+    """The distortion -log p(x|z) of k draws and the rates by name, each [k, B]; in closed form where there is one."""
+    ...
+
+  def posterior_moments(self, state: S_in, x: Images) -> tuple[Array, Array]:
+    """Mean and log-variance [B, Z] of q(z|x), a Gaussian of independent latents; Z runs over the layers in order.
+
+    Raises:
+      ConfigError: q(z|x) is none.
+    """
     ...

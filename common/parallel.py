@@ -134,6 +134,12 @@ def place_batch(tree: PyTree, mesh: Mesh, batch_axis: int) -> PyTree:
   return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
 
+def split_rows(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Host arrays [B, ...], the same on every process, -> global arrays split over the devices; B divides over them."""
+  place = NamedSharding(mesh, _split(0))
+  return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, place, lambda index: x[index]), tree)
+
+
 def to_host(tree: PyTree) -> PyTree:
   """Global arrays -> numpy, whole on every process."""
 

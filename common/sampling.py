@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Generative, Latents, PyTree, Spec
+from common.algorithm import Array, Generative, Images, Latents, PyTree, Spec
+from common.parallel import split_rows, to_host
 
 
 class Sampler:
@@ -16,14 +18,27 @@ class Sampler:
   Args:
     algorithm: the model.
     spec: of its data; gives the labels of a conditional model.
+    mesh: the devices, each of which draws its share of a batch.
     ema: whether the averaged weights are used.
     batch_size: pictures a call; only speed and memory depend on it.
   """
 
-  def __init__(self, algorithm: Generative, spec: Spec, *, ema: bool = True, batch_size: int = 64):
-    self._algorithm, self._spec, self._ema, self._batch_size = algorithm, spec, ema, batch_size
+  def __init__(self, algorithm: Generative, spec: Spec, mesh: Mesh, *, ema: bool = True, batch_size: int = 64):
+    self._algorithm, self._spec, self._mesh = algorithm, spec, mesh
+    self._batch_size = batch_size + -batch_size % mesh.size
     self._latents = jax.jit(algorithm.prior_sample)
     self._decode = jax.jit(lambda state, z, labels: algorithm.decode(state, z, labels, ema=ema))
+
+    def draw(state: PyTree, seed: Array, index: Array, labels: Array | None) -> Images:
+      z = algorithm.prior_sample(state, random.stream(jax.random.key(seed), "sample"), index)
+      return algorithm.decode(state, z, labels, ema=ema)
+
+    self._draw = jax.jit(draw)
+
+  @property
+  def conditional(self) -> bool:
+    """Whether pictures are drawn of labels."""
+    return self._algorithm.conditional
 
   def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:
     """Latents of the rows ``index`` [N]."""
@@ -48,15 +63,12 @@ class Sampler:
 
   def batches(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """``num`` pictures, a batch at a time; without ``labels`` [num] a conditional model draws them uniformly."""
+    if self._algorithm.conditional and labels is None:
+      labels = self.labels(seed, np.arange(num))
     for start in range(0, num, self._batch_size):
-      index = np.arange(start, start + self._batch_size)
-      if not self._algorithm.conditional:
-        chosen = None
-      elif labels is None:
-        chosen = self.labels(seed, index)
-      else:
-        chosen = labels[np.minimum(index, num - 1)]
-      yield self.decode(state, self.latents(state, seed, index), chosen)[: num - start]
+      index = np.arange(start, start + self._batch_size, dtype=np.int32)
+      rows = index, None if labels is None else labels[np.minimum(index, num - 1)]
+      yield to_host(self._draw(state, np.uint32(seed), *split_rows(rows, self._mesh)))[: num - start]
 
   def __call__(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> np.ndarray:
     """``num`` pictures [num, H, W, C] in spec.pixel_range."""

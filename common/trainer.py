@@ -13,24 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from common import images, random
+from common import images
 from common.algorithm import Generative, PyTree
-from common.build import ConfigError, choose
+from common.build import ConfigError
 from common.checkpoint import Checkpoints, NoCheckpointError
 from common.clock import Clock
-from common.data.preprocess import preprocess
-from common.evaluate import Evaluator, Totals
+from common.evaluate import Totals
+from common.gallery import Gallery
 from common.log import RunLog, Status, memory_mb
 from common.parallel import to_host
 from common.profile import Profile
 from common.program import Program
-from common.sampling import Sampler
+from common.validation import PROTOCOL, Validation
+from common.workdir import write_json
 
 MAX_CALLS_IN_FLIGHT = 2  # enough to hide the host; JAX 0.10 on CPU deadlocks with dozens across processes
-GRID = 64  # pictures in a sample grid
 
 
 class NonFiniteError(RuntimeError):
@@ -82,18 +81,14 @@ class Run:
     config, self.writes = program.config, jax.process_index() == 0
     self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
     self.best = Checkpoints(workdir / "best", keep=1)
-    algorithm, dataset = program.algorithm, program.dataset
-    self.evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
-    if config.evaluate.every:
-      self.validation = self.evaluator.feed(dataset.validation)
-      self._check_keep_best()
-    self.generative = algorithm if isinstance(algorithm, Generative) else None
-    if self.generative:
-      self.sampler = Sampler(self.generative, dataset.spec)
-      self.visualize = jax.jit(self.generative.visualize)
+    algorithm = program.algorithm
+    self.validation = Validation(program) if config.evaluate.every else None
+    self.gallery = Gallery(program, algorithm) if isinstance(algorithm, Generative) else None
     self.step, self.state, self.progress = self._start(initial)
     self.called = False
     self.saved = self.step  # a fresh state costs nothing to make again
+    if self.writes and self.validation and self.validation.protocol:
+      write_json(workdir / PROTOCOL, self.validation.protocol)
     self.log = RunLog(workdir, self.step, enabled=self.writes, whole=not self.progress.totals)
     if profile and profile[0] <= self.step:
       status.line(
@@ -235,14 +230,15 @@ class Run:
   def _evaluate(self) -> None:
     """Scores the validation split, keeps the best checkpoint, and counts towards early stopping."""
     config, progress = self.config, self.progress
-    scores = self.evaluator(self.state, self.validation)
+    assert self.validation is not None
+    scores = self.validation(self.state)
     for name, score in scores.items():
       if not np.all(np.isfinite(score)):  # as the best so far it would beat everything that follows
         raise NonFiniteError(f"validation {name} is {_first_bad(score)} at step {self.step}")
     self.log.write(self.step, "validation", scores)
     shown = {name: value for name, value in scores.items() if not isinstance(value, list)}
     self.status.line(f"step {self.step:,} validation  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
-    name = config.checkpoint.keep_best
+    name = self.validation.keep_best
     if not name:
       return
     sign = 1.0 if config.checkpoint.best_mode == "max" else -1.0
@@ -258,25 +254,8 @@ class Run:
           f"no better {name} in {progress.stale} evaluations; best {progress.best:.6g} at step {progress.best_step:,}"
         )
 
-  def _check_keep_best(self) -> None:
-    name = self.config.checkpoint.keep_best
-    if name:
-      scores = self.evaluator.names(self.program.state_shapes(), self.validation)
-      choose(dict.fromkeys(scores), name, "config.checkpoint.keep_best")
-
   def _draw(self) -> None:
-    if self.generative is None:
-      return
-    spec, seed = self.program.dataset.spec, self.config.seed
-    labels = np.arange(GRID) % spec.num_classes if self.generative.conditional else None
-    pictures = {"samples": self.sampler(self.state, seed, GRID, labels)}
-    rows = self.program.dataset.validation.rows(np.arange(min(GRID // 2, len(self.program.dataset.validation))))
-    raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})
-    rng, data = random.stream(self.program.key, "visualize"), self.config.data
-    batch = preprocess(raw, rng, spec=spec, flip=False, dequantize=data.dequantize, binarize=data.binarize, train=False)
-    pictures |= {name: np.asarray(x) for name, x in self.visualize(self.state, batch, rng).items()}
-    for name, pixels in pictures.items():
-      picture = images.picture(pixels, spec.kind, spec.pixel_range, columns=8)
+    for name, picture in self.gallery(self.state).items() if self.gallery else ():
       if self.writes:
         png = images.save_png(self.workdir / name / f"{self.step:08d}.png", picture)
         self.log.image(self.step, name, png, picture.shape)

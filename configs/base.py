@@ -74,6 +74,9 @@ FIELDS: dict[str, Field] = {
   "log.every": _above_zero("steps between lines of metrics.jsonl, each the mean since the last"),
   "samples.every": _not_negative("steps between pictures; 0 for none"),
   "evaluate.every": _not_negative("steps between evaluations on the validation split; 0 for none"),
+  "evaluate.metrics": Field("of pictures drawn at each evaluation, {name: {setting: value}}; empty for none"),
+  "evaluate.num_samples": _above_zero("how many pictures those metrics are of"),
+  "evaluate.features": Field("what they see with: classifier, inception, random, pixels, or module:function"),
   "parallel.mode": _one_of("how a step is compiled for the devices", "jit", "shard_map", "pmap"),
   "parallel.sync_batch_norm": Field("BatchNorm over the global batch; False: per device in shard_map and pmap"),
   # Of a GAN.
@@ -102,7 +105,12 @@ MAY_CHANGE = (
 )
 
 # {family: {key: value}} for keys that runs of older versions lack; reported when used.
-MIGRATIONS: dict[str, dict[str, Any]] = {"gan": {"penalties": {}}}
+_EVALUATION = {"evaluate.metrics": {}, "evaluate.num_samples": 10000, "evaluate.features": "classifier"}
+MIGRATIONS: dict[str, dict[str, Any]] = {
+  "gan": {"penalties": {}, **_EVALUATION},
+  "vae": _EVALUATION,
+  "classifier": _EVALUATION,
+}
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 
 _MNIST_LIKE = {
@@ -161,7 +169,7 @@ def get_config() -> ConfigDict:
       "checkpoint": {"every": 500, "keep": 2, "keep_best": "", "best_mode": "min"},
       "log": {"every": 100},
       "samples": {"every": 500},
-      "evaluate": {"every": 500},
+      "evaluate": {"every": 500, "metrics": {}, "num_samples": 10000, "features": "classifier"},
       "parallel": {"mode": "jit", "sync_batch_norm": True},
     }
   )

@@ -44,6 +44,12 @@ def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
 
 def doc(config: Any, path: str) -> str:
   """One line on a field of a section: the choices of a name, or what the constructor says of an argument."""
+  if path.startswith("evaluate.metrics."):
+    from common.metrics.catalogue import SAMPLE_METRICS, constructor_of
+
+    name, _, key = path.removeprefix("evaluate.metrics.").partition(".")
+    made = constructor_of(SAMPLE_METRICS, name)
+    return _argument(made, key) if key else _summary(made)
   section, _, key = path.partition(".")
   table = tables(config.family).get(section)
   if table is None:

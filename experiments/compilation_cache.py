@@ -29,11 +29,15 @@ def directory() -> Path | None:
   """
   given = flags.FLAGS.compilation_cache
   if given is None:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    given = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(Path(home) / NAME)
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(user_cache())
   if not given:
     return None
   return Path(given).expanduser().absolute() / f"jax-{importlib.metadata.version('jax')}-{_processor()}"
+
+
+def user_cache() -> Path:
+  """Where this project keeps what can be made again: in $XDG_CACHE_HOME or ~/.cache."""
+  return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / NAME
 
 
 def start(status: Status) -> None:

@@ -1,81 +1,147 @@
-"""Scores a run on a split: python -m experiments.evaluate --workdir=runs/vae [--checkpoint=best] [--split=test]
+"""Scores a run, or anybody's pictures: python -m experiments.evaluate --workdir=runs/dcgan --metrics=frechet,kid
 
-Prints one JSON line with the scores and their protocol, and appends it to evaluations.jsonl in the workdir.
+Each score is one JSON line with its interval and its protocol; those of a run are appended to its evaluations.jsonl.
+
+  --workdir=RUN [--checkpoint=best,last] [--metrics=frechet,kid,prdc] [--num_samples=10000] [--features=classifier]
+  --samples=DIR_OR_NPZ --reference=fashion_mnist    pictures from files against a data set
+  --compare A B ...                                 a table of scores in workdirs or files of such lines
+
+Metrics of pictures: frechet, kernel_distance (kid), inception_score, precision_recall and density_coverage (prdc),
+memorisation, sliced_wasserstein, nearest_neighbour_test, parzen, ms_ssim, stacked_modes, mixture_modes; with labels
+also intra_frechet, label_agreement, linear_accuracy, nearest_neighbour_error, ms_ssim_within_class. Of a likelihood:
+bound, nll, ais, latents, bits_per_dim. "model", the default, is what the model itself reports of the split.
+Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}".
 """
 
+import ast
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from common.build import ConfigError
+from common.build import ConfigError, nearest
+from configs import base
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "directory of the run")
-flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the run's data set")
-flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
+flags.DEFINE_list("checkpoint", ["last"], "last, best, or the number of a step; several with commas")
+flags.DEFINE_string("metrics", "model", "what to measure: names with commas, or {name: {setting: value}}")
+flags.DEFINE_integer("num_samples", 10000, "how many pictures to draw", lower_bound=1)
+flags.DEFINE_integer("num_real", 0, "the first so many of the split only; 0 for all", lower_bound=0)
+flags.DEFINE_string(
+  "features", "classifier", "classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function"
+)
+flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
+flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
+flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
+flags.DEFINE_string("reference", "", f"the real pictures for --samples: {', '.join(base.DATASETS)}")
+flags.DEFINE_enum(
+  "resize", "none", ["none", "pad", "bilinear"], "how real pictures got the size of --samples where it is not their own"
+)
+flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
+flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
+flags.DEFINE_string(
+  "feature_cache", None, "directory of features of real pictures; empty for none; default: the user's cache"
+)
+flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
+flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
+flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
+
+LIKE_A_WORKDIR = "a workdir (--workdir=RUN), pictures (--samples=PATH) or records (--compare A B)"
 
 
 def main() -> int:
-  command_line.required("workdir")
+  given = [name for name in ("workdir", "samples", "compare") if FLAGS[name].value]
+  if len(given) != 1:
+    raise ConfigError(f"give one of {LIKE_A_WORKDIR}" + (f", not --{' and --'.join(given)}" if given else ""))
+  if FLAGS.compare:
+    from experiments.comparison import compare
 
-  from common import parallel
-  from common.algorithm import Generative
-  from common.data.dataset import open_dataset
-  from common.evaluate import Evaluator
+    return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore, FLAGS.out)
+  sections = _metrics_of_flag()
+  if FLAGS.samples and not FLAGS.reference:
+    raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
+
   from common.log import Status
-  from experiments import compilation_cache
-  from experiments.restore import restore
+  from experiments import compilation_cache, scoring
 
-  status, workdir = Status(enabled=True), Path(FLAGS.workdir)
+  status = Status(enabled=True)
   compilation_cache.start(status)
-  mesh = parallel.make_mesh()
-  with status.phase("restoring"):
-    run = restore(workdir, FLAGS.checkpoint, mesh)
-  for note in run.notes:
-    status.line(note)
-  config = run.config
-  if FLAGS.split == "train" and config.data.binarize != "none":
-    raise ConfigError(
-      f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
-      "use --split=validation or test, which are drawn once"
-    )
-  with config.unlocked():
-    if FLAGS.data_dir:
-      config.data.dir = FLAGS.data_dir
-    config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
-  dataset = open_dataset(config.data)
-  if dataset.spec != run.spec:
-    raise ConfigError(f"the data set is not the one that {workdir} was trained on: {dataset.spec} against {run.spec}")
-  split = getattr(dataset, FLAGS.split)
-  with status.phase("evaluating"):
-    evaluator = Evaluator(run.algorithm, run.spec, config, mesh)
-    scores = evaluator(run.state, evaluator.feed(split))
-  record = {
-    **scores,
-    "protocol": {
-      "dataset": config.data.name,
-      "split": config.data[f"{FLAGS.split}_split"],
-      "n": len(split),
-      "image_shape": run.spec.image_shape,
-      "binarize": config.data.binarize,
-      "dequantize": config.data.dequantize,
-      "weights": "ema" if config.ema.decay else "raw",
-      "batch_norm": "running statistics",
-      **({"draws": "one of z for each image"} if isinstance(run.algorithm, Generative) else {}),
-      "seed": config.seed,
-      "step": run.step,
-      "checkpoint": FLAGS.checkpoint,
-    },
-  }
-  line = json.dumps(record)
-  with (workdir / "evaluations.jsonl").open("a", encoding="utf-8") as file:
-    file.write(line + "\n")
-  print(line)
+  cache = compilation_cache.user_cache() / "features" if FLAGS.feature_cache is None else FLAGS.feature_cache
+  settings = scoring.Settings(
+    sections=sections,
+    features=FLAGS.features,
+    split=FLAGS.split,
+    num_samples=FLAGS.num_samples,
+    num_real=FLAGS.num_real,
+    seed=FLAGS.seed,
+    ema=not FLAGS.raw,
+    floor=FLAGS.floor,
+    data_dir=FLAGS.data_dir,
+    cache=Path(cache) if cache else None,
+    say=status,
+  )
+  if FLAGS.samples:
+    records = scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
+  else:
+    records = scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
+  for line in records:
+    print(json.dumps(line))
   return 0
 
 
+def _metrics_of_flag() -> dict[str, dict[str, Any]]:
+  """--metrics as {name: {setting: value}}.
+
+  Raises:
+    ConfigError: a name that is no metric, or a text that is no such section.
+  """
+  from common.metrics.catalogue import GROUPS, LIKELIHOOD_METRICS, SAMPLE_METRICS
+
+  text = FLAGS.metrics.strip()
+  sections: dict[str, dict[str, Any]] = {}
+  if text.startswith("{"):
+    try:
+      parsed = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+      parsed = None
+    if not isinstance(parsed, Mapping) or not all(isinstance(value, Mapping) for value in parsed.values()):
+      raise ConfigError(f"--metrics={text} is not {{'name': {{'setting': value}}}}")
+    sections = {str(name): dict(value) for name, value in parsed.items()}
+  else:
+    for word in filter(None, text.split(",")):
+      sections |= {name: {} for name in GROUPS.get(word, (word,))}
+  known = [*SAMPLE_METRICS, *LIKELIHOOD_METRICS, "model"]
+  for name in sections:
+    if name not in known:
+      raise ConfigError(f'--metrics: "{name}" is not one of {", ".join([*known, *GROUPS])}{nearest(name, known)}')
+  if not sections:
+    raise ConfigError(f"--metrics is empty; name some of {', '.join(known)}")
+  return sections
+
+
+def _reference_data() -> Any:
+  """config.data of --reference.
+
+  Raises:
+    ConfigError: not a set that configs/base.py knows.
+  """
+  if FLAGS.reference not in base.DATASETS:
+    hint = nearest(FLAGS.reference, base.DATASETS)
+    raise ConfigError(f'--reference="{FLAGS.reference}" is not one of {", ".join(base.DATASETS)}{hint}')
+  config = base.get_config()
+  base.use_dataset(config, FLAGS.reference)
+  config.data.dir = FLAGS.data_dir
+  return config.data
+
+
 if __name__ == "__main__":
+  from experiments.comparison import join_compared
+
+  sys.argv = join_compared(sys.argv)
   command_line.run(main, __doc__)

@@ -44,12 +44,13 @@ def main() -> int:
   status = Status(enabled=True)
   compilation_cache.start(status)
   with status.phase("restoring and drawing"):
-    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, parallel.make_mesh())
+    mesh = parallel.make_mesh()
+    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
     algorithm = run.algorithm
     if not isinstance(algorithm, Generative):
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
     labels = _labels(algorithm.conditional, run.spec.num_classes)
-    sampler = Sampler(algorithm, run.spec, ema=not FLAGS.raw)
+    sampler = Sampler(algorithm, run.spec, mesh, ema=not FLAGS.raw)
     columns = FLAGS.columns
     if FLAGS.interpolate:
       columns = FLAGS.interpolate

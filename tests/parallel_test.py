@@ -151,15 +151,16 @@ def test_inputs_do_not_depend_on_devices():
 
 
 def test_a_sample_depends_on_its_seed_and_row_only():
-  """Rows 0 to 9 whether 10 or 30 are drawn, 4 or 16 at a time."""
+  """Rows 0 to 9 whether 10 or 30 are drawn, 4 or 16 at a time, on one device or on eight."""
   algorithm, spec = program("mlp vae").algorithm, program("mlp vae").dataset.spec
-  state = start("mlp vae")
-  few, many = (Sampler(algorithm, spec, batch_size=size)(state, 5, num) for size, num in ((4, 10), (16, 30)))
+  state, mesh = start("mlp vae"), make_mesh(1)
+  ways = ((4, 10, mesh), (16, 30, make_mesh(8)))
+  few, many = (Sampler(algorithm, spec, mesh, batch_size=size)(state, 5, num) for size, num, mesh in ways)
   assert few.shape == (10, *spec.image_shape)
   np.testing.assert_allclose(many[:10], few, rtol=0, atol=1e-6)
   np.testing.assert_array_equal(
-    Sampler(algorithm, spec).latents(state, 5, np.arange(10))[0],
-    Sampler(algorithm, spec).latents(state, 5, np.arange(30))[0][:10],
+    Sampler(algorithm, spec, mesh).latents(state, 5, np.arange(10))[0],
+    Sampler(algorithm, spec, mesh).latents(state, 5, np.arange(30))[0][:10],
   )
   assert np.abs(many[10:20] - few).max() > 1e-3
 

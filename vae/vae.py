@@ -18,7 +18,7 @@ from common.state import Ema, NetState, apply_gradients, init_network
 from vae.likelihoods import LIKELIHOODS
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES, Elbo
-from vae.posteriors import POSTERIORS
+from vae.posteriors import POSTERIORS, DiagonalGaussian
 from vae.priors import PRIORS, rate
 
 
@@ -62,10 +62,17 @@ class LatentVariableModel(nn.Module):
     z, log_q = self.posterior(self.model.encode(x, train=False), rows)
     return (z,), log_q
 
-  def log_joint(self, x: Images, z: Latents) -> Array:
-    """log p(x|z) + log p(z), [B]."""
-    params = self.model.decode(z[0], train=False)
-    return self.likelihood.log_prob(params, x) + self.prior.log_prob(z[0])
+  def moments(self, x: Images) -> tuple[Array, Array]:
+    """Mean and log-variance of a Gaussian posterior, [B, Z]."""
+    return self.posterior.split(self.model.encode(x, train=False))
+
+  def log_likelihood(self, x: Images, z: Latents) -> Array:
+    """log p(x|z), [B]."""
+    return self.likelihood.log_prob(self.model.decode(z[0], train=False), x)
+
+  def log_prior(self, z: Latents) -> Array:
+    """log p(z), [B]."""
+    return self.prior.log_prob(z[0])
 
   def prior_sample(self, rows: Array) -> Latents:
     return (self.prior.sample(rows),)
@@ -157,10 +164,40 @@ class VAE:
 
     return jax.vmap(draw)(jnp.arange(k))
 
-  def log_joint(self, state: VaeState, x: Images, z: Latents) -> Array:
-    """log p(x, z) in nats, [k, B] for (z [k, B, Z],)."""
+  def log_likelihood(self, state: VaeState, x: Images, z: Latents) -> Array:
+    """log p(x|z) in nats, [k, B] for (z [k, B, Z],)."""
     variables = state.net.variables(ema=True)
-    return jax.vmap(lambda z: self.network.apply(variables, x, z, method="log_joint"))(z)
+    return jax.vmap(lambda z: self.network.apply(variables, x, z, method="log_likelihood"))(z)
+
+  def log_prior(self, state: VaeState, z: Latents) -> Array:
+    """log p(z) in nats, [k, B] for (z [k, B, Z],)."""
+    variables = state.net.variables(ema=True)
+    return jax.vmap(lambda z: self.network.apply(variables, z, method="log_prior"))(z)
+
+  def bound_terms(self, state: VaeState, x: Images, rng: Array, index: Array, k: int) -> tuple[Array, dict[str, Array]]:
+    """Distortion of k draws and rates, [k, B] each in nats; encoded once."""
+    variables = state.net.variables(ema=True)
+
+    def draw(i: Array) -> tuple[Array, dict[str, Array]]:
+      rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), index)
+      terms = self.network.apply(variables, x, rows, train=False)
+      return terms.distortion, terms.rates
+
+    return jax.vmap(draw)(jnp.arange(k))
+
+  def posterior_moments(self, state: VaeState, x: Images) -> tuple[Array, Array]:
+    """Mean and log-variance of q(z|x), [B, Z].
+
+    Raises:
+      ConfigError: the posterior is no Gaussian of independent latents.
+    """
+    if not isinstance(self.network.posterior, DiagonalGaussian):
+      kind = type(self.network.posterior).__name__
+      raise ConfigError(
+        f"the posterior {kind} has no mean and variance in closed form; metrics of the aggregate posterior need "
+        'config.posterior.name="diagonal_gaussian"'
+      )
+    return self.network.apply(state.net.variables(ema=True), x, method="moments")
 
 
 def _bound(terms: Terms, mask: Array | None = None) -> Metrics:

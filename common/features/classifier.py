@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from common import random
-from common.algorithm import Array, Batch, Images, Mean, Metrics, Spec
+from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
 from common.build import ConfigError, build
 from common.conv import Conv
 from common.layers import Dropout
@@ -123,8 +123,14 @@ class Classifier:
         f"images of shape {images.shape[1:]}: this classifier was trained on {self.spec.image_shape}; "
         "take one that was trained with the same config.data.image_size and channels"
       )
-    rows = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
-    return self.network.apply(state.net.variables(ema=True), images, train=False, rows=rows)[1]
+    return embed(self.network, state.net.variables(ema=True), images)[0]
+
+
+def embed(network: nn.Module, variables: PyTree, images: Images) -> tuple[Array, Array]:
+  """A trained network on [B, H, W, C] in its pixel range -> features [B, hidden], after their ReLU, and logits."""
+  rows = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
+  logits, features = network.apply(variables, images, train=False, rows=rows)
+  return features, logits
 
 
 def _scores(losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Metrics:

@@ -5,8 +5,14 @@ the host, as float32 sums are off in the digits that two close sets differ in.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
+
+from common.metrics.score import Need, SampleSet, Score
+
+MODES = ("exact", "torch_fidelity")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,18 +21,30 @@ class Gaussian:
 
   Of ``count`` features the covariance has rank count - 1 at most; the distance between two samples of one distribution
   falls towards 0 about as 1 / count, so that only distances of equal counts compare.
+
+  Attributes:
+    mean: [D].
+    covariance: [D, D].
+    count: of features.
+    factor: of fewer features than dimensions, A [count, D] with A'A the covariance: exact where roots of a singular
+      matrix are not. None of more.
   """
 
   mean: np.ndarray
   covariance: np.ndarray
   count: int
+  factor: np.ndarray | None = None
 
 
 class Moments:
-  """Mean and scatter of features that come in batches, merged as Chan et al. 1983 do: exact however they are cut up."""
+  """Mean and scatter of features that come in batches, merged as Chan et al. 1983 do: exact however they are cut up.
+
+  So long as they are fewer than their dimensions, the features themselves are kept as well.
+  """
 
   def __init__(self, dim: int):
     self._count, self._mean, self._scatter = 0, np.zeros(dim), np.zeros((dim, dim))
+    self._rows: np.ndarray | None = np.zeros((0, dim))
 
   def add(self, features: np.ndarray, mask: np.ndarray | None = None) -> None:
     """Adds features [B, D]; rows with mask 0 do not count.
@@ -44,10 +62,29 @@ class Moments:
     if not len(rows):
       return
     mean = rows.mean(axis=0)
-    centred, shift, total = rows - mean, mean - self._mean, self._count + len(rows)
-    self._scatter += centred.T @ centred + np.outer(shift, shift) * (self._count * len(rows) / total)
-    self._mean += shift * (len(rows) / total)
+    centred = rows - mean
+    self._merge(len(rows), mean, centred.T @ centred, rows)
+
+  def merge(self, other: "Moments") -> None:
+    """Adds all that the other has been given."""
+    if other._count:
+      self._merge(other._count, other._mean, other._scatter, other._rows)
+
+  @classmethod
+  def merged(cls, parts: "Sequence[Moments]") -> "Moments":
+    """What all of them have been given, one or more."""
+    whole = cls(len(parts[0]._mean))
+    for part in parts:
+      whole.merge(part)
+    return whole
+
+  def _merge(self, count: int, mean: np.ndarray, scatter: np.ndarray, rows: np.ndarray | None) -> None:
+    shift, total = mean - self._mean, self._count + count
+    self._scatter += scatter + np.outer(shift, shift) * (self._count * count / total)
+    self._mean += shift * (count / total)
     self._count = total
+    few = self._rows is not None and rows is not None and total < len(self._mean)
+    self._rows = np.concatenate([self._rows, rows]) if few else None
 
   def gaussian(self) -> Gaussian:
     """What has been added so far.
@@ -57,23 +94,93 @@ class Moments:
     """
     if self._count < 2:
       raise ValueError(f"{self._count} features have no covariance; add 2 or more")
-    return Gaussian(self._mean.copy(), self._scatter / (self._count - 1), self._count)
+    factor = None if self._rows is None else (self._rows - self._mean) / np.sqrt(self._count - 1)
+    return Gaussian(self._mean.copy(), self._scatter / (self._count - 1), self._count, factor)
 
 
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
   """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), 0 or more; in squared units of the features.
 
-  The last trace is that of (A C2 A)^(1/2) with A = C1^(1/2), which is the sum of the singular values of C1^(1/2)
-  C2^(1/2): symmetric roots, which need no full rank, no small multiple of I, and no real part of a complex root.
+  With C = A'A, that last trace is the sum of the singular values of A1 A2'. A is the symmetric root of C, or the
+  centred features where they are fewer than their dimensions: neither needs full rank, a small multiple of I, or the
+  real part of a complex root.
 
   Raises:
     ValueError: features of different sizes.
   """
   if first.mean.shape != second.mean.shape:
     raise ValueError(f"features of {len(first.mean)} and {len(second.mean)} numbers are not of one extractor")
-  cross = np.linalg.svd(_root(first.covariance) @ _root(second.covariance), compute_uv=False).sum()
+  factors = [_root(g.covariance) if g.factor is None else g.factor for g in (first, second)]
+  cross = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
   spread = np.trace(first.covariance) + np.trace(second.covariance) - 2.0 * cross
   return max(0.0, float(np.sum((first.mean - second.mean) ** 2) + spread))
+
+
+def torch_fidelity_frechet(first: np.ndarray, second: np.ndarray) -> float:
+  """The distance of float32 features [N, D] and [M, D] by torch-fidelity's arithmetic (0.3 and 0.4).
+
+  Its means are float32 sums, its trace sums the roots of the eigenvalues of C1 C2. Rounding there can make it negative.
+  """
+  means = [np.mean(rows, axis=0) for rows in (first, second)]
+  covariances = [np.cov(rows, rowvar=False) for rows in (first, second)]
+  roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).astype(np.complex128))
+  shift = means[0] - means[1]
+  return float(shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * np.sum(roots.real))
+
+
+@dataclasses.dataclass(frozen=True)
+class FrechetDistance:
+  """`frechet_distance` of real and generated features.
+
+  Its error is of a jackknife over groups: both sets are cut into so many, and the distance is taken without each. What
+  few samples add to the distance is in all of them alike, so that the error is of the chance and not of that bias.
+
+  Attributes:
+    mode: "exact", or "torch_fidelity" for the arithmetic of that package; the error is the exact one's in both.
+    groups: of the jackknife, 2 or more; so many distances are computed.
+  """
+
+  mode: str = "exact"
+  groups: int = 10
+  needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+  better: ClassVar[dict[str, str]] = {"frechet": "min"}
+
+  def __post_init__(self) -> None:
+    if self.mode not in MODES:
+      raise ValueError(f'mode="{self.mode}" is not one of {", ".join(MODES)}')
+    if self.groups < 2:
+      raise ValueError(f"groups={self.groups}: a jackknife needs 2 or more")
+
+  def least(self) -> tuple[int, int]:
+    return (max(self.groups, 4),) * 2
+
+  def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
+    sides = [_grouped(rows.features, self.groups, seed, name) for rows, name in ((real, "real"), (fake, "generated"))]
+    value = frechet_distance(*(Moments.merged(side).gaussian() for side in sides))
+    without = [
+      frechet_distance(*(Moments.merged([*side[:i], *side[i + 1 :]]).gaussian() for side in sides))
+      for i in range(self.groups)
+    ]
+    error = np.sqrt((self.groups - 1) * np.var(without))
+    if self.mode == "torch_fidelity":
+      value = torch_fidelity_frechet(fake.features, real.features)
+    return {"frechet": Score(value, float(error), f"jackknife over {self.groups} groups of both sets")}
+
+
+def _grouped(features: np.ndarray, groups: int, seed: int, name: str) -> list[Moments]:
+  """Moments of so many random parts of [N, D]."""
+  if features.ndim != 2 or len(features) < max(groups, 4):
+    raise ValueError(
+      f"the {name} features of shape {features.shape} are not [N, D] with N of {max(groups, 4)} or more; "
+      "take more samples or fewer groups"
+    )
+  order = np.random.Generator(np.random.Philox(seed)).permutation(len(features))
+  parts = []
+  for rows in np.array_split(order, groups):
+    parts.append(Moments(features.shape[1]))
+    for start in range(0, len(rows), 4096):
+      parts[-1].add(features[rows[start : start + 4096]])
+  return parts
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """log p(x) by importance sampling (Rezende et al. 2014, App. E; Burda et al. 2016, Eq. 8), in nats an image."""
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,9 @@ from jax.sharding import Mesh
 
 from common import random
 from common.algorithm import Array, Images, LatentVariable, PyTree, Spec
+from common.build import ConfigError
 from common.data.batches import EvalFeed
-from common.evaluate import evaluation_batch
-from common.parallel import compile_step
+from common.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score
 
 CHUNK = 500
 
@@ -46,7 +47,7 @@ def log_likelihood(
 
     def add(total: Array, part: PyTree) -> tuple[Array, None]:
       z, log_q = part
-      log_weights = algorithm.log_joint(state, x, z) - log_q
+      log_weights = algorithm.log_likelihood(state, x, z) + algorithm.log_prior(state, z) - log_q
       return jnp.logaddexp(total, jax.nn.logsumexp(log_weights, axis=0)), None
 
     parts = jax.tree.map(lambda a: a.reshape(passes, draws, *a.shape[1:]), (z, log_q))
@@ -72,26 +73,42 @@ class ImportanceSampler:
     if k < 1 or chunk < 1:
       raise ValueError(f"k={k} and chunk={chunk} must be 1 or more")
 
-    def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
-      batch, rng = evaluation_batch(data, inputs, spec, config)
-      index = batch["index"]
-      values = log_likelihood(
-        algorithm, state, batch["image"], index, random.stream(rng, "importance"), k=k, chunk=chunk
-      )
-      # What a compiled step gives is summed over the devices: each puts its images' values in their places.
-      size = len(index) * mesh.size
-      places = jnp.zeros((size, 2)).at[index % size].set(jnp.stack([values, batch["mask"]], axis=1))
-      return (), places
+    def values(state: PyTree, x: Images, index: Array, rng: Array) -> Array:
+      return log_likelihood(algorithm, state, x, index, random.stream(rng, "importance"), k=k, chunk=chunk)
 
-    # Not the global view, where a loop over images that lie on several devices would move them all to each.
-    self._step = compile_step(step, mesh, "shard_map", batch_axis=EvalFeed.batch_axis, donate=False)
+    self._values = PerImage(values, spec, config, mesh)
 
   def batches(self, state: PyTree, feed: EvalFeed) -> Iterator[np.ndarray]:
     """L_k of a batch of the split after the other, [B]; without the padding of the last."""
-    for inputs in feed:
-      values, mask = np.asarray(self._step(state, feed.data, inputs)[1]).T
-      yield values[mask > 0]
+    return self._values.batches(state, feed)
 
   def __call__(self, state: PyTree, feed: EvalFeed) -> np.ndarray:
     """L_k of all images of the split in its order, float32 [N]; its mean is the negative of the NLL."""
-    return np.concatenate(list(self.batches(state, feed)))
+    return self._values(state, feed)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportanceNll:
+  """ "nll": the mean of -L_k, in expectation above -log p(x) and falling with k to it.
+
+  Attributes:
+    k: draws for each image.
+    chunk: images times draws in one pass of the decoder of one device; only speed and memory depend on it.
+  """
+
+  k: int = 5000
+  chunk: int = CHUNK
+  better: ClassVar[dict[str, str]] = {"nll": "min"}
+
+  def __post_init__(self):
+    if self.k < 1 or self.chunk < 1:
+      raise ConfigError(f"k={self.k} and chunk={self.chunk} must be 1 or more")
+
+  def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
+    """Over all images of the split."""
+
+    def make() -> ImportanceSampler:
+      return ImportanceSampler(model.algorithm, model.spec, model.config, model.mesh, k=self.k, chunk=self.chunk)
+
+    values = -model.compiled(self, make)(model.state, feed)
+    return LikelihoodResult({"nll": mean_score(values, f"k={self.k}")}, {"nll": values})

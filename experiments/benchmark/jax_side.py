@@ -23,8 +23,9 @@ class JaxSide:
   def __init__(self, config: ConfigDict):
     dataset = open_dataset(config.data)
     algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
-    self._sampler: Sampler | None = Sampler(algorithm, dataset.spec) if isinstance(algorithm, Generative) else None
-    self._program = Program(algorithm, dataset, config, parallel.make_mesh())
+    mesh = parallel.make_mesh()
+    self._sampler = Sampler(algorithm, dataset.spec, mesh) if isinstance(algorithm, Generative) else None
+    self._program = Program(algorithm, dataset, config, mesh)
     self._images_per_call = config.train.batch_size * config.train.steps_per_call
     self._steps_per_call, self._step = config.train.steps_per_call, 0
     self._state = self._program.init()

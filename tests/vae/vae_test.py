@@ -24,11 +24,13 @@ def _model(**changes):
   return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch
 
 
+def log_joint(algorithm, state, x, z):
+  return jax.jit(lambda z: algorithm.log_likelihood(state, x, z) + algorithm.log_prior(state, z))(z)
+
+
 def test_contracts():
   algorithm, _, _ = _model()
-  assert isinstance(algorithm, Generative)
-  for name in ("posterior_sample", "log_joint"):
-    assert hasattr(LatentVariable, name) and hasattr(algorithm, name)
+  assert isinstance(algorithm, Generative) and isinstance(algorithm, LatentVariable)
 
 
 def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
@@ -36,7 +38,7 @@ def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
   k = 2000
   draw = jax.jit(lambda: algorithm.posterior_sample(state, batch["image"], jax.random.key(1), batch["index"], k))
   z, log_q = draw()
-  log_weights = np.asarray(jax.jit(algorithm.log_joint)(state, batch["image"], z) - log_q, np.float64)
+  log_weights = np.asarray(log_joint(algorithm, state, batch["image"], z) - log_q, np.float64)
   assert z[0].shape == (k, 8, 3) and log_weights.shape == (k, 8)
 
   variables = state.net.variables()
@@ -62,7 +64,7 @@ def test_many_draws_encode_each_image_once():
   assert products == ["8x16", "8x6"]  # hidden layer and statistics of 8 images, not of 50 draws of each
 
 
-def test_log_joint_is_the_likelihood_of_exact_enumeration():
+def test_the_joint_density_by_exact_enumeration():
   # sum over x of p(x, z) = p(z): the decoder's Bernoullis over all 2^4 images of 2x2.
   spec = Spec((2, 2, 1), 0, 8, "images", (0.0, 1.0), "")
   config = config_file.get_config("tiny").unlock()
@@ -71,9 +73,9 @@ def test_log_joint_is_the_likelihood_of_exact_enumeration():
   x = jnp.asarray([[int(b) for b in f"{i:04b}"] for i in range(16)], jnp.float32).reshape(16, 2, 2, 1)
   state = jax.jit(algorithm.init)(jax.random.key(0), {"image": x, "index": jnp.arange(16)})
   z = jnp.broadcast_to(jnp.asarray([0.3, -1.2]), (1, 16, 2))
-  log_joint = np.asarray(jax.jit(algorithm.log_joint)(state, x, (z,)))[0]
+  log_p = np.asarray(log_joint(algorithm, state, x, (z,)))[0]
   log_prior = -0.5 * (0.3**2 + 1.2**2) - np.log(2 * np.pi)
-  np.testing.assert_allclose(np.log(np.sum(np.exp(log_joint))), log_prior, rtol=1e-5)
+  np.testing.assert_allclose(np.log(np.sum(np.exp(log_p))), log_prior, rtol=1e-5)
 
 
 def test_reconstructions_stand_beside_their_images():

@@ -1,57 +1,27 @@
 """log p(x) by importance sampling, on a linear Gaussian model where it is known, and on a VAE."""
 
 import functools
+import itertools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 from scipy.special import logsumexp
 
 from common import random
+from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.evaluate import Evaluator
-from common.metrics.importance import ImportanceSampler, log_likelihood
+from common.metrics.estimate import paired_difference
+from common.metrics.importance import ImportanceNll, ImportanceSampler, log_likelihood
 from common.parallel import make_mesh
 from experiments import build_algorithm
+from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, feed_of, model_of, repeated
 from tests.tiny import FAST, config_of, dataset_of, fresh_state
 
-RNG = np.random.default_rng(0)
-WEIGHTS, NOISE = RNG.normal(size=(4, 2)), 0.7  # x = WEIGHTS z + NOISE e, z and e standard normal
-IMAGES = RNG.normal(scale=1.5, size=(7, 2, 2, 1)).astype(np.float32)
-PIXELS = IMAGES.reshape(7, 4)
-EXACT = stats.multivariate_normal(np.zeros(4), WEIGHTS @ WEIGHTS.T + NOISE**2 * np.eye(4)).logpdf(PIXELS)
-POSTERIOR = np.linalg.inv(np.eye(2) + WEIGHTS.T @ WEIGHTS / NOISE**2)  # its covariance; its mean is linear in x
-TO_MEAN = POSTERIOR @ WEIGHTS.T / NOISE**2
-
-
-def normal_log_prob(x, mean, covariance):
-  log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
-  whitened = (x - mean) @ np.linalg.inv(np.linalg.cholesky(covariance)).T.astype(np.float32)
-  return -0.5 * (jnp.sum(whitened**2, -1) + log_det)
-
-
-class LinearGaussian:
-  """Probabilistic PCA; ``wrong`` moves and widens q away from the posterior."""
-
-  def __init__(self, wrong):
-    self.shift, self.covariance = 0.3 * wrong, POSTERIOR * (1 + 0.5 * wrong)
-
-  def posterior_sample(self, state, x, rng, index, k):
-    mean = x.reshape(len(x), 4) @ jnp.asarray(TO_MEAN, jnp.float32).T + self.shift
-
-    def draw(i):
-      noise = random.normal(random.row_keys(jax.random.fold_in(rng, i), index), (2,))
-      z = mean + noise @ np.linalg.cholesky(self.covariance).T.astype(np.float32)
-      return (z,), normal_log_prob(z, mean, self.covariance)
-
-    return jax.vmap(draw)(jnp.arange(k))
-
-  def log_joint(self, state, x, z):
-    mean = z[0] @ jnp.asarray(WEIGHTS, jnp.float32).T
-    likelihood = normal_log_prob(x.reshape(len(x), 4), mean, NOISE**2 * np.eye(4))
-    return likelihood + normal_log_prob(z[0], 0.0, np.eye(2))
+EXACT = LinearGaussian().exact()
 
 
 def run(wrong, x, index, k, chunk=500):
@@ -62,9 +32,8 @@ def run(wrong, x, index, k, chunk=500):
   return np.asarray(compiled(jnp.asarray(x), jnp.asarray(index)), np.float64)
 
 
-def repeated(count):
-  """The first image under many indices: independent estimates of one number."""
-  return np.repeat(IMAGES[:1], count, axis=0), np.arange(count)
+def indexed(count):
+  return repeated(count), np.arange(count)
 
 
 @pytest.mark.parametrize("k", [1, 13])
@@ -74,17 +43,17 @@ def test_with_the_true_posterior_every_draw_gives_log_p_exactly(k):
 
 def test_one_draw_gives_the_elbo_on_average():
   """ELBO = log p(x) - KL(q || posterior), both Gaussian."""
-  values = run(1.0, *repeated(5000), k=1)
+  values = run(1.0, *indexed(5000), k=1)
   mean_gap = np.full(2, 0.3)
   trace, log_det = 2 * 1.5, 2 * np.log(1.5)
-  kl = 0.5 * (trace - 2 - log_det + mean_gap @ np.linalg.inv(POSTERIOR) @ mean_gap)
+  kl = 0.5 * (trace - 2 - log_det + mean_gap @ np.linalg.inv(LinearGaussian().posterior[0]) @ mean_gap)
   assert kl > 0.2
   assert abs(values.mean() - (EXACT[0] - kl)) < 4 * values.std() / np.sqrt(len(values))
 
 
 @pytest.mark.parametrize("k", [1, 10, 1000])
 def test_the_weights_are_unbiased_and_many_reach_log_p(k):
-  values = run(1.0, *repeated(500), k=k)
+  values = run(1.0, *indexed(500), k=k)
   ratio = np.exp(values - EXACT[0])
   error = ratio.std() / np.sqrt(len(ratio))
   assert abs(ratio.mean() - 1) < 4 * error
@@ -93,8 +62,19 @@ def test_the_weights_are_unbiased_and_many_reach_log_p(k):
 
 
 def test_more_draws_give_a_higher_bound():
-  bounds = [run(1.0, *repeated(1000), k=k).mean() for k in (1, 5, 50)]
+  bounds = [run(1.0, *indexed(1000), k=k).mean() for k in (1, 5, 50)]
   assert bounds[0] + 0.1 < bounds[1] < bounds[2] + 1e-3 < EXACT[0] + 0.02
+
+
+def test_the_gain_of_more_draws_beyond_its_error():
+  """Paired: the same images, and draws that contain the fewer."""
+  images = np.asarray(np.random.default_rng(1).normal(size=(500, 2, 2, 1)), np.float32)
+  values = [run(1.0, images, np.arange(500), k) for k in (1, 5, 50)]
+  for few, more in itertools.pairwise(values):
+    gain = paired_difference(more, few)
+    assert gain.mean > 4 * gain.standard_error
+  last = paired_difference(LinearGaussian().exact(images), values[-1])
+  assert -3 * last.standard_error < last.mean < 0.05
 
 
 @functools.cache
@@ -102,7 +82,8 @@ def log_weights(count):
   """[count, 7], at once."""
   model = LinearGaussian(1.0)
   z, log_q = model.posterior_sample(None, jnp.asarray(IMAGES), jax.random.key(3), jnp.arange(7), count)
-  return np.asarray(model.log_joint(None, jnp.asarray(IMAGES), z) - log_q, np.float64)
+  log_joint = model.log_likelihood(None, jnp.asarray(IMAGES), z) + model.log_prior(None, z)
+  return np.asarray(log_joint - log_q, np.float64)
 
 
 @pytest.mark.parametrize(("chunk", "part"), [(8, slice(4, 6)), (37, slice(7)), (100, slice(7)), (10_000, slice(7))])
@@ -116,8 +97,8 @@ def test_log_weights_far_below_the_range_of_floats():
   """e^-1000 is 0 in float32; the bound is of sums of logarithms."""
 
   class Far(LinearGaussian):
-    def log_joint(self, state, x, z):
-      return super().log_joint(state, x, z) - 1000.0
+    def log_likelihood(self, state, x, z):
+      return super().log_likelihood(state, x, z) - 1000.0
 
   actual = jax.jit(lambda x: log_likelihood(Far(0.0), None, x, jnp.arange(7), jax.random.key(0), k=20, chunk=6))(IMAGES)
   np.testing.assert_allclose(actual, EXACT - 1000.0, rtol=1e-5)
@@ -166,3 +147,34 @@ def test_a_number_of_draws_below_one_is_an_error():
   config, dataset, algorithm, _ = vae()
   with pytest.raises(ValueError, match="k=0 and chunk=5 must be 1 or more"):
     ImportanceSampler(algorithm, dataset.spec, config, make_mesh(1), k=0, chunk=5)
+
+
+def test_memory_is_bounded_by_the_chunk():
+  """The largest array: the decoded images of a chunk, or all draws of z of an image."""
+
+  def largest(k, chunk):
+    model, index = LinearGaussian(), jnp.arange(7)
+    function = lambda x: log_likelihood(model, None, x, index, jax.random.key(0), k=k, chunk=chunk)  # noqa: E731
+    shapes = re.findall(r"tensor<((?:[0-9]+x)+)f32>", jax.jit(function).lower(IMAGES).as_text())
+    return max(np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in shapes)
+
+  pixels, z_dim = 4, 2
+  assert largest(k=400, chunk=400) == 400 * pixels
+  assert largest(k=400, chunk=40) == 400 * z_dim
+  assert largest(k=10, chunk=50) == 50 * pixels
+
+
+def test_the_metric_is_within_its_error_of_the_truth():
+  """Noise in the weights adds to that of the images; the paired gap has the noise alone, and its bias is below that."""
+  images = np.asarray(np.random.default_rng(1).normal(size=(400, 2, 2, 1)), np.float32)
+  found = ImportanceNll(k=500)(model_of(LinearGaussian(1.0)), feed_of(images))
+  exact = -LinearGaussian().exact(images)
+  score, gap = found.scores["nll"], found.per_image["nll"] - exact
+  assert abs(gap.mean()) < 3 * gap.std() / np.sqrt(400) < 0.01
+  assert abs(score.value - exact.mean()) < 0.01 and score.method == "400 images, k=500"
+  np.testing.assert_allclose(score.standard_error, exact.std(ddof=1) / 20, rtol=0.02)
+
+
+def test_the_metric_refuses_no_draws():
+  with pytest.raises(ConfigError, match="k=0 and chunk=500 must be 1 or more"):
+    ImportanceNll(k=0)

@@ -1,0 +1,170 @@
+"""What turns pictures into features, under a name that says which weights did it.
+
+A name ends in the first eight digits of its weights' sha256, so that scores of other weights never carry the same one.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.algorithm import Array, PyTree
+from common.build import ConfigError, nearest
+from common.features import classifier_file
+from common.features.classifier import embed
+from common.features.random_network import random_network
+
+Apply = Callable[[PyTree, Array], tuple[Array, Array | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+  """A frozen network, or any other function of one picture.
+
+  Attributes:
+    name: as scores carry it, "classifier:fashion_mnist-1a2b3c4d".
+    variables: the arrays that ``apply`` takes.
+    apply: (variables, prepared [B, ...]) -> features float32 [B, D], and logits [B, K] or None; pure, row by row.
+    prepare: uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2]) -> what ``apply`` takes; outside the compiled part.
+    num_classes: K, 0 where there are no logits.
+    resize: what it does to pictures of the given size first, as a score's protocol says it; "none" for nothing.
+  """
+
+  name: str
+  variables: PyTree
+  apply: Apply
+  prepare: Callable[[np.ndarray], Any] = lambda images: images
+  num_classes: int = 0
+  resize: str = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What an extractor may need to know of the pictures: their shape, their data set, and where big weights are kept."""
+
+  image_shape: tuple[int, int, int]
+  kind: str
+  dataset: str
+  cache: Path | None = None
+
+
+def sha8(variables: PyTree) -> str:
+  """The first eight digits of the sha256 of all arrays, with their names, shapes and types."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    leaf = np.ascontiguousarray(leaf)
+    digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype.str}".encode())
+    digest.update(leaf.data)
+  return digest.hexdigest()[:8]
+
+
+def _pixels(argument: str, context: Context) -> Extractor:
+  """The pixels themselves, in [0, 1]; the coordinates of points."""
+  if argument:
+    raise ConfigError(f'"pixels:{argument}": pixels takes no argument')
+  scale = 1.0 if context.kind == "points" else 1.0 / 255.0
+
+  def apply(variables: PyTree, images: Array) -> tuple[Array, None]:
+    return images.reshape(len(images), -1).astype(jnp.float32) * scale, None
+
+  return Extractor("pixels", {}, apply)
+
+
+def _random(argument: str, context: Context) -> Extractor:
+  """A convolutional network of random weights, fixed by a seed: random, or random:SEED."""
+  if argument and not argument.isdigit():
+    raise ConfigError(f'"random:{argument}": write random or random:SEED with a whole number')
+  if context.kind == "points":
+    raise ConfigError('"random" embeds images, and these are points; use pixels')
+  variables, apply = random_network(context.image_shape, seed=int(argument or 0))
+  return Extractor(f"random:{argument or 0}-{sha8(variables)}", variables, apply)
+
+
+def _classifier(argument: str, context: Context) -> Extractor:
+  """A classifier of this project: that of the data set, of a named one, or of a .safetensors file."""
+  if context.kind == "points":
+    raise ConfigError('"classifier" is of images, and these are points; use pixels')
+  file = classifier_file.find(argument or context.dataset)
+  if file is None:
+    shipped = ", ".join(classifier_file.shipped())
+    raise ConfigError(
+      f'no classifier of "{argument or context.dataset}" is known: there are {shipped}; train one '
+      "(python -m experiments.train --config=classifier:...), write it to a file (python -m "
+      "experiments.export_classifier) and name that, classifier:FILE.safetensors; or use random, pixels or inception"
+    )
+  trained = classifier_file.load(file)
+  height, width, channels = trained.spec.image_shape
+  if channels != context.image_shape[2]:
+    raise ConfigError(
+      f"the classifier {file.stem} takes pictures of {channels} channels, and these have {context.image_shape[2]}; "
+      "use one that was trained on such, or random, pixels or inception"
+    )
+  same = context.image_shape == trained.spec.image_shape
+  low, high = trained.spec.pixel_range
+
+  def apply(variables: PyTree, images: Array) -> tuple[Array, Array]:
+    x = images.astype(jnp.float32)
+    if not same:
+      x = jax.image.resize(x, (len(x), height, width, channels), "bilinear")
+    return embed(trained.network, variables, low + (high - low) / 255.0 * x)
+
+  return Extractor(
+    name=f"classifier:{file.stem}-{sha8(trained.variables)}",
+    variables=trained.variables,
+    apply=apply,
+    num_classes=trained.spec.num_classes,
+    resize="none" if same else f"antialiased bilinear to {height}x{width}",
+  )
+
+
+def _stacked(argument: str, context: Context) -> Extractor:
+  """Each channel by itself through a classifier of grey pictures, side by side: stacked:NAME, of stacked digits."""
+  channels = context.image_shape[2]
+  grey = _classifier(argument, dataclasses.replace(context, image_shape=(*context.image_shape[:2], 1)))
+
+  def apply(variables: PyTree, images: Array) -> tuple[Array, Array]:
+    planes = jnp.moveaxis(images, 3, 1).reshape(len(images) * channels, *images.shape[1:3], 1)
+    features, logits = grey.apply(variables, planes)
+    assert logits is not None
+    return features.reshape(len(images), -1), logits.reshape(len(images), -1)
+
+  return dataclasses.replace(grey, name=f"stacked-{grey.name}", apply=apply, num_classes=grey.num_classes * channels)
+
+
+EXTRACTORS: dict[str, Callable[[str, Context], Extractor]] = {
+  "classifier": _classifier,
+  "pixels": _pixels,
+  "random": _random,
+  "stacked": _stacked,
+}
+
+
+def open_extractor(text: str, context: Context) -> Extractor:
+  """The extractor that ``text`` names: NAME or NAME:ARGUMENT of EXTRACTORS, or a function of one's own.
+
+  The latter is written "package.module:function"; it is called with the `Context` and returns an `Extractor`, whose
+  name should say which weights it has (`sha8`).
+
+  Raises:
+    ConfigError: an unknown name, weights that are not there, or pictures that it cannot take.
+  """
+  name, _, argument = text.partition(":")
+  if name in EXTRACTORS:
+    return EXTRACTORS[name](argument, context)
+  if "." not in name or not argument:
+    hint = nearest(name, EXTRACTORS)
+    raise ConfigError(f'features "{text}" is not one of {", ".join(EXTRACTORS)}, nor "package.module:function"{hint}')
+  try:
+    make = getattr(importlib.import_module(name), argument)
+  except (ImportError, AttributeError) as error:
+    raise ConfigError(f'features "{text}" cannot be imported: {error}') from error
+  extractor = make(context)
+  if not isinstance(extractor, Extractor):
+    raise ConfigError(f'features "{text}" made a {type(extractor).__name__}, not a common.features.extractor.Extractor')
+  return extractor

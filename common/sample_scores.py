@@ -1,0 +1,174 @@
+"""Scores of pictures, whoever made them, against real ones: chosen metrics over one extractor's features."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common import images
+from common.algorithm import PyTree
+from common.build import ConfigError
+from common.data.dataset import Dataset, Split, open_dataset
+from common.features.embed import Embedder
+from common.features.extractor import Extractor
+from common.metrics.score import SampleMetric, SampleSet, Score
+from common.sampling import Sampler
+
+AS_TRAINED = {"batch_norm": "running", "truncation": 1.0, "sampler": "prior"}  # how `Sampler` draws
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+  """What is scored: uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), and labels [N] where there are any."""
+
+  images: np.ndarray
+  labels: np.ndarray | None
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+
+def open_reference(data: Any) -> Dataset:
+  """The data set of config.data as pictures are compared with: never flipped, dequantized or binarized.
+
+  Where training padded the images, they come at their own size, to which `drawn` brings the model's: padding is the
+  same on both sides and would only dilute the scores.
+  """
+  plain = data.copy_and_resolve_references()
+  with plain.unlocked():
+    plain.update({"flip": False, "dequantize": False, "binarize": "none"})
+    if plain.resize == "pad":
+      plain.image_size = 0
+  return open_dataset(plain)
+
+
+def real(split: Split, num: int = 0) -> Pictures:
+  """The first ``num`` examples of a split; 0 for all.
+
+  Raises:
+    ConfigError: more than there are.
+  """
+  if num > len(split):
+    raise ConfigError(f"{num} real examples are asked for, and the split has {len(split)}; take fewer")
+  rows = split.arrays()
+  return Pictures(rows["image"][: num or None], rows["label"][: num or None])
+
+
+def real_protocol(reference: Dataset, data: Any, split: str) -> dict[str, Any]:
+  """What a score must say of the real pictures and of how both sides were prepared; ``split`` as in "test"."""
+  size = data.image_size if data.resize == "bilinear" else 0
+  return {
+    "dataset": data.name,
+    "split": data[f"{split}_split"],
+    "image_shape": list(reference.image_shape),
+    "resize": f"bilinear to {size}" if size and reference.source.native_shape[:2] != (size, size) else "none",
+    "quantization": "none" if reference.source.kind == "points" else "uint8, rounded",
+  }
+
+
+def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+  """The middle [N, *shape[:2], C] of pictures that padding made larger; smaller ones stay as they are."""
+  top, left = (max(have - want, 0) // 2 for have, want in zip(pictures.shape[1:3], shape[:2], strict=True))
+  return pictures[:, top : top + shape[0], left : left + shape[1]]
+
+
+def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Dataset) -> Pictures:
+  """``num`` pictures of a model, rounded to uint8 and without the margin that its training images were padded by."""
+  labels = sampler.labels(seed, np.arange(num)) if sampler.conditional else None
+  if reference.source.kind == "points":
+    return Pictures(sampler(state, seed, num, labels), labels)
+  batches = sampler.batches(state, seed, num, labels)
+  parts = [without_margin(images.to_uint8(x, reference.pixel_range), reference.image_shape) for x in batches]
+  return Pictures(np.concatenate(parts), labels)
+
+
+class SampleScorer:
+  """The chosen metrics against one reference, which is embedded once.
+
+  Args:
+    metrics: by name, as `common.metrics.catalogue.build_metrics` makes them.
+    extractor: what they see with.
+    reference: the real pictures.
+    embedder: runs the extractor.
+    labelled: whether the pictures to be scored will have labels.
+    num: how many there will be.
+
+  Raises:
+    ConfigError: a metric that needs what is not there, before anything is computed.
+  """
+
+  def __init__(
+    self,
+    metrics: Mapping[str, SampleMetric],
+    extractor: Extractor,
+    embedder: Embedder,
+    reference: Pictures,
+    *,
+    labelled: bool,
+    num: int,
+  ):
+    self._metrics, self._extractor, self._embedder = metrics, extractor, embedder
+    self._pictures, self._reference = reference, None
+    for name, metric in metrics.items():
+      if "logits" in metric.needs and not extractor.num_classes:
+        raise ConfigError(
+          f"the metric {name} needs a classifier's logits, which the features {extractor.name} have not; "
+          "use the features classifier or inception"
+        )
+      if "labels" in metric.needs and not (labelled and reference.labels is not None):
+        whose = "the real pictures" if labelled else "the pictures to be scored"
+        raise ConfigError(f"the metric {name} needs labels, and {whose} have none; leave it out")
+      for least, count, what in zip(metric.least(), (len(reference), num), ("real", "generated"), strict=True):
+        if count < least:
+          raise ConfigError(f"the metric {name} needs {least} {what} pictures or more, and there are {count}")
+
+  @property
+  def protocol(self) -> dict[str, Any]:
+    """What a score must say of the extractor and of the real pictures."""
+    extractor = self._extractor
+    return {"extractor": extractor.name, "extractor_resize": extractor.resize, "n_real": len(self._pictures)}
+
+  def owners(self) -> dict[str, SampleMetric]:
+    """{full name of a score: the metric that gives it}, before any is computed."""
+    return {self.full_name(name, metric): metric for metric in self._metrics.values() for name in metric.better}
+
+  def __call__(self, pictures: Pictures, seed: int) -> dict[str, Score]:
+    """Scores by full name; one that sees through an extractor is named after it, "frechet@classifier:digits-1a2b3c4d".
+
+    Raises:
+      ConfigError: pictures of another shape or kind than the reference.
+    """
+    check_pictures(pictures.images, self._pictures.images)
+    if self._reference is None:
+      self._reference = self._embedder.reference(self._pictures.images, self._pictures.labels)
+    fake = self._embedder(pictures.images, pictures.labels)
+    return self.of(fake, seed)
+
+  def of(self, fake: SampleSet, seed: int) -> dict[str, Score]:
+    """The scores of pictures that are embedded already."""
+    assert self._reference is not None
+    found: dict[str, Score] = {}
+    for metric in self._metrics.values():
+      scores = metric(self._reference, fake, seed)
+      found |= {self.full_name(name, metric): score for name, score in scores.items()}
+    return found
+
+  def full_name(self, name: str, metric: SampleMetric) -> str:
+    """ "frechet@classifier:digits-1a2b3c4d", or just the name of what sees pixels and labels only."""
+    sees = {"features", "logits"} & metric.needs
+    return f"{name}@{self._extractor.name}" if sees else name
+
+
+def check_pictures(pictures: np.ndarray, reference: np.ndarray) -> None:
+  """Raises ConfigError where pictures cannot be compared with the reference: shape, colour, type, or not finite."""
+  if pictures.shape[1:] != reference.shape[1:]:
+    ours, theirs = pictures.shape[1:], reference.shape[1:]
+    way = "take a reference of that size"
+    if len(ours) == 3 and ours[:2] == theirs[:2]:
+      way = "both must be grey (1 channel) or both colour (3)"
+    raise ConfigError(f"the pictures are {ours} (height, width, channels) and the real ones {theirs}: {way}")
+  if pictures.dtype != reference.dtype:
+    raise ConfigError(f"the pictures are {pictures.dtype} and the real ones {reference.dtype}")
+  if pictures.dtype.kind == "f" and not np.all(np.isfinite(pictures)):
+    raise ConfigError(f"{np.sum(~np.isfinite(pictures))} values of the pictures are not finite")

@@ -1,0 +1,104 @@
+"""What a run measures of its validation split while it trains: the model's own figures, and its pictures' scores."""
+
+from typing import Any
+
+from jax.sharding import Mesh
+
+from common.algorithm import Generative, PyTree, Spec
+from common.build import ConfigError, choose
+from common.evaluate import Evaluator
+from common.features.embed import Embedder
+from common.features.extractor import Context, open_extractor
+from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
+from common.program import Program
+from common.sample_scores import AS_TRAINED, Pictures, SampleScorer, drawn, open_reference, real, real_protocol
+from common.sampling import Sampler
+
+PROTOCOL = "validation_protocol.json"  # in the workdir: how its pictures are scored
+
+
+class Validation:
+  """Scores of a state on the validation split.
+
+  Args:
+    program: what is trained.
+
+  Raises:
+    ConfigError: config.evaluate or config.checkpoint.keep_best asks for what this model or data set has not.
+  """
+
+  def __init__(self, program: Program):
+    config, algorithm, dataset = program.config, program.algorithm, program.dataset
+    self._evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
+    self._feed = self._evaluator.feed(dataset.validation)
+    self._samples: _SampleScores | None = None
+    if config.evaluate.metrics:
+      if not isinstance(algorithm, Generative):
+        raise ConfigError(f"config.evaluate.metrics is of pictures, and a {config.family} makes none; leave it empty")
+      self._samples = _SampleScores(config, algorithm, dataset.spec, program.mesh)
+    self.keep_best = config.checkpoint.keep_best
+    if self.keep_best:
+      names = self._evaluator.names(program.state_shapes(), self._feed)
+      names += list(self._samples.better) if self._samples else []
+      # "frechet" does for "frechet@classifier:...".
+      known = {name.partition("@")[0]: name for name in names} | {name: name for name in names}
+      self.keep_best = choose(known, self.keep_best, "config.checkpoint.keep_best")
+      end = self._samples.better.get(self.keep_best, "") if self._samples else ""
+      if end not in ("", config.checkpoint.best_mode):
+        raise ConfigError(
+          f'config.checkpoint.best_mode="{config.checkpoint.best_mode}" would keep the worst '
+          f'{self.keep_best.partition("@")[0]}; set --config.checkpoint.best_mode={end}'
+        )
+
+  @property
+  def protocol(self) -> dict[str, Any] | None:
+    """How pictures are scored, and which end of each score is better; None where they are not."""
+    return {"protocol": self._samples.protocol, "better": self._samples.better} if self._samples else None
+
+  def __call__(self, state: PyTree) -> dict[str, Any]:
+    """{name: number, or a list of such}."""
+    return {**self._evaluator(state, self._feed), **(self._samples(state) if self._samples else {})}
+
+
+class _SampleScores:
+  """config.evaluate.metrics of a model's pictures against its validation split, while it trains.
+
+  Raises:
+    ConfigError: a metric or an extractor that is unknown or does not fit the model and its data.
+  """
+
+  def __init__(self, config: Any, algorithm: Generative, spec: Spec, mesh: Mesh):
+    options, reference = config.evaluate, open_reference(config.data)
+    self._reference, self._options, self._seed = reference, options, config.seed
+    extractor = open_extractor(options.features, Context(reference.image_shape, spec.kind, config.data.name))
+    pictures = real(reference.validation)
+    self._scorer = SampleScorer(
+      build_metrics(SAMPLE_METRICS, options.metrics, "evaluate.metrics"),
+      extractor,
+      Embedder(extractor, mesh),
+      pictures if spec.num_classes else Pictures(pictures.images, None),
+      labelled=algorithm.conditional,
+      num=options.num_samples,
+    )
+    self._sampler = Sampler(algorithm, spec, mesh)
+    self.protocol = {
+      **real_protocol(reference, config.data, "validation"),
+      **self._scorer.protocol,
+      "n_fake": options.num_samples,
+      "weights": "ema" if config.ema.decay else "raw",
+      **AS_TRAINED,
+    }
+
+  @property
+  def better(self) -> dict[str, str]:
+    """{full name of a score: "min", "max" or ""}, before any is computed."""
+    return {name: metric.better[name.partition("@")[0]] for name, metric in self._scorer.owners().items()}
+
+  def __call__(self, state: PyTree) -> dict[str, float]:
+    """The scores, and the standard error of each under "NAME standard error"."""
+    pictures = drawn(self._sampler, state, self._seed, self._options.num_samples, self._reference)
+    scores = self._scorer(pictures, self._seed)
+    return {
+      **{name: score.value for name, score in scores.items()},
+      **{f"{name} standard error": score.standard_error for name, score in scores.items()},
+    }

@@ -1,0 +1,217 @@
+"""Tables of scores that may be ranked: one table a metric and protocol, and a refusal that says where two differ."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.build import ConfigError
+from common.metrics.estimate import paired_difference
+from common.validation import PROTOCOL
+from common.workdir import flatten
+from experiments import flags as command_line
+from experiments import records
+
+Record = dict[str, Any]
+
+
+def compare(paths: list[Path], ignore: list[str], out: str) -> int:
+  """Prints the tables of all scores in workdirs or files of records, and writes them to ``out`` where it is given.
+
+  Returns:
+    The exit code: 1 where a metric is of protocols that differ, which are then not ranked together; else 0.
+
+  Raises:
+    ConfigError: nothing to compare there.
+  """
+  found = [record for path in paths for record in read_records(path)]
+  tables, refusals = [], []
+  for metric in dict.fromkeys(kind(record["metric"]) for record in found):
+    rows = latest(record for record in found if kind(record["metric"]) == metric)
+    groups = by_protocol(rows, ignore)
+    tables += [{"metric": metric, "rows": ranked(group)} for group in groups]
+    refusals += differences(metric, groups)
+  curves = [curve for path in paths for curve in curves_of(path)]
+  pairs = _paired(paths)
+  text = document(tables, refusals, curves, pairs)
+  if out:
+    command_line.make_directory("out", Path(out))
+    (Path(out) / "table.md").write_text(text, encoding="utf-8")
+    whole = {"tables": tables, "not_ranked": refusals, "curves": curves, "paired": pairs}
+    (Path(out) / "table.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+  print(text)
+  return int(bool(refusals))
+
+
+def read_records(path: Path) -> list[Record]:
+  """The lines of a workdir's evaluations.jsonl, or of a file.
+
+  Raises:
+    ConfigError: no such file, or a line that is no record.
+  """
+  file = path / records.FILE if path.is_dir() else path
+  if not file.is_file():
+    raise ConfigError(f"--compare: {file} does not exist; run python -m experiments.evaluate --workdir={path} first")
+  found = []
+  for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+      record = json.loads(line)
+      missing = {"metric", "value", "protocol", "settings", "source"} - set(record)
+    except (ValueError, TypeError) as error:
+      raise ConfigError(f"--compare: line {number} of {file} is not JSON ({error}); delete it") from None
+    if not missing and not isinstance(record["value"], list):
+      found.append(record)
+  if not found:
+    raise ConfigError(f"--compare: {file} has no scores")
+  return found
+
+
+def kind(metric: str) -> str:
+  """The metric without its extractor, whose weights the protocol names."""
+  return metric.partition("@")[0]
+
+
+def latest(found: Iterable[Record]) -> list[Record]:
+  """One row of each source and protocol, the last written."""
+  rows: dict[str, Record] = {}
+  for record in found:
+    key = json.dumps([record["source"], record["protocol"], record["settings"], record["seed"]], sort_keys=True)
+    rows[key] = record
+  return list(rows.values())
+
+
+def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
+  """What must be the same in two rows; of real pictures nothing is drawn, so they keep what they have."""
+  whole = flatten({**record["protocol"], **{f"setting {key}": value for key, value in record["settings"].items()}})
+  return {key: value for key, value in whole.items() if key not in ignore}
+
+
+def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
+  """Rows of models that may be ranked together; each group with the floors that fit it."""
+  groups: dict[str, list[Record]] = {}
+  floors = [row for row in rows if "real" in row["source"]]
+  for row in rows:
+    if row not in floors:
+      groups.setdefault(json.dumps(comparable(row, ignore), sort_keys=True), []).append(row)
+  for group in groups.values():
+    protocol = comparable(group[0], ignore)
+    group += [row for row in floors if comparable(row, ignore).items() <= protocol.items()]
+  return list(groups.values())
+
+
+def ranked(group: list[Record]) -> list[Record]:
+  """Best first, floors last; the order they came in where a metric has no better end."""
+  better = group[0]["better"]
+  sign = {"min": 1.0, "max": -1.0, "": 0.0}[better]
+  return sorted(group, key=lambda row: ("real" in row["source"], sign * row["value"] if sign else 0.0))
+
+
+def differences(metric: str, groups: list[list[Record]]) -> list[str]:
+  """A line for each group that is not ranked with the first, naming the fields."""
+  lines, first = [], groups[0] if groups else []
+  for other in groups[1:]:
+    a, b = comparable(first[0], []), comparable(other[0], [])
+    fields = [f"{key}: {a.get(key, '-')} against {b.get(key, '-')}" for key in {**a, **b} if a.get(key) != b.get(key)]
+    lines.append(f"{metric}: {name_of(first[0])} and {name_of(other[0])} differ in {'; '.join(fields)}")
+  return lines
+
+
+def name_of(record: Record) -> str:
+  """The source of a row, for a reader."""
+  source = record["source"]
+  if "real" in source:
+    return f"floor: real {source['real']} pictures"
+  if "samples" in source:
+    return source["samples"]
+  return f"{source['workdir']} {source['checkpoint']} (step {source['step']:,})"
+
+
+def curves_of(path: Path) -> list[Record]:
+  """Best and last value on the validation curve of each metric of a run, so that a collapse after the best shows."""
+  file = path / "metrics.jsonl"
+  if not file.is_file():
+    return []
+  lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+  lines = [line for line in lines if line["split"] == "validation"]
+  protocol_file = path / PROTOCOL
+  better = json.loads(protocol_file.read_text(encoding="utf-8"))["better"] if protocol_file.is_file() else {}
+  curves = []
+  for name, end in better.items():
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    if points and end:
+      best = (min if end == "min" else max)(points, key=lambda point: point[1])
+      curves.append({"run": str(path), "metric": name, "best": best, "last": points[-1], "points": points})
+  return curves
+
+
+def _paired(paths: list[Path]) -> list[Record]:
+  """Differences, on the same images, of the first run's per-image figures and each other's."""
+  pairs = []
+  # Of several steps the last; a file is METRIC-SPLIT-STEP.npz.
+  kept = [sorted((path / "per_image").glob("*.npz")) for path in paths]
+  stored = [{file.name.rpartition("-")[0]: file for file in files} for files in kept]
+  for files in stored[1:]:
+    for name in sorted(stored[0].keys() & files.keys()):
+      with np.load(stored[0][name], allow_pickle=False) as a, np.load(files[name], allow_pickle=False) as b:
+        for key in a.files:
+          if key in b.files and a[key].shape == b[key].shape:
+            gap = paired_difference(a[key], b[key])
+            pairs.append(
+              {
+                "metric": f"{name} {key}",
+                "first": str(stored[0][name]),
+                "second": str(files[name]),
+                "difference": gap.mean,
+                "standard_error": gap.standard_error,
+                "images": gap.count,
+              }
+            )
+  return pairs
+
+
+def document(tables: list[Record], refusals: list[str], curves: list[Record], pairs: list[Record]) -> str:
+  """Markdown."""
+  lines = []
+  for table in tables:
+    first = table["rows"][0]
+    arrow = {"min": "lower is better", "max": "higher is better", "": "not a quality"}[first["better"]]
+    lines += [f"## {first['metric']} ({arrow})", "", "| of | value | 95 % |", "|---|---|---|"]
+    for row in table["rows"]:
+      interval = f"{row['interval'][0]:.5g} .. {row['interval'][1]:.5g}" if row["interval"] else "-"
+      lines.append(f"| {name_of(row)} | {row['value']:.5g} | {interval} |")
+    said = "; ".join(f"{key} {value}" for key, value in comparable(first, []).items())
+    lines += ["", f"Protocol: {said}; interval from {first['interval_method'] or 'nothing'}.", ""]
+  if curves:
+    lines += ["## Validation curves", "", "| run | metric | best | last |", "|---|---|---|---|"]
+    for curve in curves:
+      (best_step, best), (last_step, last) = curve["best"], curve["last"]
+      lines.append(
+        f"| {curve['run']} | {curve['metric']} | {best:.5g} (step {best_step:,}) | {last:.5g} (step {last_step:,}) |"
+      )
+    lines.append("")
+  if pairs:
+    lines += ["## Paired differences, first minus second, on the same images", ""]
+    lines += ["| figure | first | second | difference | standard error | images |", "|---|---|---|---|---|---|"]
+    for pair in pairs:
+      lines.append(
+        f"| {pair['metric']} | {pair['first']} | {pair['second']} | {pair['difference']:.5g} | "
+        f"{pair['standard_error']:.2g} | {pair['images']:,} |"
+      )
+    lines.append("")
+  if refusals:
+    lines += ["## Not ranked together", "", *(f"- {line}" for line in refusals)]
+    lines += ["", "--ignore=FIELD ranks across a field of the protocol.", ""]
+  return "\n".join(lines)
+
+
+def join_compared(words: list[str]) -> list[str]:
+  """``--compare A B C`` as ``--compare=A,B,C``, which absl understands."""
+  joined: list[str] = []
+  for word in words:
+    if joined and not word.startswith("-") and joined[-1].lstrip("-").startswith("compare"):
+      joined[-1] += ("," if "=" in joined[-1] else "=") + word
+    else:
+      joined.append(word)
+  return joined

@@ -1,0 +1,55 @@
+"""Writes a trained classifier to one file, for --features=classifier:FILE.safetensors of experiments.evaluate:
+python -m experiments.export_classifier --workdir=runs/classifier --out=fashion_mnist.safetensors
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from common.build import ConfigError
+from experiments import flags as command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "", "directory of a run of the classifier")
+flags.DEFINE_string("checkpoint", "best", "best, last, or the number of a step")
+flags.DEFINE_string("out", "", "the file to write, NAME.safetensors; scores will carry NAME")
+flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
+
+
+def main() -> int:
+  command_line.required("workdir")
+  command_line.required("out")
+  out = Path(FLAGS.out)
+  if out.suffix != ".safetensors":
+    raise ConfigError(f"--out={out} must end in .safetensors")
+
+  from common import parallel
+  from common.data.dataset import open_dataset
+  from common.evaluate import Evaluator
+  from common.features import classifier_file
+  from common.features.classifier import Classifier
+  from common.features.extractor import sha8
+  from common.log import Status
+  from experiments import compilation_cache
+  from experiments.restore import restore
+
+  status = Status(enabled=True)
+  compilation_cache.start(status)
+  mesh = parallel.make_mesh()
+  run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+  if not isinstance(run.algorithm, Classifier):
+    raise ConfigError(f"--workdir={FLAGS.workdir} holds a {run.config.family}, not a classifier")
+  with run.config.unlocked():
+    run.config.data.dir = FLAGS.data_dir or run.config.data.dir
+  command_line.make_directory("out", out.parent)
+  evaluator = Evaluator(run.algorithm, run.spec, run.config, mesh)
+  with status.phase("measuring its test accuracy"):
+    accuracy = evaluator(run.state, evaluator.feed(open_dataset(run.config.data).test))["accuracy"]
+  variables = parallel.to_host(run.state.net.variables(ema=True))
+  classifier_file.save(out, variables, run.config.model.to_dict(), run.spec, accuracy)
+  print(f"{out}  (step {run.step:,}, sha {sha8(variables)}, test accuracy {accuracy:.4f})")
+  return 0
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

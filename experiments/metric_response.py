@@ -1,0 +1,109 @@
+"""How sample metrics answer to known damage: python -m experiments.metric_response --out=runs/response
+
+Real training pictures stand in for a generator's and are blurred, made noisy, robbed of classes, or replaced by copies
+of the reference, each at growing strength; and undamaged ones are scored at growing numbers, which shows the bias of
+each metric. Writes response.json, response.md and response.png.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from common.build import ConfigError
+from configs import base
+from experiments import damage
+from experiments import flags as command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("dataset", "fashion_mnist", f"one of {', '.join(base.DATASETS)}")
+flags.DEFINE_string("data_dir", "", "where it lies; empty for the usual places")
+flags.DEFINE_string("features", "classifier", "as in experiments.evaluate")
+flags.DEFINE_list(
+  "metrics",
+  ["frechet", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein"],
+  "metrics of pictures",
+)
+flags.DEFINE_integer(
+  "num_samples", 10000, "pictures on each side, and the largest number of the bias curve", lower_bound=2
+)
+flags.DEFINE_integer("seed", 0, "of noise, choice and subsets", lower_bound=0)
+flags.DEFINE_string("out", "", "directory for the results")
+
+SHARES = (0.1, 0.2, 0.5, 1.0)  # of num_samples, for the bias curve: 1k, 2k, 5k, 10k
+
+
+def main() -> int:
+  command_line.required("out")
+  out = Path(FLAGS.out)
+  command_line.make_directory("out", out)
+  if FLAGS.dataset not in base.DATASETS:
+    raise ConfigError(f'--dataset="{FLAGS.dataset}" is not one of {", ".join(base.DATASETS)}')
+
+  from common import parallel
+  from common.features.embed import Embedder
+  from common.features.extractor import Context, open_extractor
+  from common.log import Status
+  from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
+  from common.sample_scores import Pictures, SampleScorer, open_reference, real
+  from experiments import compilation_cache
+
+  status = Status(enabled=True)
+  compilation_cache.start(status)
+  config = base.get_config()
+  base.use_dataset(config, FLAGS.dataset)
+  config.data.dir = FLAGS.data_dir
+  dataset = open_reference(config.data)
+  num = FLAGS.num_samples
+  reference, clean = real(dataset.test, min(num, len(dataset.test))), real(dataset.train, min(num, len(dataset.train)))
+  context = Context(dataset.image_shape, dataset.source.kind, config.data.name)
+  extractor = open_extractor(FLAGS.features, context)
+  embedder = Embedder(extractor, parallel.make_mesh())
+  metrics = build_metrics(SAMPLE_METRICS, {name: {} for name in FLAGS.metrics}, "metrics")
+
+  def scorer(real_pictures: Pictures, num: int) -> SampleScorer:
+    return SampleScorer(metrics, extractor, embedder, real_pictures, labelled=True, num=num)
+
+  def scores(against: SampleScorer, pictures: Pictures) -> dict[str, tuple[float, float]]:
+    return {name: (s.value, s.standard_error) for name, s in against(pictures, FLAGS.seed).items()}
+
+  whole = scorer(reference, len(clean))
+  curves: dict[str, list[dict[str, Any]]] = {}
+  with status.phase("scoring damaged pictures"):
+    for change, strengths in damage.STRENGTHS.items():
+      curves[change] = []
+      for strength in strengths:
+        generator = np.random.Generator(np.random.Philox(FLAGS.seed))
+        if change in damage.CHANGES:
+          images, labels = damage.CHANGES[change](clean.images, clean.labels, strength, generator)
+        else:
+          copies = generator.permutation(min(len(clean), len(reference)))[: round(strength * len(reference))]
+          images, labels = clean.images.copy(), clean.labels.copy()
+          images[copies], labels[copies] = reference.images[copies], reference.labels[copies]
+        curves[change].append({"strength": strength, "scores": scores(whole, Pictures(images, labels))})
+        status.line(f"{change} {strength:g}: done")
+    curves["number"] = []
+    for share in SHARES:
+      few = round(share * len(clean))
+      against = scorer(Pictures(reference.images[:few], reference.labels[:few]), few)
+      some = Pictures(clean.images[:few], clean.labels[:few])
+      curves["number"].append({"strength": few, "scores": scores(against, some)})
+  better = {name: metric.better[name.partition("@")[0]] for name, metric in whole.owners().items()}
+  result = {
+    "dataset": FLAGS.dataset, "extractor": extractor.name, "n_real": len(reference), "n_fake": len(clean),
+    "seed": FLAGS.seed, "better": better, "curves": curves, "verdicts": damage.verdicts(curves, better),
+  }  # fmt: skip
+  (out / "response.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+  (out / "response.md").write_text(damage.document(result), encoding="utf-8")
+  try:
+    damage.draw(result, out / "response.png")
+  except ImportError:
+    status.line("no response.png: matplotlib is not installed (pip install -e '.[benchmark]')")
+  print(damage.document(result))
+  return 0
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

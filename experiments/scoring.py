@@ -1,0 +1,270 @@
+"""From a run, or from files of pictures, to the records of its scores."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common import parallel
+from common.algorithm import Generative, LatentVariable
+from common.build import ConfigError
+from common.data.dataset import Dataset, open_dataset
+from common.evaluate import Evaluator
+from common.features.embed import Embedder
+from common.features.extractor import Context, open_extractor
+from common.log import Status
+from common.metrics.catalogue import AGAINST_TRAINING, LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
+from common.metrics.likelihood import Model
+from common.metrics.score import Score
+from common.sample_scores import (
+  AS_TRAINED,
+  Pictures,
+  SampleScorer,
+  drawn,
+  open_reference,
+  real,
+  real_protocol,
+  without_margin,
+)
+from common.sampling import Sampler
+from common.state import NetState
+from experiments import records
+from experiments.pictures import read_pictures
+from experiments.restore import RestoredRun, restore
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to measure and how; see the flags of `experiments.evaluate`."""
+
+  sections: Mapping[str, Mapping[str, Any]]
+  features: str
+  split: str
+  num_samples: int
+  num_real: int
+  seed: int
+  ema: bool
+  floor: bool
+  data_dir: str
+  cache: Path | None
+  say: Status
+
+  def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
+    """Those of the chosen metrics that are in ``table``."""
+    chosen = {name: section for name, section in self.sections.items() if name in table}
+    try:
+      return build_metrics(table, chosen, "metrics")
+    except ConfigError as error:
+      raise ConfigError(str(error).replace("config.metrics", "--metrics")) from None
+
+
+def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list[Record]:
+  """Scores of a run at each of the checkpoints, appended to its evaluations.jsonl as they come.
+
+  Raises:
+    ConfigError: a metric that cannot be measured of this run, before any work.
+  """
+  mesh = parallel.make_mesh()
+  found: list[Record] = []
+  for i, checkpoint in enumerate(checkpoints):
+    with settings.say.phase("restoring"):
+      run = restore(workdir, checkpoint, mesh)
+    for note in run.notes:
+      settings.say.line(note)
+    lines = list(_score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0))
+    records.append(workdir, lines)
+    found += lines
+  return found
+
+
+def _score_state(
+  run: RestoredRun, workdir: Path, checkpoint: str, settings: Settings, mesh: Mesh, *, floor: bool
+) -> Iterator[Record]:
+  config = run.config.copy_and_resolve_references()
+  with config.unlocked():
+    config.data.dir = settings.data_dir or config.data.dir
+    config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
+  sample_metrics, likelihoods = settings.metrics(SAMPLE_METRICS), settings.metrics(LIKELIHOOD_METRICS)
+  weights = "ema" if settings.ema and config.ema.decay else "raw"
+  source = {"workdir": str(workdir), "family": config.family, "checkpoint": checkpoint, **_progress(run)}
+  if sample_metrics and not isinstance(run.algorithm, Generative):
+    raise ConfigError(f"{workdir} holds a {config.family}, which makes no pictures for {', '.join(sample_metrics)}")
+  if likelihoods and not isinstance(run.algorithm, LatentVariable):
+    raise ConfigError(f"{workdir} holds a {config.family}, which has no likelihood for {', '.join(likelihoods)}")
+  if "model" in settings.sections or likelihoods:
+    yield from _score_split(run, config, settings, mesh, likelihoods, source, workdir)
+  if sample_metrics:
+    algorithm: Any = run.algorithm
+    scoring = _Scoring(open_reference(config.data), config.data, settings, mesh)
+    scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
+    sampler = Sampler(algorithm, run.spec, mesh, ema=settings.ema)
+    with settings.say.phase(f"drawing {settings.num_samples:,} pictures"):
+      pictures = drawn(sampler, run.state, settings.seed, settings.num_samples, scoring.reference)
+    yield from scoring.records(scorers, pictures, {"weights": weights, **AS_TRAINED}, source)
+    if floor:
+      yield from scoring.floor(scorers, settings.num_samples)
+
+
+def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[Record]:
+  """Scores of pictures in files against a data set.
+
+  Args:
+    path: of `read_pictures`.
+    data: config.data of the reference.
+    resize: "pad" cuts off the margin by which training images were padded, "bilinear" resizes the real pictures.
+    settings: what to measure; metrics of pictures only.
+
+  Raises:
+    ConfigError: what cannot be measured of them, before any work.
+  """
+  metrics = settings.metrics(SAMPLE_METRICS)
+  if others := [name for name in settings.sections if name not in metrics]:
+    raise ConfigError(f"--metrics: {', '.join(others)} is not of pictures; name some of {', '.join(SAMPLE_METRICS)}")
+  pictures = read_pictures(path)
+  size = pictures.images.shape[1]
+  data.resize, data.channels = ("bilinear" if resize == "bilinear" else "pad"), 0
+  data.image_size = size if resize == "bilinear" else 0
+  reference, mesh = open_reference(data), parallel.make_mesh()
+  if resize == "pad":
+    pictures = Pictures(without_margin(pictures.images, reference.image_shape), pictures.labels)
+  if pictures.images.shape[1:3] != reference.image_shape[:2]:
+    ours, theirs = ("x".join(map(str, shape[:2])) for shape in (pictures.images.shape[1:], reference.image_shape))
+    raise ConfigError(
+      f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
+      "--resize=pad (a margin, which is cut off) or --resize=bilinear"
+    )
+  scoring = _Scoring(reference, data, settings, mesh)
+  scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
+  unknown = dict.fromkeys(("weights", *AS_TRAINED), "files")
+  found = list(scoring.records(scorers, pictures, unknown, {"samples": str(path)}))
+  return found + (list(scoring.floor(scorers, len(pictures))) if settings.floor else [])
+
+
+class _Scoring:
+  """Metrics of pictures against a split, and those that are against the training split whatever is asked for."""
+
+  def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh):
+    self.reference, self._data, self._settings = reference, data, settings
+    context = Context(reference.image_shape, reference.source.kind, data.name, settings.cache)
+    self._extractor = open_extractor(settings.features, context)
+    self._embedder = Embedder(self._extractor, mesh, cache=settings.cache)
+
+  def scorers(self, metrics: Mapping[str, Any], *, labelled: bool, num: int) -> dict[str, SampleScorer]:
+    """{split: scorer}."""
+    against = {name: "train" if name in AGAINST_TRAINING else self._settings.split for name in metrics}
+    return {
+      split: SampleScorer(
+        {name: metric for name, metric in metrics.items() if against[name] == split},
+        self._extractor,
+        self._embedder,
+        self._real(split, self._settings.num_real),
+        labelled=labelled,
+        num=num,
+      )
+      for split in dict.fromkeys(against.values())
+    }
+
+  def records(
+    self, scorers: Mapping[str, SampleScorer], pictures: Pictures, model: Record, source: Record
+  ) -> Iterator[Record]:
+    """The scores of ``pictures``; ``model`` is what the protocol says of how they were drawn."""
+    for split, scorer in scorers.items():
+      with self._settings.say.phase(f"scoring {len(pictures):,} pictures"):
+        scores = scorer(pictures, self._settings.seed)
+      shared = real_protocol(self.reference, self._data, split)
+      protocol = {**shared, **model, **scorer.protocol, "n_fake": len(pictures)}
+      owners = scorer.owners()
+      for name, score in scores.items():
+        yield records.record(
+          name,
+          score,
+          better=owners[name].better[name.partition("@")[0]],
+          settings=records.settings_of(owners[name]),
+          protocol=protocol,
+          source=source,
+          seed=self._settings.seed,
+        )
+
+  def floor(self, scorers: Mapping[str, SampleScorer], num: int) -> Iterator[Record]:
+    """Real pictures in the place of generated ones: what a generator of the true distribution would get.
+
+    They are of the training split, and of the test split for what is measured against training pictures.
+    """
+    for split, scorer in scorers.items():
+      other = "test" if split == "train" else "train"
+      pictures = self._real(other, min(num, len(getattr(self.reference, other))))
+      yield from self.records({split: scorer}, pictures, {}, {"real": other})
+
+  def _real(self, split: str, num: int) -> Pictures:
+    pictures = real(getattr(self.reference, split), num)
+    return pictures if self.reference.source.num_classes else Pictures(pictures.images, None)
+
+
+def _score_split(
+  run: RestoredRun,
+  config: Any,
+  settings: Settings,
+  mesh: Mesh,
+  likelihoods: Mapping[str, Any],
+  source: Record,
+  workdir: Path,
+) -> Iterator[Record]:
+  """What is measured of the real images of a split: the model's own figures, and likelihoods."""
+  if settings.split == "train" and config.data.binarize != "none":
+    raise ConfigError(
+      f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
+      "use --split=validation or test, which are drawn once"
+    )
+  dataset = open_dataset(config.data)
+  if dataset.spec != run.spec:
+    raise ConfigError(f"the data set is not the one that {workdir} was trained on: {dataset.spec} against {run.spec}")
+  split = getattr(dataset, settings.split)
+  evaluator = Evaluator(run.algorithm, run.spec, config, mesh)
+  feed = evaluator.feed(split)
+  protocol = {
+    "dataset": config.data.name,
+    "split": config.data[f"{settings.split}_split"],
+    "n_real": len(split),
+    "image_shape": list(run.spec.image_shape),
+    "binarize": config.data.binarize,
+    "dequantize": config.data.dequantize,
+    "weights": "ema" if config.ema.decay else "raw",
+    "batch_norm": "running",
+  }
+  common = {"protocol": protocol, "source": source, "seed": config.seed}
+  if "model" in settings.sections:
+    with settings.say.phase("evaluating"):
+      scores = evaluator(run.state, feed)
+    for name, value in scores.items():
+      score = value if isinstance(value, list) else Score(value, math.nan, "")
+      yield records.record(name, score, better="", settings={}, **common)
+  if not likelihoods:
+    return
+  model = Model(algorithm=run.algorithm, state=run.state, spec=run.spec, config=config, mesh=mesh)
+  for metric_name, metric in likelihoods.items():
+    with settings.say.phase(f"measuring {metric_name}"):
+      result = metric(model, feed)
+    if result.per_image:
+      directory = workdir / "per_image"
+      directory.mkdir(exist_ok=True)
+      np.savez(directory / f"{metric_name}-{settings.split}-{run.step:08d}.npz", **result.per_image)
+    for name, score in result.scores.items():
+      better = metric.better.get(name, "")
+      yield records.record(name, score, better=better, settings=records.settings_of(metric), **common)
+    for name, array in result.arrays.items():
+      yield records.record(name, np.asarray(array).tolist(), better="", settings=records.settings_of(metric), **common)
+
+
+def _progress(run: RestoredRun) -> Record:
+  """How far the run is: steps, updates of each network, and training images seen by it."""
+  networks = {field.name: getattr(run.state, field.name) for field in dataclasses.fields(run.state)}
+  updates = {f"{name}_updates": int(net.updates) for name, net in networks.items() if isinstance(net, NetState)}
+  batches = run.algorithm.batches_per_step or 1
+  return {"step": run.step, **jax.device_get(updates), "images": run.step * batches * run.config.train.batch_size}

@@ -1,0 +1,254 @@
+"""Scores from the command line: of a run, of anybody's pictures, in training, and side by side."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.data.digits import digits
+from experiments import comparison
+from experiments.comparison import join_compared
+from experiments.damage import blur, drop_classes, noise, verdicts
+from tests.experiments.runs import call
+
+FEW = ("--num_samples=150", "--feature_cache=")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+  """A run that scores its pictures while it trains, and keeps the best by that score."""
+  workdir = tmp_path_factory.mktemp("evaluate") / "run"
+  words = ["--config=vae:digits,tiny", f"--workdir={workdir}", "--config.evaluate.metrics={'frechet': {'groups': 5}}"]
+  words += ["--config.evaluate.num_samples=100", "--config.checkpoint.keep_best=frechet", "--config.ema.decay=0.5"]
+  words += ["--config.data.image_size=8", "--config.checkpoint.best_mode=min"]
+  assert call("train", *words) == 0
+  return workdir
+
+
+def scores(capfd, *words: object) -> list[dict]:
+  assert call("evaluate", *words) == 0
+  return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_training_scores_its_pictures_and_keeps_the_best(trained):
+  lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+  curve = {line["step"]: line for line in lines if line["split"] == "validation"}
+  (name,) = (key for key in curve[20] if key.startswith("frechet@classifier:digits-") and "error" not in key)
+  assert curve[20][name] > 0 and curve[20][f"{name} standard error"] > 0 and set(curve) == {20, 40}
+  said = json.loads((trained / "validation_protocol.json").read_text())
+  assert said["better"] == {name: "min"} and said["protocol"]["extractor"] in name
+  assert (said["protocol"]["n_real"], said["protocol"]["n_fake"], said["protocol"]["split"]) == (97, 100, "validation")
+  best = min(curve, key=lambda step: curve[step][name])
+  assert [path.name for path in (trained / "best").glob("*.json")] == [f"{best}.json"]
+
+
+def test_the_best_cannot_be_the_worst_by_mistake(trained, capfd):
+  words = ["--config=vae:digits,tiny", f"--workdir={trained.parent / 'other'}", "--config.evaluate.metrics={'frechet': {}}"]
+  words += ["--config.evaluate.num_samples=100", "--config.checkpoint.keep_best=frechet", "--config.data.image_size=8"]
+  assert call("train", *words) == 2
+  assert "would keep the worst frechet; set --config.checkpoint.best_mode=min" in capfd.readouterr().err
+
+
+def test_a_score_says_what_was_measured_of_what(trained, capfd):
+  lines = scores(capfd, f"--workdir={trained}", "--metrics=frechet,prdc,memorisation", "--checkpoint=best,last", *FEW)
+  ours = [line for line in lines if "workdir" in line["source"]]
+  names = [line["metric"].partition("@")[0] for line in ours]
+  expected = ["frechet", "precision", "recall", "density", "coverage", "copying_rank", "copied_share"]
+  assert names == 2 * expected
+  first = ours[0]
+  assert first["interval"][0] < first["value"] < first["interval"][1] and first["interval_method"]
+  assert first["protocol"] == {
+    "dataset": "digits",
+    "split": "test",
+    "image_shape": [8, 8, 1],
+    "resize": "none",
+    "quantization": "uint8, rounded",
+    "weights": "ema",
+    "batch_norm": "running",
+    "truncation": 1.0,
+    "sampler": "prior",
+    "extractor": first["metric"].partition("@")[2],
+    "extractor_resize": "none",
+    "n_real": 300,
+    "n_fake": 150,
+  }
+  assert first["source"]["checkpoint"] == "best" and ours[7]["source"]["checkpoint"] == "last"
+  assert ours[7]["source"]["step"] == ours[7]["source"]["net_updates"] == 40
+  assert ours[7]["source"]["images"] == 40 * 48
+  against = {line["metric"].partition("@")[0]: line["protocol"]["n_real"] for line in ours}
+  assert against["frechet"] == 300 and against["copying_rank"] == 1400  # copies show against what was trained on
+  floors = {line["metric"].partition("@")[0]: line for line in lines if "real" in line["source"]}
+  assert floors["frechet"]["value"] < first["value"] and floors["frechet"]["source"] == {"real": "train"}
+  assert floors["copying_rank"]["source"] == {"real": "test"}
+  assert floors["copying_rank"]["value"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, capfd, tmp_path):
+  npz = tmp_path / "mine.npz"
+  assert call("sample", f"--workdir={trained}", "--num=150", f"--out={npz}") == 0
+  capfd.readouterr()
+  ours = scores(capfd, f"--workdir={trained}", "--metrics=frechet", "--nofloor", *FEW)
+  files = scores(capfd, f"--samples={npz}", "--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache=")
+  assert files[0]["value"] == pytest.approx(ours[0]["value"], rel=1e-6)
+  assert files[0]["protocol"]["weights"] == "files" and files[0]["source"] == {"samples": str(npz)}
+  directory = tmp_path / "png"
+  directory.mkdir()
+  with np.load(npz) as file:
+    for i, image in enumerate(file["images"]):
+      Image.fromarray(image[..., 0]).save(directory / f"{i:04d}.png")
+  pngs = scores(
+    capfd, f"--samples={directory}", "--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache="
+  )
+  assert pngs[0]["value"] == files[0]["value"]
+
+
+def test_likelihoods_and_their_paired_difference(trained, capfd):
+  lines = scores(capfd, f"--workdir={trained}", "--metrics={'bound': {}, 'nll': {'k': 10}}")
+  found = {line["metric"]: line for line in lines}
+  assert -found["elbo"]["value"] > found["nll"]["value"] > 0  # k = 10 is the tighter bound
+  assert found["nll"]["settings"]["k"] == 10 and found["nll"]["standard_error"] > 0
+  assert found["nll"]["protocol"]["binarize"] == "dynamic" and found["nll"]["protocol"]["n_real"] == 300
+  assert call("evaluate", f"--compare={trained},{trained}") == 0
+  out = capfd.readouterr().out
+  assert "## Paired differences" in out and "| nll-test nll |" in out and "| 0 | 0 | 300 |" in out
+  assert "## Validation curves" in out and "## frechet@classifier:digits" in out
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    ([], "give one of a workdir"),
+    (["--workdir=x", "--samples=y"], "not --workdir and --samples"),
+    (["--workdir={run}", "--metrics=freshet"], '"freshet" is not one of .*did you mean "frechet"'),
+    (
+      ["--workdir={run}", "--metrics={'kernel_distance': {'subset': 3}}"],
+      "--metrics.kernel_distance.subset is unknown",
+    ),
+    (["--workdir={run}", "--metrics={'frechet'"], "is not {'name': {'setting': value}}"),
+    (["--workdir={run}", "--metrics=inception_score", "--features=pixels"], "needs a classifier's logits"),
+    (["--workdir={run}", "--metrics=intra_frechet"], "needs labels, and the pictures to be scored have none"),
+    (
+      ["--workdir={run}", "--metrics=frechet", "--num_real=301"],
+      "301 real examples are asked for, and the split has 300",
+    ),
+    (
+      ["--workdir={run}", "--metrics=frechet", "--num_samples=1"],
+      "needs .* generated pictures or more, and there are 1",
+    ),
+    (["--samples=/nowhere.npz", "--reference=digits", "--metrics=frechet"], "is not a directory of pictures, nor a .npz"),
+    (["--samples=x.npz"], "needs --reference"),
+    (["--samples=x.npz", "--reference=digit"], 'did you mean "digits"'),
+    (["--compare=/nowhere"], "does not exist; run python -m experiments.evaluate"),
+  ],
+)
+def test_wrong_words_are_errors_before_any_work(trained, capfd, words, message):
+  assert call("evaluate", *(word.replace("{run}", str(trained)) for word in words)) == 2
+  assert re.search(message, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+  ("images", "message"),
+  [
+    (np.zeros((200, 8, 8, 1)) + 200.0, r"floats must be in \[0, 1\], and these are in \[200, 200\].*divide by 255"),
+    (np.linspace(-1, 1, 200 * 64).reshape(200, 8, 8, 1), r"\(x \+ 1\) / 2"),
+    (np.full((200, 8, 8, 1), np.nan), "12800 values are not finite"),
+    (np.zeros((200, 8, 8, 3), np.uint8), r"both must be grey \(1 channel\) or both colour"),
+    (np.zeros((200, 12, 12, 1), np.uint8), "pictures of 12x12 against 8x8.*--resize=pad"),
+    (np.zeros((200, 8, 8, 1), np.int64), "pictures are int64; store uint8"),
+    (np.zeros((200, 64), np.uint8), r"shape \(200, 64\) are not \[N, H, W, 1 or 3\]"),
+    (np.zeros((5, 8, 8, 1), np.uint8), "generated pictures or more, and there are 5"),
+  ],
+)
+def test_wrong_pictures_are_errors_before_any_work(tmp_path, capfd, images, message):
+  np.savez(tmp_path / "x.npz", images=images)
+  words = [f"--samples={tmp_path / 'x.npz'}", "--reference=digits", "--metrics={'frechet': {'groups': 10}}"]
+  assert call("evaluate", *words, "--feature_cache=") == 2
+  assert re.search(message, capfd.readouterr().err)
+
+
+def test_padding_is_cut_off_and_margins_do_not_dilute_a_score(tmp_path, capfd):
+  images, labels = digits().read("train", np.arange(200))
+  np.savez(tmp_path / "plain.npz", images=np.asarray(images), labels=labels)
+  np.savez(tmp_path / "padded.npz", images=np.pad(np.asarray(images), ((0, 0), (2, 2), (2, 2), (0, 0))))
+  words = ["--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache="]
+  (plain,) = scores(capfd, f"--samples={tmp_path / 'plain.npz'}", *words)
+  (padded,) = scores(capfd, f"--samples={tmp_path / 'padded.npz'}", "--resize=pad", *words)
+  assert padded["value"] == plain["value"] and padded["protocol"] == plain["protocol"]
+
+
+def record(value: float, workdir: str, **protocol: object) -> dict:
+  return {
+    "metric": "frechet@x",
+    "value": value,
+    "interval": [value - 1, value + 1],
+    "interval_method": "subsets",
+    "better": "min",
+    "settings": {},
+    "protocol": {"n_fake": 100, "weights": "ema", **protocol},
+    "source": {"workdir": workdir, "checkpoint": "last", "step": 10},
+    "seed": 0,
+  }
+
+
+def test_rows_of_one_protocol_are_ranked_and_others_refused(tmp_path, capfd):
+  files = []
+  floor = {**record(1.0, ""), "protocol": {"n_fake": 100}, "source": {"real": "train"}}
+  for i, row in enumerate(
+    ([record(5.0, "a"), floor], [record(4.0, "b"), record(3.0, "b")], [record(2.0, "c", n_fake=50)])
+  ):
+    files.append(tmp_path / f"{i}.jsonl")
+    files[-1].write_text("".join(json.dumps(line) + "\n" for line in row))
+  assert comparison.compare(files[:2], [], str(tmp_path / "out")) == 0
+  (table,) = json.loads((tmp_path / "out" / "table.json").read_text())["tables"]
+  assert [row["value"] for row in table["rows"]] == [4.0, 5.0, 1.0] or [row["value"] for row in table["rows"]] == [
+    3.0,
+    5.0,
+    1.0,
+  ]
+  assert (tmp_path / "out" / "table.md").read_text() in capfd.readouterr().out
+  assert comparison.compare(files, [], "") == 1
+  out = capfd.readouterr().out
+  assert "frechet: a last (step 10) and c last (step 10) differ in n_fake: 100 against 50" in out
+  assert comparison.compare(files, ["n_fake"], "") == 0
+  assert "Not ranked" not in capfd.readouterr().out
+
+
+def test_compare_takes_several_words():
+  assert join_compared(["evaluate", "--compare", "a", "b", "--out=x"]) == ["evaluate", "--compare=a,b", "--out=x"]
+  assert join_compared(["evaluate", "--compare=a", "b"]) == ["evaluate", "--compare=a,b"]
+
+
+def test_damage_is_what_it_is_called():
+  generator = np.random.Generator(np.random.Philox(0))
+  point = np.zeros((1, 15, 15, 1), np.uint8)
+  point[0, 7, 7] = 255
+  spread = blur(point, np.zeros(1), 1.0, generator)[0].astype(float)[0, ..., 0]
+  axis = np.arange(15) - 7
+  assert spread.sum() == pytest.approx(255, abs=20) and spread.sum(0) @ axis**2 / spread.sum() == pytest.approx(
+    1.0, abs=0.1
+  )
+  grey = np.full((50, 8, 8, 1), 128, np.uint8)
+  assert noise(grey, np.zeros(50), 0.1, generator)[0].astype(float).std() == pytest.approx(25.5, rel=0.05)
+  labels = np.arange(1000) % 10
+  images, left = drop_classes(np.arange(1000), labels, 4, generator)
+  assert (
+    set(left) == set(range(4, 10))
+    and (images % 10 == left).all()
+    and (images[labels >= 4] == np.flatnonzero(labels >= 4)).all()
+  )
+
+
+def test_a_verdict_counts_only_what_exceeds_the_error():
+  def curve(*values: float, error: float = 0.1) -> dict:
+    points = [{"strength": i, "scores": {"a": (value, error)}} for i, value in enumerate(values)]
+    return {"blur": points, "number": points}
+
+  assert verdicts(curve(1, 2, 3), {"a": "min"})["a"]["blur"] == "worse"
+  assert verdicts(curve(1, 2, 3), {"a": "max"})["a"]["blur"] == "better"
+  assert verdicts(curve(1, 2, 1.9), {"a": "min"})["a"]["blur"] == "worse"
+  assert verdicts(curve(1, 2, 1), {"a": "min"})["a"]["blur"] == "mixed"
+  assert verdicts(curve(1, 1.1, 1), {"a": "min"})["a"]["blur"] == "same"
+  assert verdicts(curve(1, 2, 3), {"a": ""})["a"]["blur"] == "rises"
