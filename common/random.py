@@ -23,6 +23,11 @@ def row_keys(rng: Array, index: Array) -> Array:
   return jax.vmap(lambda i: jax.random.fold_in(rng, i))(index)
 
 
+def row_stream(rows: Array, name: str) -> Array:
+  """The named stream of each row's key, keys [B] -> keys [B]."""
+  return jax.vmap(lambda key: stream(key, name))(rows)
+
+
 def normal(rows: Array, shape: Sequence[int]) -> Array:
   """N(0, 1) draws, keys [B] -> float32 [B, *shape]."""
   return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(rows)

@@ -109,7 +109,8 @@ class SampleScorer:
     num: int,
   ):
     self._metrics, self._extractor, self._embedder = metrics, extractor, embedder
-    self._pictures, self._reference = reference, None
+    self._pictures = reference
+    self._reference: SampleSet | None = None
     for name, metric in metrics.items():
       if "logits" in metric.needs and not extractor.num_classes:
         raise ConfigError(

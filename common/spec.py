@@ -1,6 +1,8 @@
 """What a model must know of its data. No JAX here: data are opened and read while it is imported."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,3 +24,8 @@ class Spec:
   kind: str
   pixel_range: tuple[float, float]
   fingerprint: str
+
+  @classmethod
+  def from_json(cls, record: Mapping[str, Any]) -> "Spec":
+    """The spec that ``dataclasses.asdict`` and JSON made into ``record``."""
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items()})

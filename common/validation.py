@@ -9,7 +9,7 @@ from common.build import ConfigError, choose
 from common.evaluate import Evaluator
 from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
-from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
+from common.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_metrics
 from common.program import Program
 from common.sample_scores import AS_TRAINED, Pictures, SampleScorer, drawn, open_reference, real, real_protocol
 from common.sampling import Sampler
@@ -47,7 +47,7 @@ class Validation:
       if end not in ("", config.checkpoint.best_mode):
         raise ConfigError(
           f'config.checkpoint.best_mode="{config.checkpoint.best_mode}" would keep the worst '
-          f'{self.keep_best.partition("@")[0]}; set --config.checkpoint.best_mode={end}'
+          f"{self.keep_best.partition('@')[0]}; set --config.checkpoint.best_mode={end}"
         )
 
   @property
@@ -68,23 +68,28 @@ class _SampleScores:
   """
 
   def __init__(self, config: Any, algorithm: Generative, spec: Spec, mesh: Mesh):
-    options, reference = config.evaluate, open_reference(config.data)
-    self._reference, self._options, self._seed = reference, options, config.seed
-    extractor = open_extractor(options.features, Context(reference.image_shape, spec.kind, config.data.name))
+    if training := [name for name in config.evaluate.metrics if name in AGAINST_TRAINING]:
+      raise ConfigError(
+        f"config.evaluate.metrics.{training[0]} is against training pictures, not the validation split; leave it to "
+        "python -m experiments.evaluate"
+      )
+    reference = open_reference(config.data)
+    self._reference, self._num, self._seed = reference, config.evaluate.num_samples, config.seed
+    extractor = open_extractor(config.evaluate.features, Context(reference.image_shape, spec.kind, config.data.name))
     pictures = real(reference.validation)
     self._scorer = SampleScorer(
-      build_metrics(SAMPLE_METRICS, options.metrics, "evaluate.metrics"),
+      build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics"),
       extractor,
       Embedder(extractor, mesh),
       pictures if spec.num_classes else Pictures(pictures.images, None),
       labelled=algorithm.conditional,
-      num=options.num_samples,
+      num=self._num,
     )
     self._sampler = Sampler(algorithm, spec, mesh)
     self.protocol = {
       **real_protocol(reference, config.data, "validation"),
       **self._scorer.protocol,
-      "n_fake": options.num_samples,
+      "n_fake": self._num,
       "weights": "ema" if config.ema.decay else "raw",
       **AS_TRAINED,
     }
@@ -96,7 +101,7 @@ class _SampleScores:
 
   def __call__(self, state: PyTree) -> dict[str, float]:
     """The scores, and the standard error of each under "NAME standard error"."""
-    pictures = drawn(self._sampler, state, self._seed, self._options.num_samples, self._reference)
+    pictures = drawn(self._sampler, state, self._seed, self._num, self._reference)
     scores = self._scorer(pictures, self._seed)
     return {
       **{name: score.value for name, score in scores.items()},

@@ -61,9 +61,7 @@ def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -
 
 def read_spec(workdir: Path) -> Spec:
   """The Spec that the run was made with."""
-  record = read_json(workdir / "spec.json")
-  fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-  return Spec(**fields)
+  return Spec.from_json(read_json(workdir / "spec.json"))
 
 
 def check_resume(

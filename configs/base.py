@@ -86,6 +86,10 @@ FIELDS: dict[str, Field] = {
   "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
   "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),
   "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 1, 2),
+  "critic_warmup.updates": _not_negative("D updates before some of G's, which skips rounds for them; 0: none"),
+  "critic_warmup.first": _not_negative("the first so many updates of G are such"),
+  "critic_warmup.every": _not_negative("and each so many-th; 0 for no others"),
+  "weight_clip": _not_negative("D's parameters are clipped to [-c, c] after each update; 0 for not"),
   "penalties": Field("terms added to the discriminator's loss, {name: {argument: value}}; empty for none"),
   "discriminator_loss_scale": _above_zero("factor of the discriminator's loss; many codes have 0.5"),
 }
@@ -106,8 +110,9 @@ MAY_CHANGE = (
 
 # {family: {key: value}} for keys that runs of older versions lack; reported when used.
 _EVALUATION = {"evaluate.metrics": {}, "evaluate.num_samples": 10000, "evaluate.features": "classifier"}
+_WARMUP = {"updates": 0, "first": 0, "every": 0}
 MIGRATIONS: dict[str, dict[str, Any]] = {
-  "gan": {"penalties": {}, **_EVALUATION},
+  "gan": {"penalties": {}, "weight_clip": 0.0, "critic_warmup": _WARMUP, **_EVALUATION},
   "vae": _EVALUATION,
   "classifier": _EVALUATION,
 }
@@ -173,6 +178,23 @@ def get_config() -> ConfigDict:
       "parallel": {"mode": "jit", "sync_batch_norm": True},
     }
   )
+
+
+def use_gan(config: ConfigDict) -> None:
+  """The keys of a GAN, at what most papers have: one update of each player in turn, two passes of D, nothing added."""
+  config.family = "gan"
+  config.z_dim = 128
+  config.z_prior = "normal"
+  config.n_critic = 1
+  config.critic_warmup = dict(_WARMUP)
+  config.weight_clip = 0.0
+  config.update_order = "alternating"
+  config.fakes = "fresh"
+  config.discriminator_passes = 2
+  config.discriminator_loss_scale = 1.0
+  config.conditioning = {"name": "none"}
+  config.loss = {"name": "non_saturating"}
+  config.penalties = {}
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:

@@ -23,7 +23,7 @@ def get_config(argument: str = "") -> ConfigDict:
   dataset, words = base.variants(argument, IMAGE_SIZE)
   full_size = dataset == "celeba64"
   config = base.get_config()
-  config.family = "gan"
+  base.use_gan(config)
   base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 5000, "batch_size": 128 if full_size else 64})
@@ -31,17 +31,9 @@ def get_config(argument: str = "") -> ConfigDict:
 
   config.z_dim = 100
   config.z_prior = "uniform"
-  config.n_critic = 1
-  config.update_order = "alternating"
-  config.fakes = "fresh"
-  config.discriminator_passes = 2
-  config.discriminator_loss_scale = 1.0
   network = {"width": 128, "kernel_size": 5} if full_size else {"width": 64, "kernel_size": 4}
   config.generator = {"name": "dcgan", **network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.discriminator = {"name": "dcgan", **network, "slope": 0.2, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.conditioning = {"name": "none"}
-  config.loss = {"name": "non_saturating"}
-  config.penalties = {}
   config.generator_optim = config.discriminator_optim = {
     "name": "adam",
     "learning_rate": 2e-4,

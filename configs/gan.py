@@ -27,18 +27,15 @@ def get_config(argument: str = "") -> ConfigDict:
     argument, ("digits", "fashion_mnist", "mnist", "cifar10", "gaussians8"), ("saturating", "tapered")
   )
   config = base.get_config()
-  config.family = "gan"
+  base.use_gan(config)
   base.use_dataset(config, dataset, tiny="tiny" in words)
   updates_per_epoch = {"digits": 14, "cifar10": 450}.get(dataset, 500)  # of 100 images
   config.train.update({"num_steps": 250 * updates_per_epoch, "batch_size": 100})
   base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
 
   config.z_dim = 100
-  config.z_prior = "normal"
-  config.n_critic = 1
   config.update_order = "simultaneous"
   config.fakes = "shared"
-  config.discriminator_passes = 2
   config.discriminator_loss_scale = 0.5
   config.generator = {"name": "mlp", "width": 1200, "layers": 2, "init_range": 0.05}
   config.discriminator = {
@@ -50,9 +47,7 @@ def get_config(argument: str = "") -> ConfigDict:
     "hidden_dropout": 0.5,
     "init_range": 0.005,
   }
-  config.conditioning = {"name": "none"}
   config.loss = {"name": "saturating" if "saturating" in words else "non_saturating"}
-  config.penalties = {}
   config.generator_optim = config.discriminator_optim = {
     "name": "sgd",
     "learning_rate": {"name": "exponential", "start": 0.1, "factor": 1 / 1.000004, "floor": 1e-6},

@@ -24,25 +24,18 @@ IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
 def get_config(argument: str = "") -> ConfigDict:
   dataset, words = base.variants(argument, IMAGE_SIZE)
   config = base.get_config()
-  config.family = "gan"
+  base.use_gan(config)
   base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": {"digits": 1500, "cifar10": 50000}.get(dataset, 10000), "batch_size": 64})
   base.set_every(config, log=50, rest=500)
 
   config.z_dim = 128
-  config.z_prior = "normal"
   config.n_critic = 5
-  config.update_order = "alternating"
-  config.fakes = "fresh"
-  config.discriminator_passes = 2
-  config.discriminator_loss_scale = 1.0
   full_size = dataset == "cifar10"
   config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
   config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True}
-  config.conditioning = {"name": "none"}
   config.loss = {"name": "hinge"}
-  config.penalties = {}
   steps = config.train.get_ref("num_steps")
   config.generator_optim, config.discriminator_optim = (
     {

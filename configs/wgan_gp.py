@@ -25,23 +25,17 @@ IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
 def get_config(argument: str = "") -> ConfigDict:
   dataset, words = base.variants(argument, IMAGE_SIZE)
   config = base.get_config()
-  config.family = "gan"
+  base.use_gan(config)
   base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 1500 if dataset == "digits" else 20000, "batch_size": 64})
   base.set_every(config, log=50, rest=500)
 
   config.z_dim = 128
-  config.z_prior = "normal"
   config.n_critic = 5
-  config.update_order = "alternating"
-  config.fakes = "fresh"
-  config.discriminator_passes = 2
-  config.discriminator_loss_scale = 1.0
   network = {"name": "dcgan", "width": 64, "kernel_size": 4}
   config.generator = {**network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.discriminator = {**network, "slope": 0.2, "batch_norm": False}
-  config.conditioning = {"name": "none"}
   config.loss = {"name": "wasserstein"}
   config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
   config.generator_optim = config.discriminator_optim = {

@@ -52,13 +52,13 @@ flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of eval
 flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
 flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
 
-LIKE_A_WORKDIR = "a workdir (--workdir=RUN), pictures (--samples=PATH) or records (--compare A B)"
-
 
 def main() -> int:
   given = [name for name in ("workdir", "samples", "compare") if FLAGS[name].value]
-  if len(given) != 1:
-    raise ConfigError(f"give one of {LIKE_A_WORKDIR}" + (f", not --{' and --'.join(given)}" if given else ""))
+  if not given:
+    raise ConfigError("--workdir=RUN is missing; or give pictures (--samples=PATH) or records (--compare A B)")
+  if len(given) > 1:
+    raise ConfigError(f"give one of --workdir, --samples and --compare, not --{' and --'.join(given)}")
   if FLAGS.compare:
     from experiments.comparison import compare
 
@@ -69,11 +69,12 @@ def main() -> int:
 
   from common.log import Status
   from experiments import compilation_cache, scoring
+  from experiments.picture_scoring import Settings
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   cache = compilation_cache.user_cache() / "features" if FLAGS.feature_cache is None else FLAGS.feature_cache
-  settings = scoring.Settings(
+  settings = Settings(
     sections=sections,
     features=FLAGS.features,
     split=FLAGS.split,
@@ -84,6 +85,7 @@ def main() -> int:
     floor=FLAGS.floor,
     data_dir=FLAGS.data_dir,
     cache=Path(cache) if cache else None,
+    weights=compilation_cache.user_cache(),
     say=status,
   )
   if FLAGS.samples:

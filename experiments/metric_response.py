@@ -56,11 +56,14 @@ def main() -> int:
   base.use_dataset(config, FLAGS.dataset)
   config.data.dir = FLAGS.data_dir
   dataset = open_reference(config.data)
+  if not dataset.source.num_classes:
+    raise ConfigError(f"--dataset={FLAGS.dataset} has no labels, and one kind of damage drops classes; take another")
   num = FLAGS.num_samples
   reference, clean = real(dataset.test, min(num, len(dataset.test))), real(dataset.train, min(num, len(dataset.train)))
   context = Context(dataset.image_shape, dataset.source.kind, config.data.name)
   extractor = open_extractor(FLAGS.features, context)
   embedder = Embedder(extractor, parallel.make_mesh())
+  assert clean.labels is not None and reference.labels is not None
   metrics = build_metrics(SAMPLE_METRICS, {name: {} for name in FLAGS.metrics}, "metrics")
 
   def scorer(real_pictures: Pictures, num: int) -> SampleScorer:

@@ -33,18 +33,14 @@ def record(
     source: whose pictures or bounds these are: a run at a step, files, or real ones.
     seed: of samples, subsets and draws.
   """
-  if isinstance(score, list):
-    value, error, interval, method = score, None, None, ""
-  else:
-    known = math.isfinite(score.standard_error)
-    value, method = score.value, score.method
-    error, interval = (score.standard_error, list(score.interval)) if known else (None, None)
+  figure = score if isinstance(score, Score) else None
+  known = figure if figure and math.isfinite(figure.standard_error) else None
   return {
     "metric": metric,
-    "value": value,
-    "standard_error": error,
-    "interval": interval,
-    "interval_method": method,
+    "value": figure.value if figure else score,
+    "standard_error": known.standard_error if known else None,
+    "interval": list(known.interval) if known else None,
+    "interval_method": figure.method if figure else "",
     "better": better,
     "settings": settings,
     "protocol": protocol,
@@ -59,7 +55,7 @@ def settings_of(metric: Any) -> dict[str, Any]:
   return dataclasses.asdict(metric)
 
 
-def append(directory: Path, records: list[dict[str, Any]]) -> None:
-  """Adds lines to evaluations.jsonl."""
+def append(directory: Path, line: dict[str, Any]) -> None:
+  """Adds a line to evaluations.jsonl."""
   with (directory / FILE).open("a", encoding="utf-8") as file:
-    file.writelines(json.dumps(line) + "\n" for line in records)
+    file.write(json.dumps(line) + "\n")

@@ -13,56 +13,26 @@ from jax.sharding import Mesh
 from common import parallel
 from common.algorithm import Generative, LatentVariable
 from common.build import ConfigError
-from common.data.dataset import Dataset, open_dataset
+from common.data.dataset import open_dataset
 from common.evaluate import Evaluator
-from common.features.embed import Embedder
-from common.features.extractor import Context, open_extractor
-from common.log import Status
-from common.metrics.catalogue import AGAINST_TRAINING, LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
+from common.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
 from common.metrics.likelihood import Model
 from common.metrics.score import Score
 from common.sample_scores import (
   AS_TRAINED,
   Pictures,
-  SampleScorer,
   drawn,
   open_reference,
-  real,
-  real_protocol,
   without_margin,
 )
 from common.sampling import Sampler
 from common.state import NetState
 from experiments import records
+from experiments.picture_scoring import PictureScoring, Settings
 from experiments.pictures import read_pictures
 from experiments.restore import RestoredRun, restore
 
 Record = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What to measure and how; see the flags of `experiments.evaluate`."""
-
-  sections: Mapping[str, Mapping[str, Any]]
-  features: str
-  split: str
-  num_samples: int
-  num_real: int
-  seed: int
-  ema: bool
-  floor: bool
-  data_dir: str
-  cache: Path | None
-  say: Status
-
-  def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
-    """Those of the chosen metrics that are in ``table``."""
-    chosen = {name: section for name, section in self.sections.items() if name in table}
-    try:
-      return build_metrics(table, chosen, "metrics")
-    except ConfigError as error:
-      raise ConfigError(str(error).replace("config.metrics", "--metrics")) from None
 
 
 def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list[Record]:
@@ -78,9 +48,9 @@ def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list
       run = restore(workdir, checkpoint, mesh)
     for note in run.notes:
       settings.say.line(note)
-    lines = list(_score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0))
-    records.append(workdir, lines)
-    found += lines
+    for line in _score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0):
+      records.append(workdir, line)
+      found.append(line)
   return found
 
 
@@ -98,12 +68,13 @@ def _score_state(
     raise ConfigError(f"{workdir} holds a {config.family}, which makes no pictures for {', '.join(sample_metrics)}")
   if likelihoods and not isinstance(run.algorithm, LatentVariable):
     raise ConfigError(f"{workdir} holds a {config.family}, which has no likelihood for {', '.join(likelihoods)}")
+  algorithm: Any = run.algorithm
+  if sample_metrics:  # what cannot be measured is refused before the rest is
+    scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh)
+    scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
   if "model" in settings.sections or likelihoods:
     yield from _score_split(run, config, settings, mesh, likelihoods, source, workdir)
   if sample_metrics:
-    algorithm: Any = run.algorithm
-    scoring = _Scoring(open_reference(config.data), config.data, settings, mesh)
-    scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
     sampler = Sampler(algorithm, run.spec, mesh, ema=settings.ema)
     with settings.say.phase(f"drawing {settings.num_samples:,} pictures"):
       pictures = drawn(sampler, run.state, settings.seed, settings.num_samples, scoring.reference)
@@ -140,71 +111,11 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
       f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
       "--resize=pad (a margin, which is cut off) or --resize=bilinear"
     )
-  scoring = _Scoring(reference, data, settings, mesh)
+  scoring = PictureScoring(reference, data, settings, mesh)
   scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
   unknown = dict.fromkeys(("weights", *AS_TRAINED), "files")
   found = list(scoring.records(scorers, pictures, unknown, {"samples": str(path)}))
   return found + (list(scoring.floor(scorers, len(pictures))) if settings.floor else [])
-
-
-class _Scoring:
-  """Metrics of pictures against a split, and those that are against the training split whatever is asked for."""
-
-  def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh):
-    self.reference, self._data, self._settings = reference, data, settings
-    context = Context(reference.image_shape, reference.source.kind, data.name, settings.cache)
-    self._extractor = open_extractor(settings.features, context)
-    self._embedder = Embedder(self._extractor, mesh, cache=settings.cache)
-
-  def scorers(self, metrics: Mapping[str, Any], *, labelled: bool, num: int) -> dict[str, SampleScorer]:
-    """{split: scorer}."""
-    against = {name: "train" if name in AGAINST_TRAINING else self._settings.split for name in metrics}
-    return {
-      split: SampleScorer(
-        {name: metric for name, metric in metrics.items() if against[name] == split},
-        self._extractor,
-        self._embedder,
-        self._real(split, self._settings.num_real),
-        labelled=labelled,
-        num=num,
-      )
-      for split in dict.fromkeys(against.values())
-    }
-
-  def records(
-    self, scorers: Mapping[str, SampleScorer], pictures: Pictures, model: Record, source: Record
-  ) -> Iterator[Record]:
-    """The scores of ``pictures``; ``model`` is what the protocol says of how they were drawn."""
-    for split, scorer in scorers.items():
-      with self._settings.say.phase(f"scoring {len(pictures):,} pictures"):
-        scores = scorer(pictures, self._settings.seed)
-      shared = real_protocol(self.reference, self._data, split)
-      protocol = {**shared, **model, **scorer.protocol, "n_fake": len(pictures)}
-      owners = scorer.owners()
-      for name, score in scores.items():
-        yield records.record(
-          name,
-          score,
-          better=owners[name].better[name.partition("@")[0]],
-          settings=records.settings_of(owners[name]),
-          protocol=protocol,
-          source=source,
-          seed=self._settings.seed,
-        )
-
-  def floor(self, scorers: Mapping[str, SampleScorer], num: int) -> Iterator[Record]:
-    """Real pictures in the place of generated ones: what a generator of the true distribution would get.
-
-    They are of the training split, and of the test split for what is measured against training pictures.
-    """
-    for split, scorer in scorers.items():
-      other = "test" if split == "train" else "train"
-      pictures = self._real(other, min(num, len(getattr(self.reference, other))))
-      yield from self.records({split: scorer}, pictures, {}, {"real": other})
-
-  def _real(self, split: str, num: int) -> Pictures:
-    pictures = real(getattr(self.reference, split), num)
-    return pictures if self.reference.source.num_classes else Pictures(pictures.images, None)
 
 
 def _score_split(
@@ -247,7 +158,8 @@ def _score_split(
       yield records.record(name, score, better="", settings={}, **common)
   if not likelihoods:
     return
-  model = Model(algorithm=run.algorithm, state=run.state, spec=run.spec, config=config, mesh=mesh)
+  algorithm: Any = run.algorithm
+  model = Model(algorithm=algorithm, state=run.state, spec=run.spec, config=config, mesh=mesh)
   for metric_name, metric in likelihoods.items():
     with settings.say.phase(f"measuring {metric_name}"):
       result = metric(model, feed)

@@ -20,16 +20,19 @@ from gan.conditioning import CONDITIONING, Concat, Unconditional
 from gan.losses import LOSSES, AdversarialLoss
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.output import DiscriminatorOutput
-from gan.penalties import build_penalties
-from gan.penalties.gradient_penalty import GradientPenalty
+from gan.penalties import build_penalties, penalize
+from gan.penalties.seen import Penalty, Seen
+from gan.warmup import CriticWarmup
 
 
 class GanState(flax.struct.PyTreeNode):
-  """The two networks, and the number of rounds played."""
+  """The two networks, the number of rounds played, and the running state of each penalty."""
 
   step: Array
   generator: NetState
   discriminator: NetState
+  aux: dict[str, Any]
+  waited: Array  # int32, updates of D since the last of G
 
 
 class Draw(NamedTuple):
@@ -48,7 +51,7 @@ class GAN:
   generator: nn.Module
   discriminator: nn.Module
   loss: AdversarialLoss
-  penalties: Mapping[str, GradientPenalty]
+  penalties: Mapping[str, Penalty]
   conditioning: Unconditional | Concat
   generator_tx: optax.GradientTransformation
   discriminator_tx: optax.GradientTransformation
@@ -56,6 +59,8 @@ class GAN:
   z_dim: int
   z_prior: str
   n_critic: int
+  critic_warmup: CriticWarmup
+  weight_clip: float
   update_order: str
   fakes: str
   discriminator_passes: int
@@ -83,16 +88,18 @@ class GAN:
     g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True)
     images = self.conditioning.images(x, labels)
     d = init_network(self.discriminator, self.discriminator_tx, NO_EMA, d_rng, images, train=True, rows=rows)
-    if self.penalties and "batch_stats" in d.mutable:
+    slopes = [name for name, penalty in self.penalties.items() if penalty.differentiates_images]
+    if slopes and "batch_stats" in d.mutable:
       raise ConfigError(
-        f"config.penalties.{next(iter(self.penalties))} does not go with BatchNorm in config.discriminator: under it "
+        f"config.penalties.{slopes[0]} does not go with BatchNorm in config.discriminator: under it "
         "D(x) depends on the whole batch and has no gradient of one image; set config.discriminator.batch_norm=False "
         "or take another discriminator"
       )
-    return GanState(step=jnp.zeros((), jnp.int32), generator=g, discriminator=d)
+    aux = {name: penalty.init() for name, penalty in self.penalties.items()}
+    return GanState(step=jnp.int32(0), generator=g, discriminator=d, aux=aux, waited=jnp.int32(0))
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
-    """n_critic updates of the discriminator, a batch each, then one of the generator.
+    """n_critic updates of the discriminator, a batch each, then one of the generator (but see `CriticWarmup`).
 
     With ``update_order`` "simultaneous" both gradients are taken at the same point; "alternating", the generator meets
     the updated discriminator. With ``fakes`` "shared" it is judged on the latents that the discriminator last saw.
@@ -102,43 +109,77 @@ class GAN:
     g_rng = jax.random.fold_in(rng, self.n_critic - 1 if shared else self.n_critic)
     draw = self._draw(state.generator, last, g_rng)
 
-    def critic_update(d: NetState, turn: tuple[Array, Batch]) -> tuple[NetState, Metrics]:
+    def critic_update(carry: tuple[NetState, Any], turn: tuple[Array, Batch]) -> tuple[tuple[NetState, Any], Metrics]:
       d_rng = jax.random.fold_in(rng, turn[0])
-      return self._discriminator_update(d, turn[1], self._draw(state.generator, turn[1], d_rng).fake, d_rng)
+      fake = self._draw(state.generator, turn[1], d_rng).fake
+      d, aux, metrics = self._discriminator_update(*carry, turn[1], fake, d_rng)
+      return (d, aux), metrics
 
+    start = state.discriminator, state.aux
     if self.n_critic > 1:
-      d, stacked = lax.scan(critic_update, state.discriminator, (jnp.arange(self.n_critic), batch))
+      (d, aux), stacked = lax.scan(critic_update, start, (jnp.arange(self.n_critic), batch))
       d_metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), stacked)
     elif shared:  # G runs once: in a compiled loop XLA does not see that twice would be the same
-      d, d_metrics = self._discriminator_update(state.discriminator, last, draw.fake, g_rng)
+      d, aux, d_metrics = self._discriminator_update(*start, last, draw.fake, g_rng)
     else:
-      d, d_metrics = critic_update(state.discriminator, (jnp.asarray(0), last))
+      (d, aux), d_metrics = critic_update(start, (jnp.asarray(0), last))
     judge = d if self.update_order == "alternating" else state.discriminator
-    g, g_metrics = self._generator_update(state.generator, judge, last, draw, g_rng)
-    return GanState(step=state.step + 1, generator=g, discriminator=d), {**d_metrics, **g_metrics}
 
-  def _discriminator_update(self, d: NetState, batch: Batch, fake: Images, rng: Array) -> tuple[NetState, Metrics]:
+    def generator_update() -> tuple[NetState, Metrics]:
+      return self._generator_update(state.generator, judge, last, draw, g_rng)
+
+    waited = state.waited
+    if not self.critic_warmup.updates:
+      g, g_metrics = generator_update()
+    else:
+      due = waited + self.n_critic >= self.critic_warmup.needed(state.generator.updates, self.n_critic)
+      nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(generator_update)[1])
+      g, g_metrics = lax.cond(due, generator_update, lambda: (state.generator, nothing))
+      waited = jnp.where(due, 0, waited + self.n_critic)
+    return GanState(state.step + 1, g, d, aux, waited), {**d_metrics, **g_metrics}
+
+  def _discriminator_update(
+    self, d: NetState, aux: Any, batch: Batch, fake: Images, rng: Array
+  ) -> tuple[NetState, Any, Metrics]:
     real, labels = batch["image"], batch["label"]
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **d.mutable}
       on_real, on_fake, mutable = self._discriminate(variables, real, fake, labels, rng, batch["index"], update=True)
       losses = self.discriminator_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)
-      penalties = self._penalize({**variables, **mutable}, real, fake, labels, rng, batch["index"])
-      total = jnp.mean(sum(penalties.values(), start=losses))
-      return total, (losses, penalties, on_real.logits, on_fake.logits, mutable)
 
-    grads, (losses, penalties, on_real, on_fake, mutable) = jax.grad(loss_fn, has_aux=True)(d.params)
+      def see(name: str) -> Seen:
+        index, frozen = batch["index"], {**variables, **mutable}
+        rows = random.row_keys(random.stream(rng, name), index)
+        dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
+
+        def apply_d(x: Images) -> Array:
+          return self.discriminator.apply(frozen, self.conditioning.images(x, labels), train=True, rows=dropout).logits
+
+        logits = on_real.logits, on_fake.logits
+        return Seen(apply_d, params, real, fake, *logits, d.updates, rows, self.axis_name)
+
+      penalties, new_aux = penalize(self.penalties, see, d.updates, aux)
+      total = jnp.mean(sum(penalties.values(), start=losses))
+      return total, (losses, penalties, on_real.logits, on_fake.logits, mutable, new_aux)
+
+    grads, (losses, penalties, on_real, on_fake, mutable, aux) = jax.grad(loss_fn, has_aux=True)(d.params)
     d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
-    return d, {
-      "d_loss": Mean.of(losses),
-      "d_real_logit": Mean.of(on_real),
-      "d_fake_logit": Mean.of(on_fake),
-      "d_real_accuracy": Mean.of((on_real > self.loss.boundary).astype(jnp.float32)),
-      "d_fake_accuracy": Mean.of((on_fake < self.loss.boundary).astype(jnp.float32)),
-      **{f"d_{name}": Mean.of(values) for name, values in penalties.items()},
-      **{f"d_{name}": norm for name, norm in norms.items()},
-    }
+    if self.weight_clip:  # Arjovsky et al. 2017, Algorithm 1, line 7
+      d = d.replace(params=jax.tree.map(lambda w: jnp.clip(w, -self.weight_clip, self.weight_clip), d.params))
+    return (
+      d,
+      aux,
+      {
+        "d_loss": Mean.of(losses),
+        "d_real_logit": Mean.of(on_real),
+        "d_fake_logit": Mean.of(on_fake),
+        "d_real_accuracy": Mean.of((on_real > self.loss.boundary).astype(jnp.float32)),
+        "d_fake_accuracy": Mean.of((on_fake < self.loss.boundary).astype(jnp.float32)),
+        **{f"d_{name}": Mean.of(values) for name, values in penalties.items()},
+        **{f"d_{name}": norm for name, norm in norms.items()},
+      },
+    )
 
   def _generator_update(
     self, g: NetState, d: NetState, batch: Batch, draw: Draw, rng: Array
@@ -200,22 +241,6 @@ class GAN:
     on_real, after_real = apply(variables, images[0], rows[0], moving[0])
     on_fake, after_fake = apply({**variables, **after_real}, images[1], rows[1], moving[1])
     return on_real, on_fake, {**after_real, **after_fake}
-
-  def _penalize(
-    self, variables: Any, real: Images, fake: Images, labels: Array, rng: Array, index: Array
-  ) -> dict[str, Array]:
-    """{name: [B]} of the penalties, for which D's collections stay as they are."""
-
-    def penalize(name: str) -> Array:
-      rows = random.row_keys(random.stream(rng, name), index)
-      dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
-
-      def apply_d(x: Images) -> Array:
-        return self.discriminator.apply(variables, self.conditioning.images(x, labels), train=True, rows=dropout).logits
-
-      return self.penalties[name](apply_d, real, fake, rows)
-
-    return {name: penalize(name) for name in self.penalties}
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
     """The discriminator on held-out images and on the averaged generator's, with running BatchNorm statistics.
@@ -288,6 +313,10 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     z_dim=config.z_dim,
     z_prior=config.z_prior,
     n_critic=config.n_critic,
+    critic_warmup=CriticWarmup(
+      updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
+    ),
+    weight_clip=config.weight_clip,
     update_order=config.update_order,
     fakes=config.fakes,
     discriminator_passes=config.discriminator_passes,

@@ -36,7 +36,9 @@ def test_a_gan_covers_eight_gaussians(tmp_path):
   gave 8 modes, none under 6 %, and 0.81 to 0.83.
   """
   run = train("gan:gaussians8", tmp_path, samples__every=0, evaluate__every=0)
-  points = Sampler(run.program.algorithm, run.program.dataset.spec, run.program.mesh, batch_size=500)(run.state, 0, 2500).reshape(-1, 2)
+  program = run.program
+  sampler = Sampler(program.algorithm, program.dataset.spec, program.mesh, batch_size=500)
+  points = sampler(run.state, 0, 2500).reshape(-1, 2)
   centers, deviation = gaussian_modes("gaussians8")
   distances = np.linalg.norm(points[:, None] - centers, axis=-1)
   good = distances.min(axis=1) < 3 * deviation

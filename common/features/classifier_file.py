@@ -72,7 +72,6 @@ def load(path: Path) -> TrainedClassifier:
       arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
   except (SafetensorError, OSError, KeyError, ValueError) as error:
     raise ConfigError(f"{path} is not a classifier of this project ({error!r}); write one anew") from error
-  fields = {key: tuple(value) if isinstance(value, list) else value for key, value in about["spec"].items()}
-  spec = Spec(**fields)
+  spec = Spec.from_json(about["spec"])
   network = build(NETWORKS, about["model"], "model", num_classes=spec.num_classes, bn_axis_name=None, dtype="float32")
   return TrainedClassifier(network, traverse_util.unflatten_dict(arrays, sep="/"), spec, about["accuracy"])

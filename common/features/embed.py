@@ -4,6 +4,7 @@ import hashlib
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -75,12 +76,12 @@ class Embedder:
 
 def _write(file: Path, embedded: SampleSet) -> None:
   """Whole or not at all; a place that cannot be written to costs time only."""
-  arrays = {"features": embedded.features} | ({} if embedded.logits is None else {"logits": embedded.logits})
+  arrays: dict[str, Any] = {"features": embedded.features, "logits": embedded.logits}
   partial = file.with_suffix(f".{os.getpid()}.partial")
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("wb") as out:
-      np.savez(out, **arrays)
+      np.savez(out, **{name: x for name, x in arrays.items() if x is not None})
     os.replace(partial, file)
   except OSError:
     partial.unlink(missing_ok=True)

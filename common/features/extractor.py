@@ -18,6 +18,8 @@ from common.algorithm import Array, PyTree
 from common.build import ConfigError, nearest
 from common.features import classifier_file
 from common.features.classifier import embed
+from common.features.inception import InceptionV3, prepare
+from common.features.inception_weights import inception_path, load_inception
 from common.features.random_network import random_network
 
 Apply = Callable[[PyTree, Array], tuple[Array, Array | None]]
@@ -46,7 +48,7 @@ class Extractor:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What an extractor may need to know of the pictures: their shape, their data set, and where big weights are kept."""
+  """What an extractor may need to know of the pictures: shape, data set, and where large weights are kept."""
 
   image_shape: tuple[int, int, int]
   kind: str
@@ -137,8 +139,30 @@ def _stacked(argument: str, context: Context) -> Extractor:
   return dataclasses.replace(grey, name=f"stacked-{grey.name}", apply=apply, num_classes=grey.num_classes * channels)
 
 
+def _inception(argument: str, context: Context) -> Extractor:
+  """InceptionV3 of 2015-12-05, whose Frechet distance is the FID; its weights from a file, or from the cache."""
+  if context.kind == "points":
+    raise ConfigError('"inception" is of images, and these are points; use pixels')
+  variables, digest = load_inception(inception_path(argument, context.cache))
+  network = InceptionV3()
+
+  def apply(variables: PyTree, images: Array) -> tuple[Array, Array]:
+    heads = network.apply(variables, images)
+    return heads["2048"], heads["logits_unbiased"]
+
+  return Extractor(
+    name=f"inception-{digest[:8]}",
+    variables=variables,
+    apply=apply,
+    prepare=prepare,
+    num_classes=1008,
+    resize="TF1 bilinear to 299x299",
+  )
+
+
 EXTRACTORS: dict[str, Callable[[str, Context], Extractor]] = {
   "classifier": _classifier,
+  "inception": _inception,
   "pixels": _pixels,
   "random": _random,
   "stacked": _stacked,

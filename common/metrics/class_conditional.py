@@ -18,8 +18,9 @@ from common.metrics.frechet import FrechetDistance
 from common.metrics.labels import labels_of, logits_of, share
 from common.metrics.score import Need, SampleSet, Score
 
-NEWTON_STEPS, CG_STEPS = 100, 200
-CONVERGED = 1e-5  # a gradient of so much of the first one's length
+NEWTON_STEPS, CG_STEPS = 50, 200
+ROUNDING = 1e-6  # of a float32 loss
+CONVERGED = 1e-6  # a gradient of so much of the first one's length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ def linear_classifier(
   """
   ones = np.ones((len(features), 1), np.float32)
   weights, ratio = _newton(np.concatenate([features, ones], axis=1), labels, weight_decay, num_classes)
-  # Float32 can stop the halving a little before the aim.
+  # Float32 can end a little before the aim.
   return np.asarray(weights), bool(ratio <= 100 * CONVERGED)
 
 
@@ -127,8 +128,9 @@ def _newton(x: Array, labels: Array, weight_decay: Array, num_classes: int) -> t
   first = jnp.linalg.norm(gradient(zero))
 
   def halved(w: Array, step: Array, slope: Array) -> Array:
-    """The length 1, 1/2, 1/4 ... at which the loss falls by a share of the slope; 0 where rounding hides any fall."""
-    start = loss(w)
+    """The length 1, 1/2, 1/4 ... at which the loss falls by a share of the slope; 0 where none does."""
+    # Near the optimum a fall is smaller than the rounding of the loss, which the slack lets pass.
+    start = loss(w) * (1.0 + ROUNDING)
     falls = lambda t: loss(w + t * step) <= start + 1e-4 * t * slope  # noqa: E731
     t = lax.while_loop(lambda t: ~falls(t) & (t > 1e-4), lambda t: 0.5 * t, jnp.ones(()))
     return jnp.where(falls(t), t, 0.0)

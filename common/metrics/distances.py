@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from common.algorithm import Array
+from common.metrics.feature_sets import check_features
 
 SPARE = 12  # candidates beyond k: with them the k nearest are nearly always certain
 BLOCK = 1 << 24  # numbers in a block of distances
@@ -93,23 +94,6 @@ def balls_around(
     inside = exact < radii[columns] if strict else exact <= radii[columns]
     counts[rows] = sure + np.bincount(some[inside], minlength=len(rows))
   return counts
-
-
-def check_features(features: np.ndarray, name: str) -> np.ndarray:
-  """Features [N, D] of floats.
-
-  Raises:
-    ValueError: another shape, or values that are not finite.
-  """
-  features = np.asarray(features)
-  if features.ndim != 2 or not features.size:
-    raise ValueError(f"{name} of shape {features.shape} are not [N, D]")
-  if features.dtype.kind != "f":
-    features = features.astype(np.float64)
-  if not np.all(np.isfinite(features)):
-    bad = np.sum(~np.isfinite(features).all(axis=1))
-    raise ValueError(f"{bad} of {len(features)} {name} are not finite; look at the images and the network for NaN")
-  return features
 
 
 class _Frame:

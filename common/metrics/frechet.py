@@ -10,9 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from common.metrics.feature_sets import check_mode, check_pair
 from common.metrics.score import Need, SampleSet, Score
-
-MODES = ("exact", "torch_fidelity")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +145,7 @@ class FrechetDistance:
   better: ClassVar[dict[str, str]] = {"frechet": "min"}
 
   def __post_init__(self) -> None:
-    if self.mode not in MODES:
-      raise ValueError(f'mode="{self.mode}" is not one of {", ".join(MODES)}')
+    check_mode(self.mode)
     if self.groups < 2:
       raise ValueError(f"groups={self.groups}: a jackknife needs 2 or more")
 
@@ -155,7 +153,8 @@ class FrechetDistance:
     return (max(self.groups, 4),) * 2
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
-    sides = [_grouped(rows.features, self.groups, seed, name) for rows, name in ((real, "real"), (fake, "generated"))]
+    features = check_pair(real, fake, self.least())
+    sides = [_grouped(rows, self.groups, seed) for rows in features]
     value = frechet_distance(*(Moments.merged(side).gaussian() for side in sides))
     without = [
       frechet_distance(*(Moments.merged([*side[:i], *side[i + 1 :]]).gaussian() for side in sides))
@@ -163,17 +162,12 @@ class FrechetDistance:
     ]
     error = np.sqrt((self.groups - 1) * np.var(without))
     if self.mode == "torch_fidelity":
-      value = torch_fidelity_frechet(fake.features, real.features)
+      value = torch_fidelity_frechet(features[1], features[0])  # the generated set is that package's first input
     return {"frechet": Score(value, float(error), f"jackknife over {self.groups} groups of both sets")}
 
 
-def _grouped(features: np.ndarray, groups: int, seed: int, name: str) -> list[Moments]:
+def _grouped(features: np.ndarray, groups: int, seed: int) -> list[Moments]:
   """Moments of so many random parts of [N, D]."""
-  if features.ndim != 2 or len(features) < max(groups, 4):
-    raise ValueError(
-      f"the {name} features of shape {features.shape} are not [N, D] with N of {max(groups, 4)} or more; "
-      "take more samples or fewer groups"
-    )
   order = np.random.Generator(np.random.Philox(seed)).permutation(len(features))
   parts = []
   for rows in np.array_split(order, groups):

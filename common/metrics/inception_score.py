@@ -9,8 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.metrics.distances import check_features
-from common.metrics.frechet import MODES
+from common.metrics.feature_sets import check_features, check_mode
 from common.metrics.score import Need, SampleSet, Score
 
 TORCH_FIDELITY_SEED = 2020
@@ -55,8 +54,7 @@ class InceptionScore:
   better: ClassVar[dict[str, str]] = {"inception_score": "max"}
 
   def __post_init__(self) -> None:
-    if self.mode not in MODES:
-      raise ValueError(f'mode="{self.mode}" is not one of {", ".join(MODES)}')
+    check_mode(self.mode)
     if self.splits < 1:
       raise ValueError(f"splits={self.splits} must be 1 or more")
 

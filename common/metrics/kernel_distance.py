@@ -1,6 +1,6 @@
 """The kernel distance between features: squared maximum mean discrepancy of a cubic kernel (Binkowski et al. 2018).
 
-arXiv:1801.01401, Section 4. On InceptionV3's features it is the KID. Unlike the Frechet distance it is unbiased:
+arXiv:1801.01401. On InceptionV3's features it is the KID. Unlike the Frechet distance it is unbiased:
 scores of different numbers of samples compare, and two samples of one distribution are at 0 on average, so below it at
 times.
 """
@@ -11,8 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.metrics.distances import check_features
-from common.metrics.frechet import MODES
+from common.metrics.feature_sets import check_mode, check_pair
 from common.metrics.score import Need, SampleSet, Score
 
 TORCH_FIDELITY_SEED = 2020
@@ -20,7 +19,7 @@ BLOCK = 1024
 
 
 def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """(x.y / D + 1)^3 of [N, D] and [M, D], [N, M] in their precision (Binkowski et al. 2018, Section 4)."""
+  """(x.y / D + 1)^3 of [N, D] and [M, D], [N, M] in their precision (Binkowski et al. 2018)."""
   return (np.matmul(x, y.T) * (1.0 / x.shape[1]) + 1) ** 3
 
 
@@ -87,8 +86,7 @@ class KernelDistance:
   better: ClassVar[dict[str, str]] = {"kernel_distance": "min"}
 
   def __post_init__(self) -> None:
-    if self.mode not in MODES:
-      raise ValueError(f'mode="{self.mode}" is not one of {", ".join(MODES)}')
+    check_mode(self.mode)
     if self.subsets < 1 or self.subset_size < 2:
       raise ValueError(f"subsets={self.subsets} of subset_size={self.subset_size}: at least 1 of 2 is needed")
 
@@ -96,14 +94,7 @@ class KernelDistance:
     return (self.subset_size if self.mode == "torch_fidelity" else 3,) * 2
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
-    first, second = check_features(real.features, "real features"), check_features(fake.features, "generated features")
-    if first.shape[1] != second.shape[1]:
-      raise ValueError(f"features of {first.shape[1]} and {second.shape[1]} numbers are not of one extractor")
-    if min(len(first), len(second)) < self.least()[0]:
-      raise ValueError(
-        f"{len(first)} real and {len(second)} generated features are fewer than {self.least()[0]}; "
-        "take more samples, a smaller subset_size, or mode exact"
-      )
+    first, second = check_pair(real, fake, self.least())
     if self.mode == "exact":
       value, error = squared_mmd(first, second)
       return {"kernel_distance": Score(value, error, "jackknife over the samples of both sets")}

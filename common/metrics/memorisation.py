@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.metrics.distances import check_features, nearest
+from common.metrics.distances import nearest
+from common.metrics.feature_sets import check_pair
 from common.metrics.score import Need, SampleSet, Score
 
 
@@ -47,7 +48,8 @@ def near_share(held_out: np.ndarray, fake: np.ndarray, quantile: float) -> float
 class Memorisation:
   """`rank_statistic` as "copying_rank" and `near_share` as "copied_share", of distances between features.
 
-  A generator that copies a few pictures only hardly moves the rank, and does move the share.
+  A generator that copies few of its pictures hardly moves the rank, and does move the share. The errors take distances
+  as independent, though all are to one training set.
 
   Attributes:
     quantile: which of the training pictures' distances counts as near.
@@ -69,12 +71,7 @@ class Memorisation:
     return int(np.ceil(1.0 / self.quantile)), 2
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
-    train, drawn = check_features(real.features, "real features"), check_features(fake.features, "generated features")
-    if len(train) < self.least()[0] or len(drawn) < 2:
-      raise ValueError(
-        f"quantile={self.quantile} needs {self.least()[0]} real samples and 2 generated ones, not {len(train)} and "
-        f"{len(drawn)}; take more samples or a larger quantile"
-      )
+    train, drawn = check_pair(real, fake, self.least())
     held_out, distances = nearest_distances(train, drawn)
     rng = np.random.Generator(np.random.Philox(seed))
     resampled = [

@@ -71,7 +71,7 @@ class StackedModes:
   """Modes of stacked pictures: each channel is a digit, or a garment, that a classifier names; 10^3 modes of three.
 
   The logits must come channel by channel, [N, channels * K]. "modes" are those hit by a generated picture, beside
-  "modes_real"; "modes_kl" is KL(generated || real) of their histograms. The papers count 26,000 generated pictures.
+  "modes_real"; "modes_kl" is KL(generated || real) of their histograms. 26,000 generated pictures are usual.
 
   Attributes:
     channels: of the pictures; 1 for the classes themselves as modes.

@@ -39,8 +39,8 @@ def ms_ssim(first: Array, second: Array) -> Array:
   """Similarity of pictures [B, H, W, C] in [0, 1] with those of the other set at their place, [B]; 1 of equal ones.
 
   Equation 7 of Wang et al. 2003 by channel, then the mean over channels, with as many scales as `scales_that_fit`,
-  their weights divided by their sum. Windows lie within the picture. A scale is half the last by the mean of 2x2 pixels; an
-  odd row or column is left out. A scale whose structure is below 0 on average counts as 0.
+  their weights divided by their sum. Windows lie within the picture. A scale is half the last by the mean of 2x2
+  pixels, without an odd row or column. A scale whose structure is below 0 on average counts as 0.
   """
   batch, height, width, channels = first.shape
   scales, window = scales_that_fit(height, width)

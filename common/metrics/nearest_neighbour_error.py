@@ -61,9 +61,9 @@ class NearestNeighbourTest:
 
   The two-sample test of Lopez-Paz & Oquab 2017 (arXiv:1610.06545), leave-one-out as in Xu et al. 2018
   (arXiv:1806.07755): 0.5 is best, 1 is told apart, and below 0.5 are pictures nearer to real ones than those are to
-  each other, as copies are. Where generated ones crowd in a part of the data, theirs alone is the higher one. Of unequal
-  sets a random part of the larger is taken. The error allows for pictures that share a neighbour: it is that of a mean
-  over the connected parts of the graph.
+  each other, as copies are. Where generated ones crowd in a part of the data, theirs alone is the higher one. Of
+  unequal sets a random part of the larger is taken. The error allows for pictures that share a neighbour: it is that of
+  a mean over the connected parts of the graph.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"features"})

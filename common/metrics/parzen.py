@@ -35,11 +35,11 @@ def parzen_log_density(
   middle = np.mean(centres, axis=0, dtype=np.float64)
   rows, points = ((x - middle).astype(np.float32) for x in (queries, centres))
   sigmas, size = np.asarray(sigmas, np.float64), min(max(1, block // len(points)), len(rows))
-  points, out = jnp.asarray(points), np.empty((len(sigmas), len(rows)))
+  on_device, out = jnp.asarray(points), np.empty((len(sigmas), len(rows)))
   for start in range(0, len(rows), size):
     # The last row comes again, so that all blocks have one shape.
     batch = rows[np.minimum(np.arange(start, start + size), len(rows) - 1)]
-    out[:, start : start + size] = np.asarray(_log_sums(batch, points, sigmas.astype(np.float32)))[
+    out[:, start : start + size] = np.asarray(_log_sums(batch, on_device, sigmas.astype(np.float32)))[
       :, : len(rows) - start
     ]
   constant = math.log(len(points)) + queries.shape[1] * np.log(sigmas * math.sqrt(2.0 * math.pi))

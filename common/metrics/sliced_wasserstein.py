@@ -104,9 +104,9 @@ def _groups(count: int, groups: int, seed: int) -> np.ndarray:
 def _projections(sets: tuple[np.ndarray, np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
   """Both sets on some directions after the others, float64 [P, N] and [P, M]."""
   # Their common offset moves no distance, but would cost digits of float32.
-  centre = np.mean(sets[0], axis=0, dtype=np.float64)
+  centre = np.mean(sets[0], axis=0, dtype=np.float64, keepdims=True)
   features = [jnp.asarray((rows - centre).astype(np.float32)) for rows in sets]
-  directions = unit_directions(count, len(centre)).astype(np.float32)
+  directions = unit_directions(count, centre.shape[1]).astype(np.float32)
   size = max(1, BLOCK // sum(len(rows) for rows in sets))
   for start in range(0, count, size):
     yield [np.asarray(_project(directions[start : start + size], rows), np.float64) for rows in features]

@@ -1,20 +1,29 @@
-"""Terms that are added to the discriminator's loss, by name, one file a term.
+"""Terms that are added to the discriminator's loss, by name; what each sees and offers is in seen.py."""
 
-A penalty is ``(apply_d, real, fake, rows) -> [B]``: what is added for each pair of a real and a fake image
-[B, H, W, C], with its weight. ``apply_d`` gives logits [B], and keeps BatchNorm statistics and spectral vectors as they
-are; ``rows`` are keys [B] to draw from. Derivatives by vjp only: common/conv.py has no forward mode.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+from jax import lax
+
+from common.algorithm import Array
 from common.build import ConfigError, build, choose
-from gan.penalties.gradient_penalty import GradientPenalty
+from gan.penalties.lecam import LeCam
+from gan.penalties.orthogonal import Orthogonal
+from gan.penalties.seen import Penalty, Seen
+from gan.penalties.slopes import R1, R2, Dragan, GradientPenalty
 
-PENALTIES = {"gradient_penalty": GradientPenalty}
+PENALTIES = {
+  "gradient_penalty": GradientPenalty,
+  "dragan": Dragan,
+  "r1": R1,
+  "r2": R2,
+  "lecam": LeCam,
+  "orthogonal": Orthogonal,
+}
 
 
-def build_penalties(section: Mapping[str, Any]) -> dict[str, GradientPenalty]:
+def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
   """``{name: {arguments}}`` of a config -> {name: penalty}.
 
   Raises:
@@ -27,3 +36,36 @@ def build_penalties(section: Mapping[str, Any]) -> dict[str, GradientPenalty]:
       raise ConfigError(f"config.penalties.{name}={arguments!r} is not a section {{'argument': value}}")
     built[name] = build(PENALTIES, {"name": name, **arguments}, f"penalties.{name}")
   return built
+
+
+def penalize(
+  penalties: Mapping[str, Penalty], see: Callable[[str], Seen], updates: Array, aux: Mapping[str, Any]
+) -> tuple[dict[str, Array], dict[str, Any]]:
+  """The penalties of one update of D and their new running state, by name.
+
+  Args:
+    penalties: as `build_penalties` made them.
+    see: name -> what this penalty sees.
+    updates: of D before this one; a penalty that is due at each k-th only counts k times there.
+    aux: their running state.
+
+  Returns:
+    {name: [B]}, and the state.
+  """
+  values, after = {}, {}
+  for name, penalty in penalties.items():
+
+    def due(seen: Seen, state: Any, penalty: Penalty = penalty) -> tuple[Array, Any]:
+      values, state = penalty(seen, state)
+      return penalty.every * values, state
+
+    seen, state = see(name), aux[name]
+    if penalty.every == 1:
+      values[name], after[name] = due(seen, state)
+    else:
+      values[name], after[name] = lax.cond(
+        updates % penalty.every == 0,
+        lambda due=due, seen=seen, state=state: due(seen, state),
+        lambda seen=seen, state=state: (jnp.zeros_like(seen.real_logits), state),
+      )
+  return values, after

@@ -146,7 +146,7 @@ def test_stall_tells_a_slow_host_from_a_slow_device(tmp_path, monkeypatch):
 
 def test_a_score_that_is_not_finite_stops_the_run(program, tmp_path, monkeypatch):
   run = _run(program, tmp_path)
-  monkeypatch.setattr(run, "evaluator", lambda state, feed: {"elbo": math.nan, "rate": 1.0})
+  monkeypatch.setattr(type(run.validation), "__call__", lambda self, state: {"elbo": math.nan, "rate": 1.0})
   with pytest.raises(NonFiniteError, match="validation elbo is nan at step 10"):
     run.run()
   run.close()

@@ -46,7 +46,11 @@ def test_training_scores_its_pictures_and_keeps_the_best(trained):
 
 
 def test_the_best_cannot_be_the_worst_by_mistake(trained, capfd):
-  words = ["--config=vae:digits,tiny", f"--workdir={trained.parent / 'other'}", "--config.evaluate.metrics={'frechet': {}}"]
+  words = [
+    "--config=vae:digits,tiny",
+    f"--workdir={trained.parent / 'other'}",
+    "--config.evaluate.metrics={'frechet': {}}",
+  ]
   words += ["--config.evaluate.num_samples=100", "--config.checkpoint.keep_best=frechet", "--config.data.image_size=8"]
   assert call("train", *words) == 2
   assert "would keep the worst frechet; set --config.checkpoint.best_mode=min" in capfd.readouterr().err
@@ -120,7 +124,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
 @pytest.mark.parametrize(
   ("words", "message"),
   [
-    ([], "give one of a workdir"),
+    ([], "--workdir=RUN is missing; or give pictures"),
     (["--workdir=x", "--samples=y"], "not --workdir and --samples"),
     (["--workdir={run}", "--metrics=freshet"], '"freshet" is not one of .*did you mean "frechet"'),
     (
@@ -138,7 +142,10 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
       ["--workdir={run}", "--metrics=frechet", "--num_samples=1"],
       "needs .* generated pictures or more, and there are 1",
     ),
-    (["--samples=/nowhere.npz", "--reference=digits", "--metrics=frechet"], "is not a directory of pictures, nor a .npz"),
+    (
+      ["--samples=/nowhere.npz", "--reference=digits", "--metrics=frechet"],
+      "is not a directory of pictures, nor a .npz",
+    ),
     (["--samples=x.npz"], "needs --reference"),
     (["--samples=x.npz", "--reference=digit"], 'did you mean "digits"'),
     (["--compare=/nowhere"], "does not exist; run python -m experiments.evaluate"),

@@ -1,13 +1,18 @@
 """The VAE as a latent-variable model: what likelihood metrics will lean on."""
 
+import dataclasses
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from scipy import stats
 
 from common import random
 from common.algorithm import Generative, LatentVariable, Spec
+from common.build import ConfigError
 from configs import vae as config_file
 from vae.vae import from_config
 
@@ -83,3 +88,38 @@ def test_reconstructions_stand_beside_their_images():
   pairs = jax.jit(algorithm.visualize)(state, batch, jax.random.key(0))["reconstructions"]
   np.testing.assert_array_equal(pairs[0::2], batch["image"])
   assert pairs.shape[0] == 16 and not np.allclose(pairs[1::2], batch["image"])
+
+
+def test_terms_of_the_bound_for_each_draw():
+  """Rates in closed form, the same for each draw; distortions of the draws that posterior_sample gives."""
+  algorithm, state, batch = _model()
+  x, index, rng = batch["image"], batch["index"], jax.random.key(1)
+  distortion, rates = jax.jit(lambda: algorithm.bound_terms(state, x, rng, index, 5))()
+  assert set(rates) == {"z"} and distortion.shape == rates["z"].shape == (5, 8)
+  z, _ = jax.jit(lambda: algorithm.posterior_sample(state, x, rng, index, 5))()
+  np.testing.assert_allclose(distortion, -jax.jit(algorithm.log_likelihood)(state, x, z), rtol=1e-5)
+  mean, log_var = jax.jit(algorithm.posterior_moments)(state, x)
+  rate = 0.5 * jnp.sum(mean**2 + jnp.exp(log_var) - 1 - log_var, axis=-1)
+  np.testing.assert_allclose(rates["z"], jnp.broadcast_to(rate, (5, 8)), rtol=1e-5)
+
+
+def test_moments_are_those_of_the_draws():
+  algorithm, state, batch = _model()
+  x, k = batch["image"], 4000
+  mean, log_var = jax.jit(algorithm.posterior_moments)(state, x)
+  (z,), log_q = jax.jit(lambda: algorithm.posterior_sample(state, x, jax.random.key(1), batch["index"], k))()
+  np.testing.assert_allclose(jnp.mean(z, 0), mean, atol=5 * np.exp(0.5 * log_var).max() / np.sqrt(k))
+  np.testing.assert_allclose(jnp.log(jnp.var(z, 0)), log_var, atol=5 * np.sqrt(2 / k))
+  expected = stats.norm.logpdf(z, mean, np.exp(0.5 * log_var)).sum(-1)
+  np.testing.assert_allclose(log_q, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_posterior_without_moments_is_refused():
+  algorithm, state, batch = _model()
+
+  class Other(nn.Module):
+    pass
+
+  other = dataclasses.replace(algorithm, network=algorithm.network.clone(posterior=Other()))
+  with pytest.raises(ConfigError, match="the posterior Other has no mean and variance in closed form"):
+    other.posterior_moments(state, batch["image"])

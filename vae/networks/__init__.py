@@ -4,6 +4,6 @@ A network has ``encode(x, train) -> stats [B, num_stats]`` and ``decode(z [B, Z]
 num_params]``.
 """
 
-from vae.networks import conv, gated_mlp, mlp
+from vae.networks import conv, gated_mlp, infogan, mlp
 
-NETWORKS = {"mlp": mlp.MLP, "gated_mlp": gated_mlp.GatedMLP, "conv": conv.ConvNet}
+NETWORKS = {"mlp": mlp.MLP, "gated_mlp": gated_mlp.GatedMLP, "conv": conv.ConvNet, "infogan": infogan.InfoGanNet}

@@ -69,7 +69,7 @@ def test_more_temperatures_and_chains_close_the_gap():
   model = LinearGaussian(noise=0.4)
   gaps = [np.mean(run(model, repeated(300), temperatures=t)[0] - model.exact()[0]) for t in (5, 50, 500)]
   assert gaps[0] < gaps[1] - 1 < gaps[2] - 1.2
-  assert -0.15 < gaps[2] < 0.02
+  assert -0.3 < gaps[2] < 0
   log_weights, _ = run(model, repeated(300), temperatures=50, chains=10)
   assert gaps[1] + 0.1 < np.mean(logsumexp(log_weights, axis=0) - np.log(10) - model.exact()[0]) < 0.02
 

@@ -1,0 +1,105 @@
+"""Metrics of pictures as `experiments.evaluate` runs them: what is asked for, and the records of it."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from common.build import ConfigError
+from common.data.dataset import Dataset
+from common.features.embed import Embedder
+from common.features.extractor import Context, open_extractor
+from common.log import Status
+from common.metrics.catalogue import AGAINST_TRAINING, build_metrics
+from common.sample_scores import Pictures, SampleScorer, real, real_protocol
+from experiments import records
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to measure and how; see the flags of `experiments.evaluate`."""
+
+  sections: Mapping[str, Mapping[str, Any]]
+  features: str
+  split: str
+  num_samples: int
+  num_real: int
+  seed: int
+  ema: bool
+  floor: bool
+  data_dir: str
+  cache: Path | None
+  weights: Path
+  say: Status
+
+  def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
+    """Those of the chosen metrics that are in ``table``."""
+    chosen = {name: section for name, section in self.sections.items() if name in table}
+    try:
+      return build_metrics(table, chosen, "metrics")
+    except ConfigError as error:
+      raise ConfigError(str(error).replace("config.metrics", "--metrics")) from None
+
+
+class PictureScoring:
+  """Metrics of pictures against a split, and those that are against the training split whatever is asked for."""
+
+  def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh):
+    self.reference, self._data, self._settings = reference, data, settings
+    context = Context(reference.image_shape, reference.source.kind, data.name, settings.weights)
+    self._extractor = open_extractor(settings.features, context)
+    self._embedder = Embedder(self._extractor, mesh, cache=settings.cache)
+
+  def scorers(self, metrics: Mapping[str, Any], *, labelled: bool, num: int) -> dict[str, SampleScorer]:
+    """{split: scorer}."""
+    against = {name: "train" if name in AGAINST_TRAINING else self._settings.split for name in metrics}
+    return {
+      split: SampleScorer(
+        {name: metric for name, metric in metrics.items() if against[name] == split},
+        self._extractor,
+        self._embedder,
+        self._real(split, self._settings.num_real),
+        labelled=labelled,
+        num=num,
+      )
+      for split in dict.fromkeys(against.values())
+    }
+
+  def records(
+    self, scorers: Mapping[str, SampleScorer], pictures: Pictures, model: Record, source: Record
+  ) -> Iterator[Record]:
+    """The scores of ``pictures``; ``model`` is what the protocol says of how they were drawn."""
+    for split, scorer in scorers.items():
+      with self._settings.say.phase(f"scoring {len(pictures):,} pictures"):
+        scores = scorer(pictures, self._settings.seed)
+      shared = real_protocol(self.reference, self._data, split)
+      protocol = {**shared, **model, **scorer.protocol, "n_fake": len(pictures)}
+      owners = scorer.owners()
+      for name, score in scores.items():
+        yield records.record(
+          name,
+          score,
+          better=owners[name].better[name.partition("@")[0]],
+          settings=records.settings_of(owners[name]),
+          protocol=protocol,
+          source=source,
+          seed=self._settings.seed,
+        )
+
+  def floor(self, scorers: Mapping[str, SampleScorer], num: int) -> Iterator[Record]:
+    """Real pictures in the place of generated ones: what a generator of the true distribution would get.
+
+    They are of the training split, and of the test split for what is measured against training pictures.
+    """
+    for split, scorer in scorers.items():
+      other = "test" if split == "train" else "train"
+      pictures = self._real(other, min(num, len(getattr(self.reference, other))))
+      yield from self.records({split: scorer}, pictures, {}, {"real": other})
+
+  def _real(self, split: str, num: int) -> Pictures:
+    pictures = real(getattr(self.reference, split), num)
+    return pictures if self.reference.source.num_classes else Pictures(pictures.images, None)

@@ -1,0 +1,28 @@
+"""When the discriminator gets more updates than n_critic before the generator moves."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from common.algorithm import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticWarmup:
+  """More updates of D before some updates of G, which then skips rounds (the code of Arjovsky et al. 2017).
+
+  Attributes:
+    updates: of D before each update of G that this concerns; 0: it concerns none.
+    first: the first so many updates of G.
+    every: and each so many-th; 0 for no others.
+  """
+
+  updates: int
+  first: int
+  every: int
+
+  def needed(self, generator_updates: Array, n_critic: int) -> Array:
+    """Updates of D before the next update of G."""
+    early = generator_updates < self.first
+    again = generator_updates % self.every == 0 if self.every else False
+    return jnp.where(early | again, self.updates, n_critic)

@@ -1,0 +1,136 @@
+"""The same score on any number of devices and for any batch size, and what is refused."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.data.dataset import open_dataset
+from common.features.embed import Embedder
+from common.features.extractor import Context, open_extractor
+from common.metrics.frechet import FrechetDistance, Moments
+from common.metrics.score import Score
+from common.parallel import make_mesh, replicate
+from common.sample_scores import Pictures, SampleScorer, check_pictures, drawn, open_reference, real, real_protocol
+from common.sampling import Sampler
+from tests.tiny import config_of, one_step
+
+
+def trace(features: np.ndarray) -> float:
+  moments = Moments(features.shape[1])
+  moments.add(features)
+  return float(np.trace(moments.gaussian().covariance))
+
+
+@pytest.fixture(scope="module")
+def reference():
+  return open_reference(config_of("dcgan:digits,tiny").data)
+
+
+def test_a_score_does_not_depend_on_devices_or_batches(reference):
+  """Pictures of a DCGAN with BatchNorm (running statistics), drawn, embedded and scored in three ways."""
+  step = one_step("dcgan:digits,tiny")
+  spec, state = step.algorithm.spec, step.after
+  context = Context(reference.image_shape, "images", "digits")
+  found = []
+  for devices, batch in ((1, 64), (1, 50), (8, 24)):
+    mesh = make_mesh(devices)
+    extractor = open_extractor("classifier", context)
+    sampler = Sampler(step.algorithm, spec, mesh, batch_size=batch)
+    pictures = drawn(sampler, replicate(jax.device_get(state), mesh), 3, 200, reference)
+    embedder = Embedder(extractor, mesh, batch_size=batch)
+    scorer = SampleScorer(
+      {"frechet": FrechetDistance()}, extractor, embedder, real(reference.test), labelled=False, num=200
+    )
+    found.append((pictures.images, next(iter(scorer(pictures, 0).values())).value))
+    features = embedder(pictures.images).features
+  size = trace(features) + trace(embedder(real(reference.test).images).features)
+  for images, value in found[1:]:
+    assert np.mean(images != found[0][0]) < 1e-3  # a float on the edge between two grey levels may fall to either
+    if np.array_equal(images, found[0][0]):
+      assert abs(value - found[0][1]) <= 1e-6 * size
+    else:
+      assert abs(value - found[0][1]) <= 1e-4 * size
+
+
+def test_the_reference_is_of_grey_levels_whatever_training_made_of_it():
+  config = config_of("vae:digits,tiny")
+  assert config.data.binarize == "dynamic"
+  images = real(open_reference(config.data).test).images
+  assert len(np.unique(images)) > 16 and images.dtype == np.uint8
+  assert set(np.unique(open_dataset(config.data).test.arrays()["image"])) == {0, 255}
+  assert config.data.binarize == "dynamic"  # a copy was changed
+
+
+def test_what_was_padded_comes_at_its_own_size_and_what_was_resized_as_seen():
+  data = config_of("dcgan:digits,tiny").data
+  assert real_protocol(open_reference(data), data, "test")["resize"] == "bilinear to 16"
+  padded = data.copy_and_resolve_references()
+  padded.resize = "pad"
+  reference = open_reference(padded)
+  assert reference.image_shape == (8, 8, 1)
+  assert real_protocol(reference, padded, "test") == {
+    "dataset": "digits", "split": "test", "image_shape": [8, 8, 1], "resize": "none", "quantization": "uint8, rounded",
+  }  # fmt: skip
+  step = one_step("dcgan:digits,tiny")  # makes 16x16
+  pictures = drawn(Sampler(step.algorithm, step.algorithm.spec, make_mesh(1)), step.after, 0, 5, reference)
+  whole = drawn(Sampler(step.algorithm, step.algorithm.spec, make_mesh(1)), step.after, 0, 5, open_reference(data))
+  np.testing.assert_array_equal(pictures.images, whole.images[:, 4:12, 4:12])
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+  """The number of pictures."""
+
+  asked: int = 5
+  needs: ClassVar[frozenset[str]] = frozenset({"labels", "images"})
+  better: ClassVar[dict[str, str]] = {"count": ""}
+
+  def least(self) -> tuple[int, int]:
+    return self.asked, self.asked + 1
+
+  def __call__(self, real, fake, seed):
+    return {"count": Score(len(fake), 0.0, "")}
+
+
+def scorer_of(metric, reference, *, labelled=True, num=10, features="pixels", labels=True):
+  extractor = open_extractor(features, Context(reference.image_shape, "images", "digits"))
+  pictures = real(reference.test, 10)
+  pictures = pictures if labels else Pictures(pictures.images, None)
+  return SampleScorer({"m": metric}, extractor, Embedder(extractor, make_mesh(1)), pictures, labelled=labelled, num=num)
+
+
+def test_a_score_that_sees_no_features_is_not_named_after_them(reference):
+  scorer = scorer_of(Count(), reference)
+  assert list(scorer.owners()) == ["count"]
+  assert scorer(real(reference.train, 10), 0)["count"].value == 10
+  assert scorer.protocol == {"extractor": "pixels", "extractor_resize": "none", "n_real": 10}
+
+
+def test_what_a_metric_lacks_is_said_before_anything_is_computed(reference):
+  with pytest.raises(ConfigError, match="m needs 11 real pictures or more, and there are 10"):
+    scorer_of(Count(11), reference)
+  with pytest.raises(ConfigError, match="m needs 10 generated pictures or more, and there are 9"):
+    scorer_of(Count(9), reference, num=9)
+  with pytest.raises(ConfigError, match="needs labels, and the pictures to be scored have none"):
+    scorer_of(Count(), reference, labelled=False)
+  with pytest.raises(ConfigError, match="needs labels, and the real pictures have none"):
+    scorer_of(Count(), reference, labels=False)
+  with pytest.raises(ConfigError, match="301 real examples are asked for, and the split has 300"):
+    real(reference.test, 301)
+
+
+def test_pictures_that_do_not_fit_the_reference_are_errors():
+  grey, colour = np.zeros((2, 8, 8, 1), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)
+  with pytest.raises(ConfigError, match="both must be grey"):
+    check_pictures(colour, grey)
+  with pytest.raises(ConfigError, match="take a reference of that size"):
+    check_pictures(np.zeros((2, 9, 9, 1), np.uint8), grey)
+  with pytest.raises(ConfigError, match="the pictures are float32 and the real ones uint8"):
+    check_pictures(grey.astype(np.float32), grey)
+  points = np.full((2, 1, 1, 2), np.nan, np.float32)
+  with pytest.raises(ConfigError, match="4 values of the pictures are not finite"):
+    check_pictures(points, np.zeros((3, 1, 1, 2), np.float32))

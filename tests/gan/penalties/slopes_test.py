@@ -1,0 +1,138 @@
+"""Penalties on slopes: closed forms, where they look, and their derivatives for the critic."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common import random
+from common.build import ConfigError
+from gan.penalties import build_penalties
+from gan.penalties.slopes import R1, R2, Dragan, GradientPenalty
+from tests.gan.penalties.seen import FAKE, REAL, RNG, ROWS, SHAPE, linear, see
+
+
+def value(penalty, seen):
+  return penalty(seen, penalty.init())[0]
+
+
+@pytest.mark.parametrize(("scale", "target"), [(0.1, 1.0), (2.0, 1.0), (0.5, 0.0)])
+def test_a_linear_critic_has_one_slope_everywhere(scale, target):
+  """weight * (|w| - target)^2, from below and from above; its derivative 2 * weight * (|w| - target) * w / |w|."""
+  w = scale * RNG.normal(size=SHAPE[1:])
+  norm, penalty = np.sqrt(np.sum(w**2)), GradientPenalty(weight=10.0, target=target)
+  np.testing.assert_allclose(value(penalty, see(linear(w))), np.full(6, 10.0 * (norm - target) ** 2), rtol=1e-5)
+  gradient = jax.grad(lambda w: jnp.mean(value(penalty, see(linear(w)))))(jnp.asarray(w, jnp.float32))
+  np.testing.assert_allclose(gradient, 20.0 * (norm - target) * w / norm, rtol=1e-4)
+
+
+def test_each_pair_has_one_point_of_its_own_between_its_images():
+  def critic(x):
+    return 0.5 * jnp.sum(x**2, axis=(1, 2, 3))  # its gradient is x
+
+  penalty = value(GradientPenalty(weight=2.0), see(critic))
+  points = np.asarray(jax.lax.stop_gradient(random.uniform(ROWS, (1, 1, 1)) * (REAL - FAKE) + FAKE))
+  np.testing.assert_allclose(penalty, 2.0 * (np.sqrt(np.sum(points**2, axis=(1, 2, 3))) - 1) ** 2, rtol=1e-4)
+  mix = np.asarray((points - FAKE) / (REAL - FAKE)).reshape(6, -1)
+  assert np.all((mix > -1e-4) & (mix < 1 + 1e-4))
+  assert np.ptp(mix, axis=1).max() < 1e-2 and np.ptp(mix[:, 0]) > 0.2
+  few = value(GradientPenalty(weight=2.0), see(critic, REAL[3:5], FAKE[3:5], rows=ROWS[3:5]))
+  np.testing.assert_allclose(few, penalty[3:5], rtol=1e-5)
+
+
+def test_a_flat_critic_gives_no_nan():
+  """At slope 0 the norm has no derivative; the penalty takes 0 and is weight * target^2."""
+  penalty = GradientPenalty()
+  mean, gradient = jax.value_and_grad(lambda w: jnp.mean(value(penalty, see(linear(w)))))(jnp.zeros(SHAPE[1:]))
+  np.testing.assert_allclose(mean, 10.0)
+  np.testing.assert_array_equal(gradient, 0.0)
+
+
+@pytest.mark.parametrize(
+  ("section", "message"),
+  [
+    ({"gradient_penlty": {}}, r'config\.penalties="gradient_penlty" is not one of .*did you mean "gradient_penalty"'),
+    ({"gradient_penalty": 10.0}, r"config\.penalties\.gradient_penalty=10\.0 is not a section"),
+    ({"gradient_penalty": {"wight": 1.0}}, r'config\.penalties\.gradient_penalty\.wight is unknown.*"weight"'),
+    ({"gradient_penalty": {"weight": 0.0}}, r"config\.penalties\.gradient_penalty: weight=0\.0 must be above 0"),
+    ({"gradient_penalty": {"target": -1.0}}, r"config\.penalties\.gradient_penalty: target=-1\.0 must be 0 or more"),
+  ],
+)
+def test_a_wrong_section_is_named(section, message):
+  with pytest.raises(ConfigError, match=message):
+    build_penalties(section)
+
+
+def test_sections_become_penalties():
+  assert build_penalties({}) == {}
+  assert build_penalties({"gradient_penalty": {"weight": 3.0}}) == {"gradient_penalty": GradientPenalty(3.0, 1.0)}
+
+
+@pytest.mark.parametrize(("penalty", "at"), [(R1(weight=6.0), REAL), (R2(weight=6.0), FAKE)])
+def test_zero_centred_penalties_are_half_the_squared_slope(penalty, at):
+  """gamma / 2 * |w|^2 of a linear critic; gamma / 2 * |x|^2 of |x|^2 / 2, at real or at generated images only."""
+  w = RNG.normal(size=SHAPE[1:])
+  np.testing.assert_allclose(value(penalty, see(linear(w))), np.full(6, 3.0 * np.sum(w**2)), rtol=1e-5)
+  quadratic = value(penalty, see(lambda x: 0.5 * jnp.sum(x**2, axis=(1, 2, 3))))
+  np.testing.assert_allclose(quadratic, 3.0 * jnp.sum(at**2, axis=(1, 2, 3)), rtol=1e-5)
+  gradient = jax.grad(lambda w: jnp.mean(value(penalty, see(linear(w)))))(jnp.asarray(w, jnp.float32))
+  np.testing.assert_allclose(gradient, 6.0 * w, rtol=1e-5)
+
+
+def test_a_weight_may_be_a_schedule_of_updates():
+  penalty = R1(weight={"name": "linear", "start": 2.0, "end": 0.5, "steps": 10})
+  for updates, weight in ((0, 2.0), (5, 1.25), (20, 0.5)):
+    found = value(penalty, see(linear(1.0), updates=jnp.int32(updates)))
+    np.testing.assert_allclose(found, np.full(6, 0.5 * weight * 24), rtol=1e-6)
+
+
+def test_dragan_looks_near_real_images_within_the_spread_of_the_batch():
+  """A quadratic critic's slope tells where it looked: between x and x + spread * s * U[0, 1) in each pixel."""
+
+  def critic(x):
+    return 0.5 * jnp.sum((x - 3.0) ** 2, axis=(1, 2, 3))  # its gradient is x - 3
+
+  looked = []
+
+  def spy(x):
+    looked.append(x)
+    return critic(x)
+
+  penalty = Dragan(weight=2.0, spread=0.5)
+  with jax.disable_jit():
+    found = value(penalty, see(critic)._replace(apply_d=spy))
+  (points,) = [jax.lax.stop_gradient(x.primal if hasattr(x, "primal") else x) for x in looked[:1]]
+  points = np.asarray(jax.lax.stop_gradient(points))
+  shift = points - np.asarray(REAL)
+  limit = 0.5 * np.std(REAL)
+  assert shift.min() >= 0 and 0.5 * limit < shift.max() < limit
+  shares = shift.reshape(6, -1) / limit
+  # Noise of its own in each pixel, and one share of the way for each image.
+  assert np.ptp(shares / shares.max(axis=1, keepdims=True), axis=1).min() > 0.5
+  assert shares.max(axis=1).min() < 0.2 and shares.max(axis=1).max() > 0.5
+  np.testing.assert_allclose(found, 2.0 * (np.sqrt(np.sum((points - 3.0) ** 2, axis=(1, 2, 3))) - 1) ** 2, rtol=1e-4)
+  few = value(penalty, see(critic, FAKE[:2] * 0 + REAL[:2], FAKE[:2]))
+  assert few.shape == (2,)
+
+
+def test_dragans_spread_is_that_of_all_devices():
+  from jax.sharding import PartitionSpec as P
+
+  from common.parallel import make_mesh
+
+  def critic(x):
+    return 0.5 * jnp.sum(x**2, axis=(1, 2, 3))
+
+  real = jnp.concatenate([REAL[:4] * 0.1, REAL[:4] * 5.0])
+  rows = random.row_keys(jax.random.key(1), jnp.arange(8))
+
+  def penalize(real, rows, axis_name):
+    seen = see(critic, real, real)._replace(rows=rows, axis_name=axis_name)
+    return Dragan()(seen, ())[0]
+
+  whole = penalize(real, rows, None)
+  split = jax.shard_map(
+    lambda real, rows: penalize(real, rows, "data"), mesh=make_mesh(8), in_specs=(P("data"), P("data")),
+    out_specs=P("data"), check_vma=False,
+  )  # fmt: skip
+  np.testing.assert_allclose(jax.jit(split)(real, rows), whole, rtol=1e-5)
