@@ -28,4 +28,5 @@ class Spec:
   @classmethod
   def from_json(cls, record: Mapping[str, Any]) -> "Spec":
     """The spec that ``dataclasses.asdict`` and JSON made into ``record``."""
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    return cls(**fields)

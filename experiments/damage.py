@@ -64,13 +64,16 @@ def verdicts(curves: Mapping[str, Any], better: Mapping[str, str]) -> dict[str, 
     for change, points in curves.items():
       if change == "number":
         continue
-      values = [sign * point["scores"][name][0] for point in points]
-      errors = [point["scores"][name][1] for point in points]
+      known = [point["scores"][name] for point in points if point["scores"][name] is not None]
+      values, errors = [sign * value for value, _ in known], [error for _, error in known]
       steps = [
         (b - a) if abs(b - a) > 2 * math.hypot(e, f) else 0.0
         for a, b, e, f in zip(values, values[1:], errors, errors[1:], strict=False)
       ]
       up, down = any(step > 0 for step in steps), any(step < 0 for step in steps)
+      if len(known) < 2:
+        found.setdefault(name, {})[change] = "not defined"
+        continue
       word = "mixed" if up and down else "worse" if up else "better" if down else "same"
       found.setdefault(name, {})[change] = {"worse": "rises", "better": "falls"}.get(word, word) if not end else word
   return found
@@ -88,7 +91,8 @@ def document(result: Mapping[str, Any]) -> str:
     lines += [f"| {title} | " + " | ".join(f"{point['strength']:g}" for point in points) + " |"]
     lines += ["|---" * (len(points) + 1) + "|"]
     for name in result["better"]:
-      cells = [f"{value:.4g} ({error:.1g})" for value, error in (point["scores"][name] for point in points)]
+      known = [point["scores"][name] for point in points]
+      cells = ["-" if score is None else f"{score[0]:.4g} ({score[1]:.1g})" for score in known]
       lines.append(f"| {name.partition('@')[0]} | " + " | ".join(cells) + " |")
     lines.append("")
   changes = list(STRENGTHS)
@@ -112,8 +116,10 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
   for row, name in enumerate(names):
     for column, change in enumerate(changes):
       axis, points = axes[row][column], result["curves"][change]
-      values, errors = zip(*(point["scores"][name] for point in points), strict=True)
-      axis.errorbar([point["strength"] for point in points], values, yerr=[2 * e for e in errors], marker=".")
+      known = [(point["strength"], *point["scores"][name]) for point in points if point["scores"][name] is not None]
+      if known:
+        strengths, values, errors = zip(*known, strict=True)
+        axis.errorbar(strengths, values, yerr=[2 * error for error in errors], marker=".")
       axis.tick_params(labelsize=6)
       if row == 0:
         axis.set_title(change, fontsize=8)

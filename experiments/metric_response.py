@@ -23,7 +23,22 @@ flags.DEFINE_string("data_dir", "", "where it lies; empty for the usual places")
 flags.DEFINE_string("features", "classifier", "as in experiments.evaluate")
 flags.DEFINE_list(
   "metrics",
-  ["frechet", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein"],
+  [
+    "frechet",
+    "kernel_distance",
+    "inception_score",
+    "precision_recall",
+    "density_coverage",
+    "memorisation",
+    "sliced_wasserstein",
+    "nearest_neighbour_test",
+    "parzen",
+    "ms_ssim",
+    "intra_frechet",
+    "label_agreement",
+    "linear_accuracy",
+    "nearest_neighbour_error",
+  ],
   "metrics of pictures",
 )
 flags.DEFINE_integer(
@@ -47,7 +62,8 @@ def main() -> int:
   from common.features.extractor import Context, open_extractor
   from common.log import Status
   from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
-  from common.sample_scores import Pictures, SampleScorer, open_reference, real
+  from common.metrics.score import SampleSet
+  from common.sample_scores import open_reference, real
   from experiments import compilation_cache
 
   status = Status(enabled=True)
@@ -66,13 +82,19 @@ def main() -> int:
   assert clean.labels is not None and reference.labels is not None
   metrics = build_metrics(SAMPLE_METRICS, {name: {} for name in FLAGS.metrics}, "metrics")
 
-  def scorer(real_pictures: Pictures, num: int) -> SampleScorer:
-    return SampleScorer(metrics, extractor, embedder, real_pictures, labelled=True, num=num)
+  def scores(against: SampleSet, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """{score: (value, standard error), or None where it is not defined for these pictures}."""
+    fake = embedder(images, labels)
+    found: dict[str, Any] = {}
+    for metric in metrics.values():
+      try:
+        found |= {name: (s.value, s.standard_error) for name, s in metric(against, fake, FLAGS.seed).items()}
+      except ValueError as error:
+        status.line(f"{', '.join(metric.better)}: {error}")
+        found |= dict.fromkeys(metric.better)
+    return found
 
-  def scores(against: SampleScorer, pictures: Pictures) -> dict[str, tuple[float, float]]:
-    return {name: (s.value, s.standard_error) for name, s in against(pictures, FLAGS.seed).items()}
-
-  whole = scorer(reference, len(clean))
+  whole = embedder(reference.images, reference.labels)
   curves: dict[str, list[dict[str, Any]]] = {}
   with status.phase("scoring damaged pictures"):
     for change, strengths in damage.STRENGTHS.items():
@@ -85,15 +107,15 @@ def main() -> int:
           copies = generator.permutation(min(len(clean), len(reference)))[: round(strength * len(reference))]
           images, labels = clean.images.copy(), clean.labels.copy()
           images[copies], labels[copies] = reference.images[copies], reference.labels[copies]
-        curves[change].append({"strength": strength, "scores": scores(whole, Pictures(images, labels))})
+        curves[change].append({"strength": strength, "scores": scores(whole, images, labels)})
         status.line(f"{change} {strength:g}: done")
     curves["number"] = []
-    for share in SHARES:
-      few = round(share * len(clean))
-      against = scorer(Pictures(reference.images[:few], reference.labels[:few]), few)
-      some = Pictures(clean.images[:few], clean.labels[:few])
-      curves["number"].append({"strength": few, "scores": scores(against, some)})
-  better = {name: metric.better[name.partition("@")[0]] for name, metric in whole.owners().items()}
+    for few in [round(share * len(clean)) for share in SHARES]:
+      logits = None if whole.logits is None else whole.logits[:few]
+      part = SampleSet(whole.images[:few], whole.features[:few], logits, reference.labels[:few])
+      curves["number"].append({"strength": few, "scores": scores(part, clean.images[:few], clean.labels[:few])})
+      status.line(f"{few} pictures on each side: done")
+  better = {name: end for metric in metrics.values() for name, end in metric.better.items()}
   result = {
     "dataset": FLAGS.dataset, "extractor": extractor.name, "n_real": len(reference), "n_fake": len(clean),
     "seed": FLAGS.seed, "better": better, "curves": curves, "verdicts": damage.verdicts(curves, better),
