@@ -1,0 +1,146 @@
+"""Fills a table of a paper, row by row: python -m experiments.reproduce --table=lucic2018 --tier=A --root=runs/tables
+
+Each row is trained by `experiments.train` in a workdir of its own under --root and scored, last and best checkpoint, by
+`experiments.evaluate`. The same command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training
+resumes to the bit. After each row TABLE-TIER.md and .json are written to --root.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.build import ConfigError, nearest
+from experiments import flags as command_line
+from experiments import records
+from experiments.tables import TABLES, Row, Table
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("table", "", f"one of {', '.join(TABLES)}")
+flags.DEFINE_string("tier", "A", "A: shortened, one seed; B: the published length, several")
+flags.DEFINE_string("root", "runs/tables", "directory of all workdirs and tables")
+flags.DEFINE_list("rows", [], "names of rows, in the order to train them; empty for all")
+flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usual places")
+flags.DEFINE_integer("num_samples", 0, "pictures to score; 0 for experiments.evaluate's default", lower_bound=0)
+flags.DEFINE_bool("report", False, "train nothing, only write the table of what is there")
+
+EXIT_STOPPED = 75  # as experiments.train has it
+DONE = "reproduced.json"  # in a workdir: the records of its finished evaluation
+
+
+def main() -> int:
+  command_line.required("table")
+  if FLAGS.table not in TABLES:
+    raise ConfigError(f'--table="{FLAGS.table}" is not one of {", ".join(TABLES)}{nearest(FLAGS.table, TABLES)}')
+  table = TABLES[FLAGS.table]
+  if FLAGS.tier not in table.tiers:
+    raise ConfigError(f'--tier="{FLAGS.tier}" is not one of {", ".join(table.tiers)}')
+  names = [row.name for row in table.rows]
+  for name in FLAGS.rows:
+    if name not in names:
+      raise ConfigError(f'--rows: "{name}" is not one of {", ".join(names)}{nearest(name, names)}')
+  root = Path(FLAGS.root).absolute() / f"{FLAGS.table}-{FLAGS.tier}"
+  command_line.make_directory("root", root)
+  rows = [next(row for row in table.rows if row.name == name) for name in FLAGS.rows or names]
+  for seed in () if FLAGS.report else table.seeds[FLAGS.tier]:
+    for row in rows:
+      code = reproduce(row, table, root / f"{row.name}-seed{seed}", seed)
+      write(table, root)
+      if code:
+        print(f"{row.name}, seed {seed}: stopped with code {code}; the same command goes on", file=sys.stderr)
+        return code if code > 0 else EXIT_STOPPED
+  print(write(table, root))
+  return 0
+
+
+def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
+  """Trains and scores one row unless that is done; returns the exit code of what stopped it, or 0."""
+  if (workdir / DONE).exists():
+    return 0
+  overrides = {**row.overrides, **table.tiers[FLAGS.tier], "seed": seed}
+  if FLAGS.data_dir:
+    overrides["data.dir"] = FLAGS.data_dir
+  words = [f"--config.{path}={value}" for path, value in overrides.items()]
+  if code := _run("train", f"--config={row.config}", f"--workdir={workdir}", *words):
+    return code
+  before = _lines(workdir)
+  samples = [f"--num_samples={FLAGS.num_samples}"] if FLAGS.num_samples else []
+  words = [f"--workdir={workdir}", "--checkpoint=last,best", f"--metrics={table.metrics}", *samples]
+  if code := _run("evaluate", *words):
+    return code
+  (workdir / DONE).write_text(json.dumps({"time": round(time.time()), "records": _lines(workdir)[len(before) :]}))
+  return 0
+
+
+def _run(command: str, *words: str) -> int:
+  """Runs it in a process of its own, which saves what it has when this one is stopped by Ctrl-C or SIGTERM."""
+  process = subprocess.Popen([sys.executable, "-m", f"experiments.{command}", *words], stdout=subprocess.DEVNULL)
+  before = {number: signal.signal(number, lambda *_: process.terminate()) for number in (signal.SIGINT, signal.SIGTERM)}
+  try:
+    return process.wait()
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def _lines(workdir: Path) -> list[dict[str, Any]]:
+  file = workdir / records.FILE
+  return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def write(table: Table, root: Path) -> str:
+  """Writes the table of all finished rows beside their workdirs, and returns it as Markdown."""
+  found = []
+  for row in table.rows:
+    for seed in table.seeds[FLAGS.tier]:
+      done = root / f"{row.name}-seed{seed}" / DONE
+      if done.exists():
+        found.append({"row": row.name, "seed": seed, "published": row.published, **json.loads(done.read_text())})
+  text = document(table, FLAGS.tier, found)
+  (root.parent / f"{root.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+  (root.parent / f"{root.name}.md").write_text(text, encoding="utf-8")
+  return text
+
+
+def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
+  """Markdown: a row a model and seed, each score at the last and at the best checkpoint, the floor last."""
+  scores = list(dict.fromkeys(line["metric"].partition("@")[0] for entry in found for line in entry["records"]))
+  heads = [f"{score}, {which}" for score in scores for which in ("last", "best")]
+  lines = [f"{table.title}; tier {tier}.", "", "| model | seed | steps | " + " | ".join(heads) + " | published |"]
+  lines.append("|---" * (len(heads) + 4) + "|")
+  floors: dict[str, str] = {}
+  for entry in found:
+    cells: dict[str, str] = {}
+    steps = 0
+    for line in entry["records"]:
+      name, source = line["metric"].partition("@")[0], line["source"]
+      error = f" ± {1.96 * line['standard_error']:.2g}" if line["standard_error"] else ""
+      if "real" in source:
+        floors[name] = f"{line['value']:.4g}{error}"
+        continue
+      steps = max(steps, source["step"])
+      at = "" if source["checkpoint"] == "last" else f" (step {source['step']:,})"
+      cells[f"{name}, {source['checkpoint']}"] = f"{line['value']:.4g}{error}{at}"
+    values = [cells.get(head, "-") for head in heads]
+    lines.append(
+      f"| {entry['row']} | {entry['seed']} | {steps:,} | {' | '.join(values)} | {entry['published'] or '-'} |"
+    )
+  if found:
+    floor = [floors.get(head.rpartition(",")[0], "-") if head.endswith("last") else "-" for head in heads]
+    lines.append(f"| real training images | - | - | {' | '.join(floor)} | - |")
+    first = found[0]["records"][0]
+    kept = {k: v for k, v in first["protocol"].items() if k not in ("weights", "batch_norm", "truncation", "sampler")}
+    lines += [
+      "",
+      "Protocol: " + "; ".join(f"{key} {value}" for key, value in kept.items()) + "; ± is 1.96 standard errors.",
+    ]
+  return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

@@ -1,0 +1,67 @@
+"""The tables of papers that `experiments.reproduce` fills: their rows, their tiers, and the published figures."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One line of a table.
+
+  Attributes:
+    name: of the model, as the table has it.
+    config: as --config takes it.
+    published: the paper's figure, with its protocol and where it comes from; empty for none.
+    overrides: {path in the config: value}.
+  """
+
+  name: str
+  config: str
+  published: str = ""
+  overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """What is trained, for how long, and how it is scored.
+
+  Attributes:
+    title: for a reader.
+    rows: in the order of the paper's.
+    tiers: {name: overrides of every row}; "A" is the shortened one, "B" the published length.
+    seeds: of each tier.
+    metrics: as --metrics of experiments.evaluate takes them; the first score ranks.
+  """
+
+  title: str
+  rows: tuple[Row, ...]
+  tiers: Mapping[str, Mapping[str, Any]]
+  seeds: Mapping[str, tuple[int, ...]]
+  metrics: str = "frechet,precision_recall"
+
+
+_FID = "FID {}, 10k samples against 10k test images, best of a search, 50 seeds (recalled, unverified)"
+
+TABLES = {
+  "lucic2018": Table(
+    title="Are GANs Created Equal? Fashion-MNIST, one network for every loss",
+    rows=(
+      Row("NS-GAN", "lucic2018:fashion_mnist", _FID.format("26.5 +- 1.6")),
+      Row("LSGAN", "lucic2018:fashion_mnist,lsgan", _FID.format("30.7 +- 2.2")),
+      Row("WGAN", "lucic2018:fashion_mnist,wgan", _FID.format("21.5 +- 1.6")),
+      Row("WGAN-GP", "lucic2018:fashion_mnist,wgan_gp", _FID.format("24.5 +- 2.1")),
+      Row("DRAGAN", "lucic2018:fashion_mnist,dragan", _FID.format("27.7 +- 1.2")),
+      Row("VAE", "lucic2018:fashion_mnist,vae", _FID.format("58.7 +- 1.2")),
+    ),
+    tiers={"A": {"train.num_steps": 5000}, "B": {"train.num_steps": 15625}},
+    seeds={"A": (0,), "B": (0, 1, 2)},
+  ),
+  "smoke": Table(
+    title="A table that takes a minute: tiny networks on digits",
+    rows=(Row("NS-GAN", "lucic2018:digits,tiny"), Row("VAE", "lucic2018:digits,vae,tiny")),
+    tiers={"A": {}, "B": {"train.num_steps": 80}},
+    seeds={"A": (0,), "B": (0, 1)},
+    metrics="{'frechet': {'groups': 5}}",
+  ),
+}

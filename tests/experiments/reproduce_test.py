@@ -1,0 +1,123 @@
+"""The queue that fills a paper's table: order, what is skipped, what goes on, and the table."""
+
+import importlib
+import json
+
+import pytest
+
+from experiments.flags import config_names, find_config, load_config
+from experiments.tables import TABLES
+from tests.experiments.runs import call
+
+
+def score(value: float, checkpoint: str, step: int) -> dict:
+  source = {"workdir": "x", "checkpoint": checkpoint, "step": step}
+  return {
+    "metric": "frechet@c",
+    "value": value,
+    "standard_error": 0.5,
+    "protocol": {"n_fake": 7, "weights": "raw"},
+    "source": source,
+  }
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+  """Calls the command on fake trainings and evaluations: (run, the commands so far, codes by command's number)."""
+  commands, codes = [], {}
+
+  def run(*words: object) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+      real = importlib.import_module
+
+      def patched(name: str):
+        module = real(name)
+        if name == "experiments.reproduce":
+          patch.setattr(module, "_run", fake)
+        return module
+
+      patch.setattr("tests.experiments.runs.importlib.import_module", patched)
+      return call("reproduce", "--table=smoke", f"--root={tmp_path}", *words)
+
+  def fake(command: str, *words: str) -> int:
+    commands.append((command, *words))
+    workdir = next(word.partition("=")[2] for word in words if word.startswith("--workdir="))
+    if code := codes.pop(len(commands), 0):
+      return code
+    if command == "evaluate":
+      floor = {**score(1.0, "", 0), "source": {"real": "train"}, "protocol": {"n_fake": 7}}
+      import pathlib
+
+      pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+      with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
+        for line in (score(9.0, "last", 40), score(8.0, "best", 20), floor):
+          file.write(json.dumps(line) + "\n")
+    return 0
+
+  return run, commands, codes
+
+
+def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp_path, capfd):
+  run, commands, _ = queue
+  assert run() == 0
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 2
+  assert "--config=lucic2018:digits,tiny" in commands[0] and "--config.seed=0" in commands[0]
+  assert "--checkpoint=last,best" in commands[1]
+  out = capfd.readouterr().out
+  assert "| NS-GAN | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
+  assert "| real training images | - | - | 1 ± 0.98 | - | - |" in out and "Protocol: n_fake 7" in out
+  assert (tmp_path / "smoke-A.md").read_text() in out
+  assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["NS-GAN", "VAE"]
+
+
+def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
+  run, commands, codes = queue
+  codes[3] = 75  # the second row's training is stopped by a signal
+  assert run() == 75
+  assert "VAE, seed 0: stopped with code 75; the same command goes on" in capfd.readouterr().err
+  del commands[:]
+  codes[2] = -15  # its evaluation is killed
+  assert run() == 75
+  assert [command[0] for command in commands] == ["train", "evaluate"]  # of the second row only
+  del commands[:]
+  assert run() == 0
+  assert [command[0] for command in commands] == ["train", "evaluate"]
+  del commands[:]
+  assert run() == 0 and not commands
+
+
+def test_tiers_have_their_own_lengths_and_seeds(queue):
+  run, commands, _ = queue
+  assert run("--tier=B", "--rows=VAE") == 0
+  assert [word for command in commands[::2] for word in command if "seed=" in word] == [
+    "--config.seed=0",
+    "--config.seed=1",
+  ]
+  assert "--config.train.num_steps=80" in commands[0]
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    (["--table=lucic"], 'did you mean "lucic2018"'),
+    (["--tier=C"], '--tier="C" is not one of A, B'),
+    (["--rows=VEA"], 'did you mean "VAE"'),
+  ],
+)
+def test_wrong_words(queue, capfd, words, message):
+  run, commands, _ = queue
+  assert run(*words) == 2
+  assert message in capfd.readouterr().err and not commands
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_names_a_config_and_keys_that_there_are(table):
+  for row in TABLES[table].rows:
+    name, _, variant = row.config.partition(":")
+    assert name in config_names()
+    config = load_config(find_config(name), variant)
+    for tier in TABLES[table].tiers.values():
+      for path in {**row.overrides, **tier}:
+        section = config
+        for key in path.split("."):
+          section = section[key]
