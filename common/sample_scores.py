@@ -1,7 +1,7 @@
 """Scores of pictures, whoever made them, against real ones: chosen metrics over one extractor's features."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from common import images
 from common.algorithm import PyTree
 from common.build import ConfigError
+from common.data.catalogue import open_source
 from common.data.dataset import Dataset, Split, open_dataset
 from common.features.embed import Embedder
 from common.features.extractor import Extractor
@@ -39,7 +40,8 @@ def open_reference(data: Any) -> Dataset:
   with plain.unlocked():
     plain.update({"flip": False, "dequantize": False, "binarize": "none"})
     if plain.resize == "pad":
-      plain.image_size = 0
+      height, width, _ = open_source(plain).native_shape
+      plain.image_size = height if height == width else 0
   return open_dataset(plain)
 
 
@@ -134,25 +136,34 @@ class SampleScorer:
     """{full name of a score: the metric that gives it}, before any is computed."""
     return {self.full_name(name, metric): metric for metric in self._metrics.values() for name in metric.better}
 
-  def __call__(self, pictures: Pictures, seed: int) -> dict[str, Score]:
+  def __call__(self, pictures: Pictures, seed: int, skip: Callable[[str], None] | None = None) -> dict[str, Score]:
     """Scores by full name; one that sees through an extractor is named after it, "frechet@classifier:digits-1a2b3c4d".
 
+    Args:
+      pictures: what is scored.
+      seed: of subsets and draws.
+      skip: told of a metric that has no value for these pictures, which is then left out; None: that is an error.
+
     Raises:
-      ConfigError: pictures of another shape or kind than the reference.
+      ConfigError: pictures of another shape or kind than the reference, or that a metric has no value for.
     """
     check_pictures(pictures.images, self._pictures.images)
     if self._reference is None:
       self._reference = self._embedder.reference(self._pictures.images, self._pictures.labels)
-    fake = self._embedder(pictures.images, pictures.labels)
-    return self.of(fake, seed)
-
-  def of(self, fake: SampleSet, seed: int) -> dict[str, Score]:
-    """The scores of pictures that are embedded already."""
-    assert self._reference is not None
     found: dict[str, Score] = {}
-    for metric in self._metrics.values():
-      scores = metric(self._reference, fake, seed)
-      found |= {self.full_name(name, metric): score for name, score in scores.items()}
+    try:
+      fake = self._embedder(pictures.images, pictures.labels)
+      for name, metric in self._metrics.items():
+        try:
+          scores = metric(self._reference, fake, seed)
+        except ValueError as error:
+          if skip is None:
+            raise
+          skip(f"{name} is left out: {error}")
+          continue
+        found |= {self.full_name(score, metric): value for score, value in scores.items()}
+    except ValueError as error:
+      raise ConfigError(str(error)) from error
     return found
 
   def full_name(self, name: str, metric: SampleMetric) -> str:

@@ -82,10 +82,10 @@ class Run:
     self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
     self.best = Checkpoints(workdir / "best", keep=1)
     algorithm = program.algorithm
-    self.validation = Validation(program) if config.evaluate.every else None
+    self.validation = Validation(program, status.line) if config.evaluate.every else None
     self.gallery = Gallery(program, algorithm) if isinstance(algorithm, Generative) else None
     self.step, self.state, self.progress = self._start(initial)
-    self.called = False
+    self.called, self.doing = False, ""
     self.saved = self.step  # a fresh state costs nothing to make again
     if self.writes and self.validation and self.validation.protocol:
       write_json(workdir / PROTOCOL, self.validation.protocol)
@@ -224,14 +224,16 @@ class Run:
     )
 
   def _describe(self) -> str:
-    first = "" if self.called else ": compiling"
-    return f"step {self.step:,}/{self.config.train.num_steps:,}{first}"
+    doing = self.doing if self.called else ": compiling"
+    return f"step {self.step:,}/{self.config.train.num_steps:,}{doing}"
 
   def _evaluate(self) -> None:
     """Scores the validation split, keeps the best checkpoint, and counts towards early stopping."""
     config, progress = self.config, self.progress
     assert self.validation is not None
+    self.doing = ": evaluating"
     scores = self.validation(self.state)
+    self.doing = ""
     for name, score in scores.items():
       if not np.all(np.isfinite(score)):  # as the best so far it would beat everything that follows
         raise NonFiniteError(f"validation {name} is {_first_bad(score)} at step {self.step}")
@@ -242,6 +244,8 @@ class Run:
     if not name:
       return
     sign = 1.0 if config.checkpoint.best_mode == "max" else -1.0
+    if name not in shown:  # a sample score that these pictures have not
+      return
     if progress.best is None or sign * shown[name] > sign * progress.best:
       progress.best, progress.best_step, progress.stale = shown[name], self.step, 0
       self._check_finite()

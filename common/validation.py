@@ -1,5 +1,6 @@
 """What a run measures of its validation split while it trains: the model's own figures, and its pictures' scores."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jax.sharding import Mesh
@@ -22,12 +23,13 @@ class Validation:
 
   Args:
     program: what is trained.
+    skip: told of a score that a step's pictures have not, as where they lack a class.
 
   Raises:
     ConfigError: config.evaluate or config.checkpoint.keep_best asks for what this model or data set has not.
   """
 
-  def __init__(self, program: Program):
+  def __init__(self, program: Program, skip: Callable[[str], None]):
     config, algorithm, dataset = program.config, program.algorithm, program.dataset
     self._evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
     self._feed = self._evaluator.feed(dataset.validation)
@@ -35,7 +37,7 @@ class Validation:
     if config.evaluate.metrics:
       if not isinstance(algorithm, Generative):
         raise ConfigError(f"config.evaluate.metrics is of pictures, and a {config.family} makes none; leave it empty")
-      self._samples = _SampleScores(config, algorithm, dataset.spec, program.mesh)
+      self._samples = _SampleScores(config, algorithm, dataset.spec, program.mesh, skip)
     self.keep_best = config.checkpoint.keep_best
     if self.keep_best:
       names = self._evaluator.names(program.state_shapes(), self._feed)
@@ -67,7 +69,7 @@ class _SampleScores:
     ConfigError: a metric or an extractor that is unknown or does not fit the model and its data.
   """
 
-  def __init__(self, config: Any, algorithm: Generative, spec: Spec, mesh: Mesh):
+  def __init__(self, config: Any, algorithm: Generative, spec: Spec, mesh: Mesh, skip: Callable[[str], None]):
     if training := [name for name in config.evaluate.metrics if name in AGAINST_TRAINING]:
       raise ConfigError(
         f"config.evaluate.metrics.{training[0]} is against training pictures, not the validation split; leave it to "
@@ -75,6 +77,7 @@ class _SampleScores:
       )
     reference = open_reference(config.data)
     self._reference, self._num, self._seed = reference, config.evaluate.num_samples, config.seed
+    self._skip = skip
     extractor = open_extractor(config.evaluate.features, Context(reference.image_shape, spec.kind, config.data.name))
     pictures = real(reference.validation)
     self._scorer = SampleScorer(
@@ -102,7 +105,7 @@ class _SampleScores:
   def __call__(self, state: PyTree) -> dict[str, float]:
     """The scores, and the standard error of each under "NAME standard error"."""
     pictures = drawn(self._sampler, state, self._seed, self._num, self._reference)
-    scores = self._scorer(pictures, self._seed)
+    scores = self._scorer(pictures, self._seed, self._skip)
     return {
       **{name: score.value for name, score in scores.items()},
       **{f"{name} standard error": score.standard_error for name, score in scores.items()},

@@ -142,7 +142,21 @@ DATASETS: dict[str, dict[str, Any]] = {
     "resize": "bilinear",
     "validation_split": "validation",
   },
+  "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3, "validation_split": "validation"},
+  "stacked_fashion": {
+    "name": "stacked_fashion_mnist",
+    "image_size": 28,
+    "channels": 3,
+    "validation_split": "validation",
+  },
   "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0, "validation_split": "validation"},
+}
+FEATURES = {  # what pictures are seen with; a classifier where one comes with the code
+  "digits": "classifier",
+  "fashion_mnist": "classifier",
+  "gaussians8": "pixels",
+  "stacked_fashion": "stacked:fashion_mnist",
+  "stacked_mnist": "stacked:mnist",
 }
 
 
@@ -230,10 +244,12 @@ def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: 
   config.data.update(DATASETS[dataset])
   if image_size:
     config.data.image_size = image_size
+  config.evaluate.features = FEATURES.get(dataset, "random")
   if dataset == "digits":
     config.data.resize = "bilinear"
   elif tiny and dataset != "gaussians8":
     blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
+    config.evaluate.features = "random"
     config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
 
 

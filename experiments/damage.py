@@ -109,7 +109,8 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
   mpl.use("Agg")
   import matplotlib.pyplot as plt
 
-  names, changes = list(result["better"]), list(result["curves"])
+  names = [name for name in result["better"] if not name.endswith("_real")]  # no damage reaches these
+  changes = list(result["curves"])
   figure, axes = plt.subplots(
     len(names), len(changes), figsize=(2.2 * len(changes), 1.5 * len(names)), squeeze=False, layout="constrained"
   )
@@ -125,5 +126,5 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axis.set_title(change, fontsize=8)
       if column == 0:
         axis.set_ylabel(name.partition("@")[0].replace("_", "\n"), fontsize=7)
-  figure.savefig(path, dpi=80)
+  figure.savefig(path, dpi=60)
   plt.close(figure)

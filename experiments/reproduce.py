@@ -26,7 +26,6 @@ flags.DEFINE_string("tier", "A", "A: shortened, one seed; B: the published lengt
 flags.DEFINE_string("root", "runs/tables", "directory of all workdirs and tables")
 flags.DEFINE_list("rows", [], "names of rows, in the order to train them; empty for all")
 flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usual places")
-flags.DEFINE_integer("num_samples", 0, "pictures to score; 0 for experiments.evaluate's default", lower_bound=0)
 flags.DEFINE_bool("report", False, "train nothing, only write the table of what is there")
 
 EXIT_STOPPED = 75  # as experiments.train has it
@@ -69,8 +68,8 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   if code := _run("train", f"--config={row.config}", f"--workdir={workdir}", *words):
     return code
   before = _lines(workdir)
-  samples = [f"--num_samples={FLAGS.num_samples}"] if FLAGS.num_samples else []
-  words = [f"--workdir={workdir}", "--checkpoint=last,best", f"--metrics={table.metrics}", *samples]
+  words = [f"--workdir={workdir}", "--checkpoint=last,best", f"--metrics={table.metrics}"]
+  words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
   if code := _run("evaluate", *words):
     return code
   (workdir / DONE).write_text(json.dumps({"time": round(time.time()), "records": _lines(workdir)[len(before) :]}))

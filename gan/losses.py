@@ -58,6 +58,17 @@ def hinge() -> AdversarialLoss:
   )
 
 
+def relativistic_pairing() -> AdversarialLoss:
+  """L_D = softplus(D(G(z)) - D(x)), L_G = softplus(D(x) - D(G(z))), a real and a generated image at a time.
+
+  RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, arXiv:2501.05441, Eq. 2). Only differences of logits matter: its
+  zero has no meaning, and so its accuracies have none.
+  """
+  return AdversarialLoss(
+    discriminator=lambda real, fake: nn.softplus(fake - real), generator=lambda real, fake: nn.softplus(real - fake)
+  )
+
+
 def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> AdversarialLoss:
   """L_D = (D(x) - b)^2 / 2 + (D(G(z)) - a)^2 / 2, L_G = (D(G(z)) - c)^2 / 2 (Mao et al. 2017, Eq. 2).
 
@@ -85,5 +96,6 @@ LOSSES = {
   "non_saturating": non_saturating,
   "wasserstein": wasserstein,
   "hinge": hinge,
+  "relativistic_pairing": relativistic_pairing,
   "least_squares": least_squares,
 }

@@ -8,6 +8,7 @@ from common.build import ConfigError, nearest
 from common.data import idx, procedural, tfds_source
 from common.data.digits import digits
 from common.data.source import Source
+from common.data.stacked import PREFIX, stacked
 
 # Debian's dataset-fashion-mnist installs the four IDX files here.
 _DEBIAN = {"fashion_mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}
@@ -24,8 +25,9 @@ def open_source(data: Any) -> Source:
   """The source that config.data names; the first of these that has it.
 
   1. ``digits`` (comes with the code), ``gaussians8``, ``gaussians25``, ``blobs`` or ``blobs:CLASSES`` (made here).
-  2. IDX files in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, those of a Debian package.
-  3. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
+  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one.
+  3. IDX files in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, those of a Debian package.
+  4. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
 
   Raises:
     ConfigError: nothing found, or what was found cannot be read.
@@ -37,6 +39,11 @@ def open_source(data: Any) -> Source:
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+  if data.name.startswith(PREFIX):
+    base = data.copy_and_resolve_references()
+    with base.unlocked():
+      base.name = data.name.removeprefix(PREFIX)
+    return stacked(data.name, open_source(base))
   directories = _idx_directories(data)
   return (
     idx.find(data.name, directories)

@@ -134,3 +134,21 @@ def test_pictures_that_do_not_fit_the_reference_are_errors():
   points = np.full((2, 1, 1, 2), np.nan, np.float32)
   with pytest.raises(ConfigError, match="4 values of the pictures are not finite"):
     check_pictures(points, np.zeros((3, 1, 1, 2), np.float32))
+
+
+def test_a_metric_without_a_value_is_an_error_or_left_out(reference):
+  @dataclasses.dataclass(frozen=True)
+  class Fails(Count):
+    better: ClassVar[dict[str, str]] = {"fails": ""}
+
+    def __call__(self, real, fake, seed):
+      raise ValueError("class 3 has no pictures")
+
+  extractor = open_extractor("pixels", Context(reference.image_shape, "images", "digits"))
+  metrics, pictures = {"fails": Fails(), "count": Count()}, real(reference.test, 10)
+  scorer = SampleScorer(metrics, extractor, Embedder(extractor, make_mesh(1)), pictures, labelled=True, num=10)
+  with pytest.raises(ConfigError, match="class 3 has no pictures"):
+    scorer(pictures, 0)
+  told = []
+  assert list(scorer(pictures, 0, told.append)) == ["count"]
+  assert told == ["fails is left out: class 3 has no pictures"]

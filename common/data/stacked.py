@@ -1,0 +1,47 @@
+"""Three grey images of another set as the colour channels of one: 10 classes become 1,000 modes (Metz et al. 2017).
+
+The test of mode collapse on "stacked MNIST"; its label is 100 a + 10 b + c of the channels' labels.
+"""
+
+import functools
+import zlib
+from typing import Any
+
+import numpy as np
+
+from common.build import ConfigError
+from common.data.source import ArraySource, Source
+
+PREFIX = "stacked_"
+SIZES = {"train": 128000, "validation": 10000, "test": 26000}  # training and test set as in Lin et al. 2018 (PacGAN)
+
+
+def stacked(name: str, base: Source) -> ArraySource:
+  """``name`` over the grey images of ``base``; which three an image has depends on the split and on its number only.
+
+  The training and validation images are of the train split of ``base``, the others of its test split.
+
+  Raises:
+    ConfigError: a set that is not of grey images of one size in memory, with labels.
+  """
+  height, width, channels = base.native_shape
+  if channels != 1 or height is None or width is None or not base.num_classes or not base.in_memory:
+    raise ConfigError(f'config.data.name="{name}": only sets of grey images with labels can be stacked')
+
+  @functools.cache
+  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+    source = "test" if split == "test" else "train"
+    chosen = _draws(split, base.sizes[source])
+    images, labels = base.read(source, np.arange(base.sizes[source]))
+    planes = np.asarray(images)[..., 0]
+    stacks = np.stack([planes[chosen[:, channel]] for channel in range(3)], axis=-1)
+    digits = labels[chosen].astype(np.int32)
+    return stacks, digits @ np.array([base.num_classes**2, base.num_classes, 1], np.int32)
+
+  return ArraySource(name, (height, width, 3), base.num_classes**3, SIZES, load)
+
+
+def _draws(split: str, size: int) -> np.ndarray:
+  """Three numbers below ``size`` for each image of the split, [N, 3]."""
+  words: Any = np.random.Philox(key=[zlib.crc32(f"stacked/{split}".encode()), 0]).random_raw(3 * SIZES[split])
+  return (words % np.uint64(size)).astype(np.int64).reshape(-1, 3)
