@@ -11,6 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from common.alarms import Alarm
 from common.spec import Spec as Spec
 
 Array = jax.Array
@@ -53,6 +54,11 @@ class Trainable(Protocol[S]):
 
   @property
   def batches_per_step(self) -> int | None: ...
+
+  @property
+  def alarms(self) -> tuple[Alarm, ...]:
+    """What a person should know of while it trains, judged on its logged metrics."""
+    ...
 
   def init(self, rng: Array, batch: Batch) -> S:
     """A fresh state; ``batch`` gives shapes only."""

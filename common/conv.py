@@ -47,9 +47,11 @@ def _resolve_padding(padding: Padding, size: Pair, kernel_size: Pair, strides: P
   return height, width
 
 
-def _operands(module: "Conv | ConvTranspose", x: Array, kernel_init: Initializer) -> tuple[Array, Array, Array | None]:
-  """x, kernel and bias in the dtype of the computation."""
-  shape = (*_pair(module.kernel_size), x.shape[-1], module.features)
+def _operands(
+  module: "Conv | ConvTranspose", x: Array, inputs: int, kernel_init: Initializer
+) -> tuple[Array, Array, Array | None]:
+  """x, kernel [kh, kw, inputs, features] and bias in the dtype of the computation."""
+  shape = (*_pair(module.kernel_size), inputs, module.features)
   kernel = module.param("kernel", kernel_init, shape, jnp.float32)
   bias = module.param("bias", module.bias_init, (module.features,), jnp.float32) if module.use_bias else None
   x, kernel, bias = promote_dtype(x, kernel, bias, dtype=module.dtype)
@@ -71,6 +73,8 @@ class Conv(nn.Module):
     form: "canonical", "lax", or "auto": canonical on CPU, lax elsewhere. The function is the same.
     resample: "double" for nearest-neighbour doubling of the image before the convolution, "halve" for means of 2x2
       pixels after it; with an odd kernel, stride 1 and SAME.
+    groups: parts of the channels, each of which only the same part of the features sees; the kernel is
+      [kh, kw, I / groups, features].
   """
 
   features: int
@@ -83,18 +87,22 @@ class Conv(nn.Module):
   dtype: Any = None
   form: str = "auto"
   resample: str = "none"
+  groups: int = 1
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kernel_size, strides, size = _pair(self.kernel_size), _pair(self.strides), _pair(x.shape[1:3])
-    x, kernel, bias = _operands(self, x, self.kernel_init)
+    if self.groups < 1 or x.shape[3] % self.groups or self.features % self.groups:
+      raise ConfigError(f"groups={self.groups} does not divide {x.shape[3]} channels and {self.features} features")
+    x, kernel, bias = _operands(self, x, x.shape[3] // self.groups, self.kernel_init)
     if self.resample != "none":
       y = self._resampled(x, kernel)
       return y if bias is None else y + bias
     geometry = Geometry(size, kernel_size, strides, _resolve_padding(self.padding, size, kernel_size, strides))
     if min(geometry.spread_size()) < 1:
       raise ConfigError(f"kernel_size={kernel_size} does not fit in {size} and padding; use larger images or padding")
-    convolve = conv_maps.forward if _is_canonical(self.form) else conv_maps.lax_forward
+    canonical = conv_maps.forward if self.groups == 1 else conv_maps.grouped_forward
+    convolve = canonical if _is_canonical(self.form) else conv_maps.lax_forward
     y = convolve(geometry, x, kernel)
     return y if bias is None else y + bias
 
@@ -103,8 +111,11 @@ class Conv(nn.Module):
     (kernel_y, kernel_x), (height, width) = kernel.shape[:2], x.shape[1:3]
     if self.resample not in ("double", "halve"):
       raise ConfigError(f'resample="{self.resample}" is not one of none, double, halve')
-    if _pair(self.strides) != (1, 1) or self.padding != "SAME" or kernel_y % 2 == 0 or kernel_x % 2 == 0:
-      raise ConfigError(f'resample="{self.resample}" goes with strides=1, padding="SAME" and an odd kernel_size')
+    plain = _pair(self.strides) == (1, 1) and self.padding == "SAME" and self.groups == 1
+    if not plain or kernel_y % 2 == 0 or kernel_x % 2 == 0:
+      raise ConfigError(
+        f'resample="{self.resample}" goes with strides=1, padding="SAME", groups=1 and an odd kernel_size'
+      )
     if self.resample == "halve" and (height % 2 or width % 2):
       raise ConfigError(f'resample="halve" needs an even size, not {height}x{width}')
     padding = ((kernel_y // 2,) * 2, (kernel_x // 2,) * 2)
@@ -172,7 +183,7 @@ class ConvTranspose(nn.Module):
   def __call__(self, x: Array) -> Array:
     geometry = self._matching_conv(_pair(x.shape[1:3]))
     # In that layout no pass has to transpose it.
-    x, kernel, bias = _operands(self, x, lambda *args: jnp.swapaxes(self.kernel_init(*args), 2, 3))
+    x, kernel, bias = _operands(self, x, x.shape[3], lambda *args: jnp.swapaxes(self.kernel_init(*args), 2, 3))
     convolve = conv_maps.input_gradient if _is_canonical(self.form) else conv_maps.lax_input_gradient
     y = convolve(geometry, x, kernel)
     return y if bias is None else y + bias

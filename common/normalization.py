@@ -31,6 +31,9 @@ class BatchNorm(nn.Module):
     bias_init: initializer of the bias.
     axis_name: mapped axis (of shard_map or pmap) to synchronise the statistics over; None: this device's batch.
     dtype: of the output; None takes the input's.
+    num_classes: conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017): a scale and a bias for each of so
+      many labels, [num_classes, C], under statistics over all of them; 0: one for all. Scales start at ``scale_init``
+      (1), not at 0 as a bare linear map of the label has them: at the start a label changes nothing.
   """
 
   momentum: float = 0.99
@@ -41,14 +44,20 @@ class BatchNorm(nn.Module):
   bias_init: Initializer = nn.initializers.zeros_init()
   axis_name: str | None = None
   dtype: Any = None
+  num_classes: int = 0
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool) -> Array:
-    """Normalizes by the batch's statistics if ``train``, else by the running ones.
+  def __call__(self, x: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """Normalizes by the batch's statistics if ``train``, else by the running ones; labels [B] choose the scale.
 
     In training the running statistics move if "batch_stats" is mutable; a caller freezes them by leaving it immutable.
     ``init`` only creates them.
+
+    Raises:
+      ValueError: no labels with ``num_classes``.
     """
+    if self.num_classes and labels is None:
+      raise ValueError(f"BatchNorm of num_classes={self.num_classes} needs labels")
     dtype = x.dtype if self.dtype is None else self.dtype
     features = x.shape[-1]
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
@@ -72,8 +81,15 @@ class BatchNorm(nn.Module):
 
     factor = lax.rsqrt(var + self.epsilon)
     if self.use_scale:
-      factor *= self.param("scale", self.scale_init, (features,), jnp.float32)
+      factor *= self._affine("scale", self.scale_init, x, labels)
     y = centered * factor
     if self.use_bias:
-      y += self.param("bias", self.bias_init, (features,), jnp.float32)
+      y += self._affine("bias", self.bias_init, x, labels)
     return y.astype(dtype)
+
+  def _affine(self, name: str, init: Initializer, x: Array, labels: Array | None) -> Array:
+    """A parameter [C], or its rows of the labels, [B, 1, ..., C]."""
+    if not self.num_classes:
+      return self.param(name, init, x.shape[-1:], jnp.float32)
+    rows = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]
+    return rows.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])

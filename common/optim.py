@@ -39,20 +39,26 @@ def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTr
 
 
 def adam(
-  learning_rate: Scheduled, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+  learning_rate: Scheduled, b1: float = 0.9, b2: Scheduled = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
   """Adam (Kingma & Ba 2015), eps outside the root.
+
+  Under a schedule of b2 the correction of the start is by 1 - b2^t with the b2 of update t.
 
   Args:
     learning_rate: a number, or a schedule of the network's updates.
     b1: decay of the mean of gradients.
-    b2: decay of the mean of their squares.
+    b2: decay of the mean of their squares, a number or a schedule.
     eps: added to the root of the latter.
   """
-  for name, value in (("b1", b1), ("b2", b2)):
+  rate, decay = _learning_rate(learning_rate), build_schedule(b2, "b2")
+  for name, value in (("b1", b1), ("b2", decay.value if isinstance(decay, Constant) else 0.0)):
     if not 0 <= value < 1:
       raise ConfigError(f"{name}={value} must be at least 0 and below 1")
-  return optax.adam(_learning_rate(learning_rate), b1=b1, b2=b2, eps=eps)
+  if not isinstance(decay, Constant):
+    scheduled = optax.inject_hyperparams(optax.scale_by_adam)(b1=b1, b2=decay, eps=eps)
+    return optax.chain(scheduled, optax.scale_by_learning_rate(rate))
+  return optax.adam(rate, b1=b1, b2=decay.value, eps=eps)
 
 
 def normalized_adam(
@@ -83,11 +89,25 @@ def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransf
   return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
 
 
+def rmsprop(learning_rate: Scheduled, decay: float = 0.99, eps: float = 1e-8) -> optax.GradientTransformation:
+  """RMSprop (Tieleman & Hinton 2012) as PyTorch has it: g / (sqrt(v) + eps), v from 0, no momentum.
+
+  Args:
+    learning_rate: a number, or a schedule of the network's updates.
+    decay: of the mean of squared gradients, v.
+    eps: added to the root.
+  """
+  if not 0 <= decay < 1:
+    raise ConfigError(f"decay={decay} must be at least 0 and below 1")
+  return optax.rmsprop(_learning_rate(learning_rate), decay=decay, eps=eps, eps_in_sqrt=False)
+
+
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "sgd": sgd,
   "adam": adam,
   "normalized_adam": normalized_adam,
   "adagrad": adagrad,
+  "rmsprop": rmsprop,
 }
 
 

@@ -39,8 +39,9 @@ def open_reference(data: Any) -> Dataset:
   plain = data.copy_and_resolve_references()
   with plain.unlocked():
     plain.update({"flip": False, "dequantize": False, "binarize": "none"})
-    if plain.resize == "pad":
-      height, width, _ = open_source(plain).native_shape
+    source = open_source(plain)
+    if plain.resize == "pad" and source.kind == "images":
+      height, width, _ = source.native_shape
       plain.image_size = height if height == width else 0
   return open_dataset(plain)
 

@@ -99,7 +99,8 @@ def apply_gradients(
     axis_name: the device axis, None for the global view.
 
   Returns:
-    The new state and {"grad_norm", "update_norm"}, global L2 norms, of every tenth update from the first on.
+    The new state and {"grad_norm", "update_norm", "param_norm"}, global L2 norms of every tenth update from the first
+    on; the last is of the parameters before it.
   """
   grads = batch_mean(grads, axis_name)
   updates, opt_state = tx.update(grads, net.opt_state, net.params)
@@ -117,7 +118,7 @@ def apply_gradients(
 def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
   # At every update they would take a quarter of the time of a small MLP's step on a CPU.
   due = net.updates % NORMS_EVERY == 0
-  trees = {"grad_norm": grads, "update_norm": updates}
+  trees = {"grad_norm": grads, "update_norm": updates, "param_norm": net.params}
   norms = lax.cond(due, lambda: [optax.tree.norm(x) for x in trees.values()], lambda: [jnp.zeros(())] * len(trees))
   return {name: Mean(norm, due.astype(jnp.float32)) for name, norm in zip(trees, norms, strict=True)}
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from common import images
+from common.alarms import Watch
 from common.algorithm import Generative, PyTree
 from common.build import ConfigError
 from common.checkpoint import Checkpoints, NoCheckpointError
@@ -90,6 +91,7 @@ class Run:
     if self.writes and self.validation and self.validation.protocol:
       write_json(workdir / PROTOCOL, self.validation.protocol)
     self.log = RunLog(workdir, self.step, enabled=self.writes, whole=not self.progress.totals)
+    self.watch = Watch(algorithm.alarms, workdir, enabled=self.writes)
     if profile and profile[0] <= self.step:
       status.line(
         f"--profile={profile[0]}:{profile[1]} is not used: the run goes on from step {self.step:,}, and the first call "
@@ -158,7 +160,7 @@ class Run:
     config, step = self.config, self.step
     if step % config.log.every == 0:
       since.calls(self._drain(in_flight))
-      self._write_line(since)
+      self._judge("train", self._write_line(since))
     if config.evaluate.every and step % config.evaluate.every == 0:
       since.calls(self._drain(in_flight))
       with since.pause():
@@ -208,11 +210,12 @@ class Run:
     self.progress.totals = kept
     self.log.sync()
 
-  def _write_line(self, since: Clock) -> None:
+  def _write_line(self, since: Clock) -> dict[str, Any]:
+    """Writes the means since the last line, which it returns."""
     means, self.progress.totals = self.progress.totals.means(), Totals()
     self.log.write(self.step, "train", means)
     if since.step == self.step:  # only the call that compiled, or none at all: no speed to tell
-      return
+      return means
     speed = since.lap(self.step, self.config.train.batch_size)
     self.log.timing(self.step, speed)
     left = (self.config.train.num_steps - self.step) / speed["steps_per_second"]
@@ -222,6 +225,12 @@ class Run:
       f"ETA {_duration(left)}  " + "  ".join(f"{name} {means[name]:.4g}" for name in shown) + f"  "
       f"stall {speed['stall']:.0%}  {memory_mb():,.0f} MB  saved {self.saved:,}"
     )
+    return means
+
+  def _judge(self, split: str, values: dict[str, Any]) -> None:
+    """Tells of the alarms that a line of metrics.jsonl raises."""
+    for raised in self.watch(self.step, split, values):
+      self.status.line(raised.text)
 
   def _describe(self) -> str:
     doing = self.doing if self.called else ": compiling"
@@ -240,6 +249,7 @@ class Run:
     self.log.write(self.step, "validation", scores)
     shown = {name: value for name, value in scores.items() if not isinstance(value, list)}
     self.status.line(f"step {self.step:,} validation  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    self._judge("validation", scores)
     name = self.validation.keep_best
     if not name:
       return

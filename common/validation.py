@@ -1,5 +1,6 @@
 """What a run measures of its validation split while it trains: the model's own figures, and its pictures' scores."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,8 @@ class _SampleScores:
       )
     reference = open_reference(config.data)
     self._reference, self._num, self._seed = reference, config.evaluate.num_samples, config.seed
+    # Other latents than those that the chosen checkpoint is scored on later: it was chosen on these.
+    self._draws = zlib.crc32(f"validation {config.seed}".encode())
     self._skip = skip
     extractor = open_extractor(config.evaluate.features, Context(reference.image_shape, spec.kind, config.data.name))
     pictures = real(reference.validation)
@@ -93,6 +96,7 @@ class _SampleScores:
       **real_protocol(reference, config.data, "validation"),
       **self._scorer.protocol,
       "n_fake": self._num,
+      "sample_seed": self._draws,
       "weights": "ema" if config.ema.decay else "raw",
       **AS_TRAINED,
     }
@@ -104,7 +108,7 @@ class _SampleScores:
 
   def __call__(self, state: PyTree) -> dict[str, float]:
     """The scores, and the standard error of each under "NAME standard error"."""
-    pictures = drawn(self._sampler, state, self._seed, self._num, self._reference)
+    pictures = drawn(self._sampler, state, self._draws, self._num, self._reference)
     scores = self._scorer(pictures, self._seed, self._skip)
     return {
       **{name: score.value for name, score in scores.items()},

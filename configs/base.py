@@ -111,8 +111,16 @@ MAY_CHANGE = (
 # {family: {key: value}} for keys that runs of older versions lack; reported when used.
 _EVALUATION = {"evaluate.metrics": {}, "evaluate.num_samples": 10000, "evaluate.features": "classifier"}
 _WARMUP = {"updates": 0, "first": 0, "every": 0}
+_ALL_FAKES = {"name": "constant", "value": 1.0}
 MIGRATIONS: dict[str, dict[str, Any]] = {
-  "gan": {"penalties": {}, "weight_clip": 0.0, "critic_warmup": _WARMUP, **_EVALUATION},
+  "gan": {
+    "augment": {"name": "none"},
+    "top_k": dict(_ALL_FAKES),
+    "penalties": {},
+    "weight_clip": 0.0,
+    "critic_warmup": _WARMUP,
+    **_EVALUATION,
+  },
   "vae": _EVALUATION,
   "classifier": _EVALUATION,
 }
@@ -209,6 +217,8 @@ def use_gan(config: ConfigDict) -> None:
   config.conditioning = {"name": "none"}
   config.loss = {"name": "non_saturating"}
   config.penalties = {}
+  config.augment = {"name": "none"}
+  config.top_k = dict(_ALL_FAKES)
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:

@@ -13,6 +13,7 @@ def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   """{section: {name: constructor}} of a family."""
   if family == "gan":
     from gan import conditioning, losses
+    from gan.augment import AUGMENTATIONS
     from gan.networks import DISCRIMINATORS, GENERATORS
     from gan.penalties import PENALTIES
 
@@ -21,6 +22,8 @@ def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
       "discriminator": DISCRIMINATORS,
       "loss": losses.LOSSES,
       "penalties": PENALTIES,
+      "augment": AUGMENTATIONS,
+      "top_k": SCHEDULES,
       "conditioning": conditioning.CONDITIONING,
       "generator_optim": OPTIMIZERS,
       "discriminator_optim": OPTIMIZERS,
@@ -56,13 +59,19 @@ def doc(config: Any, path: str) -> str:
     return ""
   if section == "penalties":  # a section of sections, named by their keys
     name, _, key = key.partition(".")
-    return _argument(table[name], key) if key else _summary(table[name])
-  constructor = table[config[section].name]
-  if key == "name":
-    return f"one of {', '.join(table)}: {_summary(constructor)}"
-  if "." in key:  # a schedule
-    argument, _, part = key.partition(".")
-    schedule = SCHEDULES[config[section][argument].name]
+    settings, constructor = config[section][name], table[name]
+  else:
+    settings = config[section]
+    constructor = table[settings.name]
+    if key == "name":
+      return f"one of {', '.join(table)}: {_summary(constructor)}"
+  if not key:
+    return _summary(constructor)
+  if table is SCHEDULES:
+    return f"{key} of the schedule"
+  argument, _, part = key.partition(".")
+  if part:
+    schedule = SCHEDULES[settings[argument].name]
     return f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}" if part == "name" else f"{part} of the schedule"
   return _argument(constructor, key)
 

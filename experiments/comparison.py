@@ -89,16 +89,26 @@ def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
 
 
 def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
-  """Rows of models that may be ranked together; each group with the floors that fit it."""
+  """Rows that may be ranked together; each group with the floors, and the pictures from files, that fit it.
+
+  Of files nobody knows how they were drawn, and of real pictures nothing is: these keys of the protocol are left open.
+  A floor may be of fewer pictures, which its name says.
+  """
   groups: dict[str, list[Record]] = {}
-  floors = [row for row in rows if "real" in row["source"]]
+  open_rows = [row for row in rows if "real" in row["source"] or "samples" in row["source"]]
   for row in rows:
-    if row not in floors:
+    if row not in open_rows:
       groups.setdefault(json.dumps(comparable(row, ignore), sort_keys=True), []).append(row)
-  for group in groups.values():
-    protocol = comparable(group[0], ignore)
-    group += [row for row in floors if comparable(row, ignore).items() <= protocol.items()]
-  return list(groups.values())
+  fitting: list[list[Record]] = list(groups.values())
+  for row in sorted(open_rows, key=lambda row: "real" in row["source"]):
+    left = {"n_fake"} if "real" in row["source"] else set()
+    known = {key: value for key, value in comparable(row, ignore).items() if value != "files" and key not in left}
+    hosts = [group for group in fitting if known.items() <= comparable(group[0], ignore).items()]
+    for group in hosts:
+      group.append(row)
+    if not hosts and "samples" in row["source"]:
+      fitting.append([row])
+  return fitting
 
 
 def ranked(group: list[Record]) -> list[Record]:
@@ -122,7 +132,7 @@ def name_of(record: Record) -> str:
   """The source of a row, for a reader."""
   source = record["source"]
   if "real" in source:
-    return f"floor: real {source['real']} pictures"
+    return f"floor: {record['protocol']['n_fake']:,} real {source['real']} pictures"
   if "samples" in source:
     return source["samples"]
   return f"{source['workdir']} {source['checkpoint']} (step {source['step']:,})"
@@ -149,18 +159,19 @@ def curves_of(path: Path) -> list[Record]:
 def _paired(paths: list[Path]) -> list[Record]:
   """Differences, on the same images, of the first run's per-image figures and each other's."""
   pairs = []
-  # Of several steps the last; a file is METRIC-SPLIT-STEP.npz.
-  kept = [sorted((path / "per_image").glob("*.npz")) for path in paths]
+  # A file is METRIC-PROTOCOL-STEP.npz; of several steps the last.
+  kept = [sorted((path / records.PER_IMAGE).glob("*.npz")) for path in paths]
   stored = [{file.name.rpartition("-")[0]: file for file in files} for files in kept]
   for files in stored[1:]:
     for name in sorted(stored[0].keys() & files.keys()):
       with np.load(stored[0][name], allow_pickle=False) as a, np.load(files[name], allow_pickle=False) as b:
         for key in a.files:
-          if key in b.files and a[key].shape == b[key].shape:
+          if key != "about" and key in b.files:
             gap = paired_difference(a[key], b[key])
             pairs.append(
               {
-                "metric": f"{name} {key}",
+                "metric": key,
+                "protocol": str(a["about"]),
                 "first": str(stored[0][name]),
                 "second": str(files[name]),
                 "difference": gap.mean,

@@ -87,13 +87,12 @@ def main() -> int:
     cache=Path(cache) if cache else None,
     weights=compilation_cache.user_cache(),
     say=status,
+    emit=lambda line: print(json.dumps(line), flush=True),
   )
   if FLAGS.samples:
-    records = scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
+    scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
   else:
-    records = scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
-  for line in records:
-    print(json.dumps(line))
+    scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
   return 0
 
 

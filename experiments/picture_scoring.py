@@ -1,7 +1,7 @@
 """Metrics of pictures as `experiments.evaluate` runs them: what is asked for, and the records of it."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Settings:
   cache: Path | None
   weights: Path
   say: Status
+  emit: Callable[[Record], None]
 
   def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
     """Those of the chosen metrics that are in ``table``."""
@@ -48,11 +49,13 @@ class Settings:
 class PictureScoring:
   """Metrics of pictures against a split, and those that are against the training split whatever is asked for."""
 
-  def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh):
+  def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh, metrics: Mapping[str, Any]):
     self.reference, self._data, self._settings = reference, data, settings
+    sees = any({"features", "logits"} & metric.needs for metric in metrics.values())
     context = Context(reference.image_shape, reference.source.kind, data.name, settings.weights)
-    self._extractor = open_extractor(settings.features, context)
+    self._extractor = open_extractor(settings.features if sees else "pixels", context)
     self._embedder = Embedder(self._extractor, mesh, cache=settings.cache)
+    self.failures: list[str] = []
 
   def scorers(self, metrics: Mapping[str, Any], *, labelled: bool, num: int) -> dict[str, SampleScorer]:
     """{split: scorer}."""
@@ -62,7 +65,7 @@ class PictureScoring:
         {name: metric for name, metric in metrics.items() if against[name] == split},
         self._extractor,
         self._embedder,
-        self._real(split, self._settings.num_real),
+        self._real(split, 0 if split == "train" else self._settings.num_real),  # copies are of any training picture
         labelled=labelled,
         num=num,
       )
@@ -75,7 +78,7 @@ class PictureScoring:
     """The scores of ``pictures``; ``model`` is what the protocol says of how they were drawn."""
     for split, scorer in scorers.items():
       with self._settings.say.phase(f"scoring {len(pictures):,} pictures"):
-        scores = scorer(pictures, self._settings.seed)
+        scores = scorer(pictures, self._settings.seed, self._fail)
       shared = real_protocol(self.reference, self._data, split)
       protocol = {**shared, **model, **scorer.protocol, "n_fake": len(pictures)}
       owners = scorer.owners()
@@ -90,6 +93,10 @@ class PictureScoring:
           seed=self._settings.seed,
         )
 
+  def _fail(self, problem: str) -> None:
+    self.failures.append(problem)
+    self._settings.say.line(problem)
+
   def floor(self, scorers: Mapping[str, SampleScorer], num: int) -> Iterator[Record]:
     """Real pictures in the place of generated ones: what a generator of the true distribution would get.
 
@@ -98,6 +105,8 @@ class PictureScoring:
     for split, scorer in scorers.items():
       other = "test" if split == "train" else "train"
       pictures = self._real(other, min(num, len(getattr(self.reference, other))))
+      if len(pictures) < num:
+        self._settings.say.line(f"the floor is of {len(pictures):,} real {other} pictures, all there are, not {num:,}")
       yield from self.records({split: scorer}, pictures, {}, {"real": other})
 
   def _real(self, split: str, num: int) -> Pictures:

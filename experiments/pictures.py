@@ -30,7 +30,7 @@ def read_pictures(path: Path) -> Pictures:
     else:
       with np.load(path, allow_pickle=False) as loaded:
         arrays = {name: loaded[name] for name in loaded.files}
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise ConfigError(f"--samples={path} cannot be read: {error}") from error
   labels = arrays.pop("labels", None)
   if "images" not in arrays and len(arrays) != 1:
@@ -48,6 +48,8 @@ def to_uint8(images: np.ndarray, path: Path) -> np.ndarray:
   if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
     raise ConfigError(f"--samples={path}: pictures of shape {images.shape} are not [N, H, W, 1 or 3]")
   if images.dtype == np.uint8:
+    if images.max() <= 1:
+      raise ConfigError(f"--samples={path}: uint8 pictures of 0 and 1 only would be black; multiply them by 255")
     return images
   if images.dtype.kind != "f":
     raise ConfigError(f"--samples={path}: pictures are {images.dtype}; store uint8, or floats in [0, 1]")
@@ -68,8 +70,14 @@ def _read_directory(path: Path) -> np.ndarray:
     raise ConfigError(f"--samples={path} has no pictures ({', '.join(SUFFIXES)})")
   rows = []
   for file in files:
-    with Image.open(file) as picture:
-      rows.append(np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB")))
+    try:
+      with Image.open(file) as picture:
+        if picture.mode.startswith(("I", "F")):
+          raise ConfigError(f"--samples={path}: {file.name} has more than 8 bits a channel; store 8")
+        grey = picture.mode in ("1", "L", "LA")
+        rows.append(np.asarray(picture.convert("L" if grey else "RGB")))
+    except OSError as error:
+      raise ConfigError(f"--samples={path}: {file.name} cannot be read as a picture: {error}") from error
     if rows[-1].shape != rows[0].shape:
       raise ConfigError(
         f"--samples={path}: {file.name} is {rows[-1].shape} and {files[0].name} {rows[0].shape}; all must be of one "

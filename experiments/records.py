@@ -1,15 +1,20 @@
 """One score as one JSON line that says what was measured, how, and of what."""
 
 import dataclasses
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from common.metrics.score import Score
 from common.workdir import versions
 
 FILE = "evaluations.jsonl"
+PER_IMAGE = "per_image"
 
 
 def record(
@@ -53,6 +58,24 @@ def record(
 def settings_of(metric: Any) -> dict[str, Any]:
   """The fields of a metric."""
   return dataclasses.asdict(metric)
+
+
+def keep_per_image(
+  workdir: Path,
+  metric: str,
+  step: int,
+  values: Mapping[str, np.ndarray],
+  protocol: dict[str, Any],
+  settings: dict[str, Any],
+  seed: int,
+) -> None:
+  """Writes one value for each image, [N], for paired differences with other models; with what makes two comparable."""
+  directory = workdir / PER_IMAGE
+  directory.mkdir(exist_ok=True)
+  about = json.dumps({"protocol": protocol, "settings": settings, "seed": seed}, sort_keys=True)
+  kind = hashlib.sha256(about.encode()).hexdigest()[:8]
+  arrays: dict[str, Any] = {"about": np.array(about), **values}
+  np.savez(directory / f"{metric}-{kind}-{step:08d}.npz", **arrays)
 
 
 def append(directory: Path, line: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list
       settings.say.line(note)
     for line in _score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0):
       records.append(workdir, line)
+      settings.emit(line)
       found.append(line)
   return found
 
@@ -70,7 +71,7 @@ def _score_state(
     raise ConfigError(f"{workdir} holds a {config.family}, which has no likelihood for {', '.join(likelihoods)}")
   algorithm: Any = run.algorithm
   if sample_metrics:  # what cannot be measured is refused before the rest is
-    scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh)
+    scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh, sample_metrics)
     scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
   if "model" in settings.sections or likelihoods:
     yield from _score_split(run, config, settings, mesh, likelihoods, source, workdir)
@@ -81,6 +82,7 @@ def _score_state(
     yield from scoring.records(scorers, pictures, {"weights": weights, **AS_TRAINED}, source)
     if floor:
       yield from scoring.floor(scorers, settings.num_samples)
+    _report(scoring)
 
 
 def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[Record]:
@@ -111,11 +113,27 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
       f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
       "--resize=pad (a margin, which is cut off) or --resize=bilinear"
     )
-  scoring = PictureScoring(reference, data, settings, mesh)
+  if pictures.images.shape[3] == 3 and reference.image_shape[2] == 1 and _is_grey(pictures.images):
+    pictures = Pictures(pictures.images[..., :1], pictures.labels)  # many tools write grey pictures in three channels
+  scoring = PictureScoring(reference, data, settings, mesh, metrics)
   scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
   unknown = dict.fromkeys(("weights", *AS_TRAINED), "files")
   found = list(scoring.records(scorers, pictures, unknown, {"samples": str(path)}))
-  return found + (list(scoring.floor(scorers, len(pictures))) if settings.floor else [])
+  found += scoring.floor(scorers, len(pictures)) if settings.floor else []
+  for line in found:
+    settings.emit(line)
+  _report(scoring)
+  return found
+
+
+def _is_grey(images: np.ndarray) -> bool:
+  return bool(np.all(images == images[..., :1]))
+
+
+def _report(scoring: PictureScoring) -> None:
+  """Raises ConfigError for the metrics that had no value, once the others are written."""
+  if scoring.failures:
+    raise ConfigError("; ".join(dict.fromkeys(scoring.failures)))
 
 
 def _score_split(
@@ -133,6 +151,11 @@ def _score_split(
       f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
       "use --split=validation or test, which are drawn once"
     )
+  if settings.num_real or (not settings.ema and config.ema.decay):
+    raise ConfigError(
+      "--raw and --num_real are of metrics of pictures: likelihoods and the model's own figures are of the whole "
+      "split, with the averaged weights; leave them out"
+    )
   dataset = open_dataset(config.data)
   if dataset.spec != run.spec:
     raise ConfigError(f"the data set is not the one that {workdir} was trained on: {dataset.spec} against {run.spec}")
@@ -149,7 +172,7 @@ def _score_split(
     "weights": "ema" if config.ema.decay else "raw",
     "batch_norm": "running",
   }
-  common = {"protocol": protocol, "source": source, "seed": config.seed}
+  common: dict[str, Any] = {"protocol": protocol, "source": source, "seed": config.seed}
   if "model" in settings.sections:
     with settings.say.phase("evaluating"):
       scores = evaluator(run.state, feed)
@@ -163,15 +186,16 @@ def _score_split(
   for metric_name, metric in likelihoods.items():
     with settings.say.phase(f"measuring {metric_name}"):
       result = metric(model, feed)
-    if result.per_image:
-      directory = workdir / "per_image"
-      directory.mkdir(exist_ok=True)
-      np.savez(directory / f"{metric_name}-{settings.split}-{run.step:08d}.npz", **result.per_image)
+    sizes = [len(values) for values in result.per_image.values()]
+    options = records.settings_of(metric)
+    common["protocol"] = {**protocol, "n_real": sizes[0] if sizes else len(split)}
+    if sizes:
+      records.keep_per_image(workdir, metric_name, run.step, result.per_image, common["protocol"], options, config.seed)
     for name, score in result.scores.items():
       better = metric.better.get(name, "")
-      yield records.record(name, score, better=better, settings=records.settings_of(metric), **common)
+      yield records.record(name, score, better=better, settings=options, **common)
     for name, array in result.arrays.items():
-      yield records.record(name, np.asarray(array).tolist(), better="", settings=records.settings_of(metric), **common)
+      yield records.record(name, np.asarray(array).tolist(), better="", settings=options, **common)
 
 
 def _progress(run: RestoredRun) -> Record:

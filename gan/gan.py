@@ -12,21 +12,26 @@ import optax
 from jax import lax
 
 from common import random
+from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
 from common.build import ConfigError, build
 from common.optim import build_optimizer
 from common.state import NO_EMA, Ema, NetState, apply_gradients, init_network
-from gan.conditioning import CONDITIONING, Concat, Unconditional
-from gan.losses import LOSSES, AdversarialLoss
+from gan import health
+from gan.augment import build_augmentation
+from gan.augment.policy import Augmentation
+from gan.conditioning import CONDITIONING, Conditioning
+from gan.losses import LOSSES, UNCENTRED, AdversarialLoss
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.output import DiscriminatorOutput
 from gan.penalties import build_penalties, penalize
 from gan.penalties.seen import Penalty, Seen
+from gan.top_k import TopK, build_top_k
 from gan.warmup import CriticWarmup
 
 
 class GanState(flax.struct.PyTreeNode):
-  """The two networks, the number of rounds played, and the running state of each penalty."""
+  """The two networks, the number of rounds played, and the running state of penalties and of "augment"."""
 
   step: Array
   generator: NetState
@@ -52,7 +57,9 @@ class GAN:
   discriminator: nn.Module
   loss: AdversarialLoss
   penalties: Mapping[str, Penalty]
-  conditioning: Unconditional | Concat
+  augment: Augmentation
+  top_k: TopK
+  conditioning: Conditioning
   generator_tx: optax.GradientTransformation
   discriminator_tx: optax.GradientTransformation
   ema: Ema
@@ -72,6 +79,10 @@ class GAN:
     return self.n_critic
 
   @property
+  def alarms(self) -> tuple[Alarm, ...]:
+    return health.alarms(self.loss, self.discriminator_loss_scale)
+
+  @property
   def conditional(self) -> bool:
     return self.conditioning.conditional
 
@@ -83,11 +94,11 @@ class GAN:
     """
     x, labels = batch["image"][0], batch["label"][0]
     rows = random.row_keys(rng, batch["index"][0])
-    z = self.conditioning.latents(jnp.zeros((x.shape[0], self.z_dim)), labels)
+    z, known = self.conditioning.generator_inputs(jnp.zeros((x.shape[0], self.z_dim)), labels)
     g_rng, d_rng = random.stream(rng, "generator"), random.stream(rng, "discriminator")
-    g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True)
-    images = self.conditioning.images(x, labels)
-    d = init_network(self.discriminator, self.discriminator_tx, NO_EMA, d_rng, images, train=True, rows=rows)
+    g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True, **known)
+    images, known = self.conditioning.discriminator_inputs(x, labels)
+    d = init_network(self.discriminator, self.discriminator_tx, NO_EMA, d_rng, images, train=True, rows=rows, **known)
     slopes = [name for name, penalty in self.penalties.items() if penalty.differentiates_images]
     if slopes and "batch_stats" in d.mutable:
       raise ConfigError(
@@ -95,7 +106,7 @@ class GAN:
         "D(x) depends on the whole batch and has no gradient of one image; set config.discriminator.batch_norm=False "
         "or take another discriminator"
       )
-    aux = {name: penalty.init() for name, penalty in self.penalties.items()}
+    aux = {name: penalty.init() for name, penalty in self.penalties.items()} | {"augment": self.augment.init()}
     return GanState(step=jnp.int32(0), generator=g, discriminator=d, aux=aux, waited=jnp.int32(0))
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
@@ -123,10 +134,10 @@ class GAN:
       d, aux, d_metrics = self._discriminator_update(*start, last, draw.fake, g_rng)
     else:
       (d, aux), d_metrics = critic_update(start, (jnp.asarray(0), last))
-    judge = d if self.update_order == "alternating" else state.discriminator
+    judge, judge_aux = (d, aux) if self.update_order == "alternating" else start
 
     def generator_update() -> tuple[NetState, Metrics]:
-      return self._generator_update(state.generator, judge, last, draw, g_rng)
+      return self._generator_update(state.generator, judge, judge_aux, last, draw, g_rng)
 
     waited = state.waited
     if not self.critic_warmup.updates:
@@ -142,10 +153,12 @@ class GAN:
     self, d: NetState, aux: Any, batch: Batch, fake: Images, rng: Array
   ) -> tuple[NetState, Any, Metrics]:
     real, labels = batch["image"], batch["label"]
+    show = self._augmenting(d, aux, rng, batch["index"])
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **d.mutable}
-      on_real, on_fake, mutable = self._discriminate(variables, real, fake, labels, rng, batch["index"], update=True)
+      images = show(real), show(fake)
+      on_real, on_fake, mutable = self._discriminate(variables, *images, labels, rng, batch["index"], update=True)
       losses = self.discriminator_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)
 
       def see(name: str) -> Seen:
@@ -154,22 +167,27 @@ class GAN:
         dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
 
         def apply_d(x: Images) -> Array:
-          return self.discriminator.apply(frozen, self.conditioning.images(x, labels), train=True, rows=dropout).logits
+          x, known = self.conditioning.discriminator_inputs(show(x), labels)
+          return self.discriminator.apply(frozen, x, train=True, rows=dropout, **known).logits
 
         logits = on_real.logits, on_fake.logits
         return Seen(apply_d, params, real, fake, *logits, d.updates, rows, self.axis_name)
 
       penalties, new_aux = penalize(self.penalties, see, d.updates, aux)
+      penalties |= self.conditioning.discriminator_terms(on_real, on_fake, labels)
       total = jnp.mean(sum(penalties.values(), start=losses))
       return total, (losses, penalties, on_real.logits, on_fake.logits, mutable, new_aux)
 
-    grads, (losses, penalties, on_real, on_fake, mutable, aux) = jax.grad(loss_fn, has_aux=True)(d.params)
+    grads, (losses, penalties, on_real, on_fake, mutable, new_aux) = jax.grad(loss_fn, has_aux=True)(d.params)
+    p = self.augment.probability(aux["augment"], d.updates)
+    above = on_real - self.loss.boundary
+    new_aux["augment"] = self.augment.adapt(aux["augment"], above, d.updates, self.axis_name)
     d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
     if self.weight_clip:  # Arjovsky et al. 2017, Algorithm 1, line 7
       d = d.replace(params=jax.tree.map(lambda w: jnp.clip(w, -self.weight_clip, self.weight_clip), d.params))
     return (
       d,
-      aux,
+      new_aux,
       {
         "d_loss": Mean.of(losses),
         "d_real_logit": Mean.of(on_real),
@@ -177,24 +195,36 @@ class GAN:
         "d_real_accuracy": Mean.of((on_real > self.loss.boundary).astype(jnp.float32)),
         "d_fake_accuracy": Mean.of((on_fake < self.loss.boundary).astype(jnp.float32)),
         **{f"d_{name}": Mean.of(values) for name, values in penalties.items()},
+        **({"d_augment_p": Mean(p, jnp.ones(()))} if self.augment.reports else {}),
         **{f"d_{name}": norm for name, norm in norms.items()},
       },
     )
 
   def _generator_update(
-    self, g: NetState, d: NetState, batch: Batch, draw: Draw, rng: Array
+    self, g: NetState, d: NetState, aux: Any, batch: Batch, draw: Draw, rng: Array
   ) -> tuple[NetState, Metrics]:
-    def loss_fn(fake: Images) -> tuple[Array, Array]:
-      # D judges with this batch's statistics but keeps none; D(real) is compiled away where no loss asks for it.
-      real, labels, index = batch["image"], batch["label"], batch["index"]
-      on_real, on_fake, _ = self._discriminate(d.variables(), real, fake, labels, rng, index, update=False)
-      losses = self.loss.generator(on_real.logits, on_fake.logits)
-      return jnp.mean(losses), losses
+    show = self._augmenting(d, aux, rng, batch["index"])
 
-    on_fake, losses = jax.grad(loss_fn, has_aux=True)(draw.fake)
+    def loss_fn(fake: Images) -> tuple[Array, tuple[Array, dict[str, Array], Array]]:
+      # D judges with this batch's statistics but keeps none; D(real) is compiled away where no loss asks for it.
+      images, labels, index = (show(batch["image"]), show(fake)), batch["label"], batch["index"]
+      on_real, on_fake, _ = self._discriminate(d.variables(), *images, labels, rng, index, update=False)
+      losses = self.loss.generator(on_real.logits, on_fake.logits)
+      terms = self.conditioning.generator_terms(on_fake, labels)
+      weights = self.top_k.weights(on_fake.logits, index, g.updates, self.axis_name)
+      return jnp.mean(weights * sum(terms.values(), start=losses)), (losses, terms, jnp.sign(weights))
+
+    on_fake, (losses, terms, counts) = jax.grad(loss_fn, has_aux=True)(draw.fake)
     (grads,) = draw.pullback(on_fake)
     g, norms = apply_gradients(g, grads, self.generator_tx, self.ema, mutable=draw.mutable, axis_name=self.axis_name)
-    return g, {"g_loss": Mean.of(losses), **{f"g_{name}": norm for name, norm in norms.items()}}
+    means = {f"g_{name}": Mean.of(values, counts) for name, values in terms.items()}
+    return g, {"g_loss": Mean.of(losses, counts), **means, **{f"g_{name}": norm for name, norm in norms.items()}}
+
+  def _augmenting(self, d: NetState, aux: Any, rng: Array, index: Array) -> Callable[[Images], Images]:
+    """What images go through before D; row i of real and of generated images goes the same way."""
+    rows = random.row_keys(random.stream(rng, "augment"), index)
+    p = self.augment.probability(aux["augment"], d.updates)
+    return lambda x: self.augment.apply(x, rows, p)
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> Draw:
     """Images of fresh latents for ``batch``, and the way back to G's parameters."""
@@ -214,8 +244,9 @@ class GAN:
 
   def _generate(self, variables: Any, z: Array, labels: Array | None, *, train: bool) -> tuple[Images, Any]:
     """G(z), and G's collections after the pass."""
-    z = self.conditioning.latents(z, labels)
-    return self.generator.apply(variables, z, train=train, mutable=["batch_stats", "spectral"] if train else [])
+    z, known = self.conditioning.generator_inputs(z, labels)
+    mutable = ["batch_stats", "spectral"] if train else []
+    return self.generator.apply(variables, z, train=train, mutable=mutable, **known)
 
   def _discriminate(
     self, variables: Any, real: Images, fake: Images, labels: Array, rng: Array, index: Array, *, update: bool
@@ -227,23 +258,26 @@ class GAN:
     """
     moving = [["batch_stats", "spectral"], ["batch_stats"]] if update else [[], []]
     rows = [random.row_keys(random.stream(rng, f"dropout {half}"), index) for half in ("real", "fake")]
-    images = [self.conditioning.images(x, labels) for x in (real, fake)]
 
-    def apply(variables: Any, x: Images, rows: Array, mutable: list[str]) -> tuple[DiscriminatorOutput, Any]:
-      return self.discriminator.apply(variables, x, train=True, rows=rows, mutable=mutable)
+    def apply(
+      variables: Any, x: Images, labels: Array, rows: Array, mutable: list[str]
+    ) -> tuple[DiscriminatorOutput, Any]:
+      x, known = self.conditioning.discriminator_inputs(x, labels)
+      return self.discriminator.apply(variables, x, train=True, rows=rows, mutable=mutable, **known)
 
     # Where no update asks for D(real) and no BatchNorm mixes the halves, one pass would only be more work.
     if self.discriminator_passes == 1 and (update or "batch_stats" in variables):
-      both, mutable = apply(variables, jnp.concatenate(images), jnp.concatenate(rows), moving[0])
+      inputs = jnp.concatenate([real, fake]), jnp.concatenate([labels, labels])
+      both, mutable = apply(variables, *inputs, jnp.concatenate(rows), moving[0])
       half = real.shape[0]
       on_real, on_fake = jax.tree.map(lambda x: x[:half], both), jax.tree.map(lambda x: x[half:], both)
       return on_real, on_fake, mutable
-    on_real, after_real = apply(variables, images[0], rows[0], moving[0])
-    on_fake, after_fake = apply({**variables, **after_real}, images[1], rows[1], moving[1])
+    on_real, after_real = apply(variables, real, labels, rows[0], moving[0])
+    on_fake, after_fake = apply({**variables, **after_real}, fake, labels, rows[1], moving[1])
     return on_real, on_fake, {**after_real, **after_fake}
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
-    """The discriminator on held-out images and on the averaged generator's, with running BatchNorm statistics.
+    """D on held-out images and on the averaged generator's, with running BatchNorm statistics, and their `variety`.
 
     Those of D mix its passes over real and fake images, so its logits are shifted against training's.
     """
@@ -251,8 +285,8 @@ class GAN:
     fake = self.decode(state, self._latents(rng, batch["index"]), labels if self.conditional else None)
 
     def judge(x: Images) -> Array:
-      x = self.conditioning.images(x, labels)
-      return self.discriminator.apply(state.discriminator.variables(), x, train=False, rows=rows).logits
+      x, known = self.conditioning.discriminator_inputs(x, labels)
+      return self.discriminator.apply(state.discriminator.variables(), x, train=False, rows=rows, **known).logits
 
     real_logits, fake_logits, mask = judge(batch["image"]), judge(fake), batch["mask"]
     return {
@@ -262,10 +296,12 @@ class GAN:
       "d_fake_logit": Mean.of(fake_logits, mask),
       "d_real_accuracy": Mean.of((real_logits > self.loss.boundary).astype(jnp.float32), mask),
       "d_fake_accuracy": Mean.of((fake_logits < self.loss.boundary).astype(jnp.float32), mask),
+      **health.variety(batch["image"], fake, mask, self.axis_name),
     }
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    return {}
+    """ "pixel_diversity" and "pixel_coverage" (`health.summarize`)."""
+    return health.summarize(means)
 
   def prior_sample(self, state: GanState, rng: Array, index: Array) -> Array:
     """z [N, Z]; row i depends on (rng, i) only."""
@@ -300,13 +336,27 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     "dtype": config.dtype,
     "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
   }
+  conditioning = build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes)
+  generator = build(GENERATORS, config.generator, "generator", **context, **conditioning.generator_context())
+  discriminator = build(
+    DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
+  )
+  conditioning.check(config.generator.name, config.discriminator.name)
+  augment = build_augmentation(config.augment, spec)
+  if augment.reads_sign and config.loss.name in UNCENTRED:
+    raise ConfigError(
+      f'config.augment.name="{config.augment.name}" does not go with config.loss.name="{config.loss.name}": it reads '
+      'the sign of D(x), and that loss leaves D\'s zero free; take another loss, or "scheduled" augmentation'
+    )
   return GAN(
     spec=spec,
-    generator=build(GENERATORS, config.generator, "generator", **context),
-    discriminator=build(DISCRIMINATORS, config.discriminator, "discriminator", **context),
+    generator=generator,
+    discriminator=discriminator,
     loss=build(LOSSES, config.loss, "loss"),
     penalties=build_penalties(config.penalties),
-    conditioning=build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes),
+    augment=augment,
+    top_k=build_top_k(config.top_k),
+    conditioning=conditioning,
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
     discriminator_tx=build_optimizer(config.discriminator_optim, "discriminator_optim", config.train.grad_clip),
     ema=Ema(config.ema.decay, config.ema.warmup),

@@ -99,3 +99,4 @@ LOSSES = {
   "relativistic_pairing": relativistic_pairing,
   "least_squares": least_squares,
 }
+UNCENTRED = ("wasserstein", "relativistic_pairing")  # a constant added to D changes nothing

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import optax
 
 from common import random
+from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
 from common.build import ConfigError, build
 from common.optim import build_optimizer
 from common.state import Ema, NetState, apply_gradients, init_network
+from vae import health
 from vae.likelihoods import LIKELIHOODS
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES, Elbo
@@ -99,6 +101,12 @@ class VAE:
   batches_per_step = None
   conditional = False
 
+  @property
+  def alarms(self) -> tuple[Alarm, ...]:
+    posterior = self.network.posterior
+    gaussian = isinstance(posterior, DiagonalGaussian)
+    return health.alarms(gaussian=gaussian, clips=gaussian and bool(posterior.log_var_range))
+
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
     rows = random.row_keys(rng, batch["index"])
@@ -124,13 +132,17 @@ class VAE:
     }
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
-    """The bound of held-out images, with one draw of z each."""
+    """The bound of held-out images, with one draw of z each, and what is known of each unit of z."""
     rows = random.row_keys(random.stream(rng, "z"), batch["index"])
     terms = self.network.apply(state.net.variables(ema=True), batch["image"], rows, train=False)
-    return _bound(terms, batch["mask"])
+    found, posterior = _bound(terms, batch["mask"]), self.network.posterior
+    if isinstance(posterior, DiagonalGaussian):
+      found |= health.units(*self.posterior_moments(state, batch["image"]), posterior.log_var_range, batch["mask"])
+    return found
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    return {}
+    """ "active_units" (`health.summarize`)."""
+    return health.summarize(means)
 
   def prior_sample(self, state: VaeState, rng: Array, index: Array) -> Latents:
     """(z [N, Z],) of the prior; row i depends on (rng, i) only."""

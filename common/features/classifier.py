@@ -77,6 +77,7 @@ class Classifier:
   axis_name: str | None
 
   batches_per_step = None
+  alarms = ()
 
   def init(self, rng: Array, batch: Batch) -> ClassifierState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""

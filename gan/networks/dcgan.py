@@ -16,7 +16,7 @@ from common.build import ConfigError
 from common.conv import Conv, ConvTranspose
 from common.layers import output_activation
 from common.normalization import BatchNorm
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = initializers.normal(0.02)
 
@@ -53,6 +53,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
     dtype: what convolutions compute in.
   """
 
@@ -63,18 +64,23 @@ class Generator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
+  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool) -> Array:
-    """[B, Z] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
     kernel, stages = (self.kernel_size, self.kernel_size), num_stages(self.image_shape)
 
     def normalize(x: Array) -> Array:
       norm = BatchNorm(
-        momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, scale_init=gamma_init
+        momentum=self.bn_momentum,
+        epsilon=self.bn_epsilon,
+        axis_name=self.bn_axis_name,
+        scale_init=gamma_init,
+        num_classes=self.norm_classes,
       )
-      return nn.relu(norm(x, train=train))
+      return nn.relu(norm(x, train=train, labels=labels))
 
     # No bias before BatchNorm, which would cancel it.
     channels = self.width * 2 ** (stages - 1)
@@ -101,6 +107,7 @@ class Discriminator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    label_head: what its features say of labels.
     dtype: what convolutions compute in.
   """
 
@@ -112,10 +119,11 @@ class Discriminator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
+  label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     kernel = (self.kernel_size, self.kernel_size)
     for stage in range(num_stages(self.image_shape)):
@@ -130,4 +138,4 @@ class Discriminator(nn.Module):
       x = nn.leaky_relu(x, self.slope)
     features = x.reshape(x.shape[0], -1).astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=WEIGHTS)(features)
-    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=features)
+    return self.label_head(jnp.squeeze(logits, -1), features, labels, WEIGHTS)

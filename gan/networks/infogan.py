@@ -13,7 +13,7 @@ from common.build import ConfigError
 from common.conv import Conv, ConvTranspose
 from common.layers import output_activation
 from common.normalization import BatchNorm
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = nn.initializers.normal(0.02)
 
@@ -44,6 +44,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
     dtype: what convolutions compute in.
   """
 
@@ -54,15 +55,21 @@ class Generator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
+  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool) -> Array:
-    """[B, Z] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
 
     def normalize(x: Array) -> Array:
-      norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
-      return nn.relu(norm(x, train=train))
+      norm = BatchNorm(
+        momentum=self.bn_momentum,
+        epsilon=self.bn_epsilon,
+        axis_name=self.bn_axis_name,
+        num_classes=self.norm_classes,
+      )
+      return nn.relu(norm(x, train=train, labels=labels))
 
     def double(x: Array, features: int, **options: bool) -> Array:
       return ConvTranspose(features, (4, 4), strides=(2, 2), kernel_init=WEIGHTS, dtype=self.dtype, **options)(x)
@@ -88,6 +95,7 @@ class Discriminator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    label_head: what its features say of labels.
     dtype: what convolutions compute in.
   """
 
@@ -99,10 +107,11 @@ class Discriminator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
+  label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B], features [B, hidden]."""
 
     def normalize(x: Array) -> Array:
@@ -121,4 +130,4 @@ class Discriminator(nn.Module):
     x = nn.Dense(self.hidden, use_bias=not self.batch_norm, kernel_init=WEIGHTS, dtype=self.dtype)(x)
     features = normalize(x).astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=WEIGHTS)(features)
-    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=features)
+    return self.label_head(jnp.squeeze(logits, -1), features, labels, WEIGHTS)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from common.algorithm import Array
 from common.layers import Dropout, Maxout, output_activation, symmetric_uniform
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.output import DiscriminatorOutput, LabelHead
 
 
 class Generator(nn.Module):
@@ -52,6 +52,7 @@ class Discriminator(nn.Module):
     input_dropout: share of the pixels that are set to 0 in training.
     hidden_dropout: share of a layer's units that are set to 0 in training.
     init_range: weights start from U(-init_range, init_range), biases at 0.
+    label_head: what its features say of labels.
     dtype: what the layers compute in.
   """
 
@@ -61,10 +62,11 @@ class Discriminator(nn.Module):
   input_dropout: float = 0.2
   hidden_dropout: float = 0.5
   init_range: float = 0.005
+  label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C], keys [B] -> logits [B]."""
     init = symmetric_uniform(self.init_range)
     h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), rows, train=train)
@@ -73,4 +75,4 @@ class Discriminator(nn.Module):
       h = Dropout(self.hidden_dropout)(h, rows, train=train)
     h = h.astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=init)(h)
-    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=h)
+    return self.label_head(jnp.squeeze(logits, -1), h, labels, init)

@@ -4,7 +4,7 @@ The paper's are for 32x32 and all of one width: G doubles 4x4 three times; D hal
 at 8x8, then sums over all pixels. Other sizes have more or fewer of the blocks that double or halve. ReLU before each
 3x3 convolution, nearest-neighbour doubling before and average pooling after them; BatchNorm in G, spectral
 normalization of every layer of D. Weights from Glorot's uniform distribution, in 3x3 convolutions of the blocks
-sqrt(2) times as wide. Without spectral normalization D is, but for the mean in place of the sum, the critic of WGAN-GP.
+sqrt(2) times as wide. Without spectral normalization and with the mean over pixels D is the critic of WGAN-GP.
 
 A 1x1 convolution commutes with doubling and with pooling, and is here on the side of the smaller image: the same
 function as the paper's for a quarter of the work.
@@ -17,14 +17,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from common.algorithm import Array
+from common.build import choose
 from common.conv import Conv, double, halve
 from common.layers import output_activation
 from common.normalization import BatchNorm
 from common.spectral import SpectralNorm
 from gan.networks.dcgan import num_stages
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.output import DiscriminatorOutput, LabelHead
 
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+POOLS = {"sum": jnp.sum, "mean": jnp.mean}
 RESIDUAL = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 
 
@@ -38,6 +40,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance; Chainer's 2e-5, which the authors have.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
     dtype: what convolutions compute in.
   """
 
@@ -47,15 +50,21 @@ class Generator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 2e-5
   bn_axis_name: str | None = None
+  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool) -> Array:
-    """[B, Z] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
 
     def normalize(x: Array) -> Array:
-      norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
-      return nn.relu(norm(x, train=train))
+      norm = BatchNorm(
+        momentum=self.bn_momentum,
+        epsilon=self.bn_epsilon,
+        axis_name=self.bn_axis_name,
+        num_classes=self.norm_classes,
+      )
+      return nn.relu(norm(x, train=train, labels=labels))
 
     def conv(x: Array, **options: Any) -> Array:
       return Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, **options)(x)
@@ -76,16 +85,20 @@ class Discriminator(nn.Module):
     image_shape: (height, width, channels) of the data.
     width: channels of every block.
     spectral_norm: divides each layer's weights by their largest singular value.
+    pool: what becomes of the last pixels, "sum" or "mean".
+    label_head: what its features say of labels.
     dtype: what convolutions compute in.
   """
 
   image_shape: tuple[int, int, int]
   width: int = 128
   spectral_norm: bool = True
+  pool: str = "sum"
+  label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
 
     def normalized(layer: nn.Module) -> Callable[[Array], Array]:
@@ -103,6 +116,6 @@ class Discriminator(nn.Module):
       x = conv(nn.relu(conv(nn.relu(x))), "halve") + shortcut(x)
     for _ in range(2):
       x = conv(nn.relu(conv(nn.relu(x)))) + x
-    features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
+    features = choose(POOLS, self.pool, "config.discriminator.pool")(nn.relu(x).astype(jnp.float32), axis=(1, 2))
     logits = normalized(nn.Dense(1, use_bias=False, kernel_init=GLOROT))(features)
-    return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=features)
+    return self.label_head(jnp.squeeze(logits, -1), features, labels, GLOROT, normalized)

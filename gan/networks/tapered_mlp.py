@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from common.algorithm import Array
 from common.layers import output_activation, symmetric_uniform
 from common.normalization import BatchNorm
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.output import DiscriminatorOutput, LabelHead
 
 
 def _dense(x: Array, features: int, dtype: str, *, use_bias: bool = True) -> Array:
@@ -33,6 +33,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
     dtype: what the layers compute in.
   """
 
@@ -44,16 +45,22 @@ class Generator(nn.Module):
   bn_momentum: float = 0.9
   bn_epsilon: float = 0.8
   bn_axis_name: str | None = None
+  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool) -> Array:
-    """[B, Z] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
     for layer, width in enumerate(self.widths):
       z = _dense(z, width, self.dtype, use_bias=layer == 0)  # BatchNorm would cancel the others
       if layer:
-        norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
-        z = norm(z, train=train)
+        norm = BatchNorm(
+          momentum=self.bn_momentum,
+          epsilon=self.bn_epsilon,
+          axis_name=self.bn_axis_name,
+          num_classes=self.norm_classes,
+        )
+        z = norm(z, train=train, labels=labels)
       z = nn.leaky_relu(z, self.slope)
     x = _dense(z, math.prod(self.image_shape), self.dtype).reshape(-1, *self.image_shape).astype(jnp.float32)
     return x if self.kind == "points" else output_activation(x, self.pixel_range)
@@ -65,18 +72,21 @@ class Discriminator(nn.Module):
   Attributes:
     widths: units of the hidden layers.
     slope: of LeakyReLU below 0.
+    label_head: what its features say of labels.
     dtype: what the layers compute in.
   """
 
   widths: tuple[int, ...] = (512, 256)
   slope: float = 0.2
+  label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     h = x.reshape(x.shape[0], -1)
     for width in self.widths:
       h = nn.leaky_relu(_dense(h, width, self.dtype), self.slope)
     h = h.astype(jnp.float32)
-    return DiscriminatorOutput(logits=jnp.squeeze(_dense(h, 1, "float32"), -1), features=h)
+    logits = jnp.squeeze(_dense(h, 1, "float32"), -1)
+    return self.label_head(logits, h, labels, symmetric_uniform(h.shape[-1] ** -0.5))

@@ -8,6 +8,7 @@ from jax import lax
 
 from common.algorithm import Array
 from common.build import ConfigError, build, choose
+from gan.penalties.consistency import BalancedConsistency, Consistency
 from gan.penalties.lecam import LeCam
 from gan.penalties.orthogonal import Orthogonal
 from gan.penalties.seen import Penalty, Seen
@@ -20,6 +21,8 @@ PENALTIES = {
   "r2": R2,
   "lecam": LeCam,
   "orthogonal": Orthogonal,
+  "consistency": Consistency,
+  "balanced_consistency": BalancedConsistency,
 }
 
 

@@ -268,6 +268,36 @@ def test_resampling_is_part_of_the_convolution(resample):
     assert_close(run([module.apply for module in modules[form]]), expected)
 
 
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_groups_are_laxs(groups):
+  """Values, and first and second derivatives by image and kernel, of either form."""
+  x = jnp.asarray(normal(2, 6, 5, 6))
+  settings = [{}, {"strides": 2, "padding": ((2, 1), (0, 1))}]
+
+  def run(form):
+    modules = [Conv(12, 3, groups=groups, form=form, **kwargs) for kwargs in settings]
+    variables = [variables_of(module, x) for module in modules]
+    assert variables[0]["params"]["kernel"].shape == (3, 3, 6 // groups, 12)
+    pairs = list(zip(modules, variables, strict=True))
+    return jax.jit(lambda: [derivatives(lambda v, x, m=m: m.apply(v, x), 2)(v, x) for m, v in pairs])()
+
+  def literal():
+    geometries = [Geometry((6, 5), (3, 3), (1, 1), ((1, 1),) * 2), Geometry((6, 5), (3, 3), (2, 2), ((2, 1), (0, 1)))]
+    variables = [variables_of(Conv(12, 3, groups=groups), x)] * 2
+
+    def fn(geometry, v, x):
+      parts = zip(jnp.split(x, groups, -1), jnp.split(v["params"]["kernel"], groups, -1), strict=True)
+      return jnp.concatenate([lax_conv(geometry, *part) for part in parts], -1) + v["params"]["bias"]
+
+    return jax.jit(
+      lambda: [derivatives(lambda *a, g=g: fn(g, *a), 2)(v, x) for g, v in zip(geometries, variables, strict=True)]
+    )()
+
+  expected = literal()
+  for form in ("canonical", "lax"):
+    assert_close(run(form), expected)
+
+
 def test_bfloat16_computes_and_float32_stays():
   x = normal(2, 4, 4, 3)
   for module in (Conv(2, 3, dtype=jnp.bfloat16), ConvTranspose(2, 4, 2, dtype=jnp.bfloat16)):
@@ -287,6 +317,8 @@ def test_bfloat16_computes_and_float32_stays():
     (Conv(2, 3, resample="treble"), "is not one of none, double, halve"),
     (Conv(2, 4, resample="double"), "an odd kernel_size"),
     (Conv(2, 3, strides=2, resample="halve"), "goes with strides=1"),
+    (Conv(3, 3, groups=2), "groups=2 does not divide 3 channels and 3 features"),
+    (Conv(3, 3, groups=3, resample="halve"), "goes with strides=1.*groups=1"),
     (ConvTranspose(2, 3, 2, output_padding=1), "give the padding in numbers"),
     (ConvTranspose(2, 3, 2, padding=1, output_padding=2), "not below strides"),
   ],

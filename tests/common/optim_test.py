@@ -66,6 +66,18 @@ def test_adam():
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_adam_with_a_schedule_of_b2():
+  """Mean of squares and correction by the b2 of this update, as PyTorch has it where a loop sets the group's betas."""
+  m, v, params, expected = 0.0, 0.0, np.zeros(3), []
+  for t, g in enumerate(GRADIENTS.astype(np.float64), start=1):
+    b2 = 0.5 + 0.2 * min((t - 1) / 10, 1)
+    m, v = 0.5 * m + 0.5 * g, b2 * v + (1 - b2) * g**2
+    params = params - 0.1 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-2)
+    expected.append(params)
+  actual = path({"name": "adam", "learning_rate": 0.1, "b1": 0.5, "b2": LINEAR, "eps": 1e-2})
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_normalized_adam_sees_the_direction_of_each_array_only():
   """Adam's path on g / (|g| + norm_eps), each array by its own norm; norm_eps is large enough to see."""
   section = {"learning_rate": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-2}
@@ -90,6 +102,17 @@ def test_adagrad():
   np.testing.assert_allclose(actual, -np.cumsum(0.1 * GRADIENTS / np.sqrt(sums), axis=0), rtol=1e-4, atol=1e-5)
 
 
+def test_rmsprop():
+  """The mean of squares from 0, and eps, large enough to see, outside the root: PyTorch's form, with its decay."""
+  v, params, expected = 0.0, np.zeros(3), []
+  for g in GRADIENTS.astype(np.float64):
+    v = 0.99 * v + 0.01 * g**2
+    params = params - 0.1 * g / (np.sqrt(v) + 0.3)
+    expected.append(params)
+  actual = path({"name": "rmsprop", "learning_rate": 0.1, "eps": 0.3})
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_clipping_is_of_the_global_norm():
   norms = np.linalg.norm(GRADIENTS, axis=1, keepdims=True)
   assert norms.min() < 1.5 < norms.max()
@@ -109,7 +132,11 @@ def test_clipping_is_of_the_global_norm():
       {"name": "normalized_adam", "learning_rate": 0.1, "norm_eps": 0.0},
       r"config\.optim: norm_eps=0\.0 must be above 0",
     ),
-    ({"name": "rmsprop"}, r'config\.optim\.name="rmsprop" is not one of adagrad, adam, normalized_adam, sgd'),
+    (
+      {"name": "rmspro"},
+      r'"rmspro" is not one of adagrad, adam, normalized_adam, rmsprop, sgd; did you mean "rmsprop"',
+    ),
+    ({"name": "rmsprop", "learning_rate": 0.1, "decay": 1.0}, r"config\.optim: decay=1\.0 must be at least 0"),
   ],
 )
 def test_a_wrong_optimizer_is_an_error(section, message):

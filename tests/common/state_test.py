@@ -46,6 +46,7 @@ def test_an_update_keeps_or_takes_collections_and_reports_norms():
   assert {name: (float(m.total), float(m.count)) for name, m in norms.items()} == {
     "grad_norm": (5.0, 1.0),
     "update_norm": (2.5, 1.0),
+    "param_norm": (5.0, 1.0),
   }
   _, later = apply_gradients(kept, gradient, TX, Ema(0.0, 0.0))
   assert {(float(m.total), float(m.count)) for m in later.values()} == {(0.0, 0.0)}

@@ -28,6 +28,10 @@ def trained(tmp_path_factory) -> Path:
   return workdir
 
 
+def noisy(*shape: int) -> np.ndarray:
+  return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+
+
 def scores(capfd, *words: object) -> list[dict]:
   assert call("evaluate", *words) == 0
   return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
@@ -117,7 +121,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
   assert found["nll"]["protocol"]["binarize"] == "dynamic" and found["nll"]["protocol"]["n_real"] == 300
   assert call("evaluate", f"--compare={trained},{trained}") == 0
   out = capfd.readouterr().out
-  assert "## Paired differences" in out and "| nll-test nll |" in out and "| 0 | 0 | 300 |" in out
+  assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out
   assert "## Validation curves" in out and "## frechet@classifier:digits" in out
 
 
@@ -162,11 +166,12 @@ def test_wrong_words_are_errors_before_any_work(trained, capfd, words, message):
     (np.zeros((200, 8, 8, 1)) + 200.0, r"floats must be in \[0, 1\], and these are in \[200, 200\].*divide by 255"),
     (np.linspace(-1, 1, 200 * 64).reshape(200, 8, 8, 1), r"\(x \+ 1\) / 2"),
     (np.full((200, 8, 8, 1), np.nan), "12800 values are not finite"),
-    (np.zeros((200, 8, 8, 3), np.uint8), r"both must be grey \(1 channel\) or both colour"),
-    (np.zeros((200, 12, 12, 1), np.uint8), "pictures of 12x12 against 8x8.*--resize=pad"),
+    (noisy(200, 8, 8, 3), r"both must be grey \(1 channel\) or both colour"),
+    (noisy(200, 12, 12, 1), "pictures of 12x12 against 8x8.*--resize=pad"),
     (np.zeros((200, 8, 8, 1), np.int64), "pictures are int64; store uint8"),
+    (np.ones((200, 8, 8, 1), np.uint8), "would be black; multiply them by 255"),
     (np.zeros((200, 64), np.uint8), r"shape \(200, 64\) are not \[N, H, W, 1 or 3\]"),
-    (np.zeros((5, 8, 8, 1), np.uint8), "generated pictures or more, and there are 5"),
+    (noisy(5, 8, 8, 1), "generated pictures or more, and there are 5"),
   ],
 )
 def test_wrong_pictures_are_errors_before_any_work(tmp_path, capfd, images, message):
@@ -174,6 +179,34 @@ def test_wrong_pictures_are_errors_before_any_work(tmp_path, capfd, images, mess
   words = [f"--samples={tmp_path / 'x.npz'}", "--reference=digits", "--metrics={'frechet': {'groups': 10}}"]
   assert call("evaluate", *words, "--feature_cache=") == 2
   assert re.search(message, capfd.readouterr().err)
+
+
+def test_points_are_scored_too(tmp_path, capfd):
+  words = ["--config=gan:gaussians8,tiny", f"--workdir={tmp_path}", "--config.evaluate.num_samples=200"]
+  assert call("train", *words, "--config.evaluate.metrics={'mixture_modes': {'mixture': 'gaussians8'}}") == 0
+  metrics = "{'mixture_modes': {'mixture': 'gaussians8'}}"
+  lines = scores(capfd, f"--workdir={tmp_path}", f"--metrics={metrics}", "--num_samples=200", "--nofloor")
+  assert {line["metric"] for line in lines} == {"mixture_modes", "high_quality", "mixture_modes_kl"}
+  assert lines[0]["protocol"]["quantization"] == "none"
+
+
+def test_grey_pictures_in_three_channels_are_grey(tmp_path, capfd):
+  images, _ = digits().read("train", np.arange(200))
+  np.savez(tmp_path / "a.npz", images=np.asarray(images))
+  np.savez(tmp_path / "b.npz", images=np.repeat(np.asarray(images), 3, axis=3))
+  words = ["--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache="]
+  (one,), (three,) = (scores(capfd, f"--samples={tmp_path / name}.npz", *words) for name in "ab")
+  assert one["value"] == three["value"]
+
+
+def test_what_can_be_measured_is_written_before_the_rest_is_reported(trained, tmp_path, capfd):
+  images, _ = digits().read("train", np.arange(200))
+  np.savez(tmp_path / "x.npz", images=np.asarray(images), labels=np.zeros(200, np.int32))
+  words = [f"--samples={tmp_path / 'x.npz'}", "--reference=digits", "--metrics=frechet,intra_frechet"]
+  assert call("evaluate", *words, "--nofloor", "--feature_cache=") == 2
+  out, err = capfd.readouterr()
+  assert [json.loads(line)["metric"].partition("@")[0] for line in out.splitlines()] == ["frechet"]
+  assert "intra_frechet is left out" in err
 
 
 def test_padding_is_cut_off_and_margins_do_not_dilute_a_score(tmp_path, capfd):
@@ -221,6 +254,15 @@ def test_rows_of_one_protocol_are_ranked_and_others_refused(tmp_path, capfd):
   assert "frechet: a last (step 10) and c last (step 10) differ in n_fake: 100 against 50" in out
   assert comparison.compare(files, ["n_fake"], "") == 0
   assert "Not ranked" not in capfd.readouterr().out
+
+
+def test_pictures_from_files_are_ranked_beside_runs_and_small_floors_are_shown(tmp_path, capfd):
+  drawn = {**record(3.0, "", weights="files"), "source": {"samples": "x.npz"}}
+  floor = {**record(1.0, ""), "protocol": {"n_fake": 50}, "source": {"real": "train"}}
+  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (record(5.0, "a"), drawn, floor)))
+  assert comparison.compare([tmp_path / "a.jsonl"], [], "") == 0
+  rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("| ")][1:]
+  assert [row.split(" | ")[0] for row in rows] == ["| x.npz", "| a last (step 10)", "| floor: 50 real train pictures"]
 
 
 def test_compare_takes_several_words():

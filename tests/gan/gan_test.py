@@ -210,7 +210,7 @@ def test_the_generators_update_leaves_out_what_it_does_not_need():
 
   def update(gan):
     def run(s, b, k):
-      return gan._generator_update(s.generator, s.discriminator, b, gan._draw(s.generator, b, k), k)[0]
+      return gan._generator_update(s.generator, s.discriminator, s.aux, b, gan._draw(s.generator, b, k), k)[0]
 
     return products(run, state, one, key)
 

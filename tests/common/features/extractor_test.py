@@ -113,14 +113,32 @@ def test_features_of_the_same_pictures_are_read_again_and_of_others_are_not(tmp_
   images = pictures(6)
   first = Embedder(extractor, make_mesh(1), batch_size=8, cache=tmp_path).reference(images)
   again = Embedder(extractor, make_mesh(1), batch_size=8, cache=tmp_path).reference(images)
-  assert calls == [8]
+  assert calls == [8, 8]  # the second is the first batch again, for comparison
   np.testing.assert_array_equal(again.features, first.features)
   Embedder(extractor, make_mesh(1), batch_size=8, cache=tmp_path).reference(pictures(6, seed=1))
-  assert calls == [8, 8]
+  assert calls == [8, 8, 8]
   for file in tmp_path.iterdir():
     file.write_bytes(file.read_bytes()[:100])  # a disk that was full
   repaired = Embedder(extractor, make_mesh(1), batch_size=8, cache=tmp_path).reference(images)
   np.testing.assert_array_equal(repaired.features, first.features)
+
+
+def test_a_changed_extractor_of_the_same_name_is_noticed(tmp_path):
+  images = pictures(40)
+
+  def scaled(scale):
+    return Extractor("mine", {}, lambda variables, x: (scale * x.reshape(len(x), -1).astype(jnp.float32), None))
+
+  Embedder(scaled(1.0), make_mesh(1), batch_size=8, cache=tmp_path).reference(images)
+  found = Embedder(scaled(3.0), make_mesh(1), batch_size=8, cache=tmp_path).reference(images)
+  np.testing.assert_array_equal(found.features, 3.0 * images.reshape(40, -1))
+
+
+def test_products_are_of_full_precision_on_every_device():
+  extractor = open_extractor("classifier", DIGITS)
+  embedder = Embedder(extractor, make_mesh(1), batch_size=8)
+  lowered = embedder._apply.lower(extractor.variables, (), pictures(8)).as_text()
+  assert "HIGHEST" in lowered and "DEFAULT" not in lowered
 
 
 def test_features_that_are_not_finite_are_an_error():

@@ -1,0 +1,55 @@
+"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): D names the label of an image too, and both players want it right.
+
+Recipe: cross-entropy of the label, of real and of generated images, of weight 1 in both losses; Adam 2e-4 with beta1
+0.5, batch 100, z of 110 from N(0, I) with the label beside it, images in [-1, 1], non-saturating loss. The networks are
+those of gan/networks/dcgan.py. Not copied: their own of six convolutions with dropout and noise in D, z times an
+embedding of the label. ``gulrajani``: as in the code of WGAN-GP, weights of 1 and 0.1, of which D's is of real images
+only.
+
+Number to expect: CIFAR-10, inception score 8.25 +- 0.07 (recalled, unverified). StudioGAN could not reproduce it (7.33,
+FID 31.7), and its run ended collapsed: AC-GAN prefers images that are easy to name, at the cost of variety.
+
+Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), gulrajani, tiny.
+Command: python -m experiments.train --config=configs/acgan.py:fashion_mnist --workdir=runs/acgan
+Time: not measured; --check tells.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  dataset, words = base.variants(argument, IMAGE_SIZE, ("gulrajani",))
+  config = base.get_config()
+  base.use_gan(config)
+  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
+  config.data.pixel_range = (-1.0, 1.0)
+  config.train.update({"num_steps": 1500 if dataset == "digits" else 10000, "batch_size": 100})
+  base.set_every(config, log=50, rest=500)
+
+  config.z_dim = 110
+  odena = "gulrajani" not in words
+  config.conditioning = {
+    "name": "auxiliary",
+    "generator": "concat",
+    "weight_d": 1.0,
+    "weight_g": 1.0 if odena else 0.1,
+    "name_fakes": odena,
+  }
+  network = {"name": "dcgan", "width": 64, "kernel_size": 4, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.generator = network
+  config.discriminator = {**network, "slope": 0.2, "batch_norm": True}
+  config.generator_optim = config.discriminator_optim = {
+    "name": "adam",
+    "learning_rate": 2e-4,
+    "b1": 0.5,
+    "b2": 0.999,
+    "eps": 1e-8,
+  }
+  if "tiny" in words:
+    base.shrink(config)
+    config.generator.width = config.discriminator.width = 8
+  return base.finish(config)

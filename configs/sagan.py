@@ -1,0 +1,51 @@
+"""SAGAN (Zhang et al. 2019, arXiv:1805.08318): self-attention, spectral normalization of both players, two rates.
+
+Recipe: hinge loss, one update of each player a step, Adam with beta1 0 and beta2 0.9, 1e-4 for G and 4e-4 for D, batch
+256, z of 128 from N(0, I), BatchNorm of a scale and a bias for each label in G and a projection in D, attention in both
+behind blocks of 32x32. The paper's images are of 128x128 pixels; here, of 32x32 (digits: 16x16), attention is at half
+the size, widths start at 64, and the smaller sets have batch 64 and widths of 32.
+
+Number to expect: ImageNet 128x128, inception score 52.52 and FID 18.65 after 1,000,000 steps (recalled, unverified).
+StudioGAN's CIFAR-10 run (other widths, five D updates a step): 8.64 and 10.35, 50,000 against the train images.
+
+Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
+Command: python -m experiments.train --config=configs/sagan.py:cifar10 --workdir=runs/sagan
+Time: not measured; --check tells. cifar10 is work for an accelerator.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  dataset, words = base.variants(argument, IMAGE_SIZE)
+  full_size = dataset == "cifar10"
+  config = base.get_config()
+  base.use_gan(config)
+  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
+  config.data.pixel_range = (-1.0, 1.0)
+  steps = {"digits": 1500, "cifar10": 100000}.get(dataset, 10000)
+  config.train.update({"num_steps": steps, "batch_size": 256 if full_size else 64})
+  base.set_every(config, log=50, rest=500)
+
+  config.z_dim = 128
+  config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
+  network = {
+    "name": "sagan",
+    "width": 64 if full_size else 32,
+    "attention_size": IMAGE_SIZE[dataset] // 2,
+    "spectral_norm": True,
+  }
+  config.generator = {**network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.discriminator = network
+  config.loss = {"name": "hinge"}
+  config.generator_optim, config.discriminator_optim = (
+    {"name": "adam", "learning_rate": rate, "b1": 0.0, "b2": 0.9, "eps": 1e-8} for rate in (1e-4, 4e-4)
+  )
+  if "tiny" in words:
+    base.shrink(config)
+    config.generator.width = config.discriminator.width = 8
+  return base.finish(config)

@@ -1,0 +1,61 @@
+"""What images go through before the discriminator sees them, by name; what each must offer is in policy.py."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from common import random
+from common.algorithm import Array, Images, Spec
+from common.build import ConfigError, build
+from gan.augment.diffaugment import diffaugment
+from gan.augment.geometry import mirror
+from gan.augment.pipeline import ada, scheduled
+from gan.augment.policy import Augmentation
+
+
+def none() -> Augmentation:
+  """Images as they are."""
+  return Augmentation(lambda x, rows, p: x)
+
+
+def flip(p: float = 0.5) -> Augmentation:
+  """Left to right with a fixed probability, real and generated images alike.
+
+  At 1/2 D cannot tell an image from its mirror image, and G may make either: it leaks, as ``data.flip`` does.
+
+  Args:
+    p: probability of the mirror image.
+
+  Raises:
+    ConfigError: p outside [0, 1].
+  """
+  if not 0.0 <= p <= 1.0:
+    raise ConfigError(f"p={p} must be in [0, 1]: it is a probability")
+
+  def apply(x: Images, rows: Array, strength: Array) -> Images:
+    return mirror(x, random.uniform(rows, ()) < p)
+
+  return Augmentation(apply)
+
+
+AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+  "none": none,
+  "flip": flip,
+  "diffaugment": diffaugment,
+  "ada": ada,
+  "scheduled": scheduled,
+}
+
+
+def build_augmentation(section: Mapping[str, Any], spec: Spec) -> Augmentation:
+  """The section ``config.augment`` for data of ``spec``.
+
+  Raises:
+    ConfigError: an unknown name, arguments that it refuses, or data that are no images.
+  """
+  augmentation = build(AUGMENTATIONS, section, "augment", pixel_range=tuple(spec.pixel_range))
+  if section["name"] != "none" and (spec.kind != "images" or min(spec.image_shape[:2]) < 2):
+    raise ConfigError(
+      f'config.augment.name="{section["name"]}" is for images, and these data are {spec.kind} of shape '
+      f'{tuple(spec.image_shape)}; use {{"name": "none"}}'
+    )
+  return augmentation

@@ -1,0 +1,168 @@
+"""The networks of R3GAN (Huang et al. 2024, arXiv:2501.05441), at any size of 4 * 2^n pixels.
+
+Residual blocks without normalization: y = x + W_3 f(W_2 f(W_1 x)) with W_1 a 1x1 convolution to ``expansion`` times the
+channels, W_2 a grouped 3x3 one, W_3 a 1x1 one back that starts at 0, and f(h) = LeakyReLU(h + bias, 0.2). W_1 and W_2
+start from N(0, gain^2 / fan in) with gain = sqrt(2 / 1.04) L^(-1/4), L the number of blocks, as Fixup has it (Zhang et
+al. 2019), so that no normalization is needed. G starts from a learned 4x4 picture a channel, times a linear map of z,
+and ends without an activation; D ends in a depth-wise 4x4 convolution and a linear map, without biases. The image is
+doubled and halved by the filter [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which is bilinear. All stages are of one width, as
+the authors have them for CIFAR-10 and ImageNet 32x32.
+
+With labels, G has an embedding of them beside z, and D's logit is the inner product of its features and an embedding.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from common.algorithm import Array
+from common.build import ConfigError
+from common.conv import Conv
+from gan.networks.dcgan import num_stages
+from gan.networks.output import DiscriminatorOutput, LabelHead
+
+SLOPE = 0.2  # of LeakyReLU below 0
+LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+
+def smooth_double(x: Array) -> Array:
+  """[B, H, W, C] -> [B, 2H, 2W, C]: zeros between the pixels, then [1, 3, 3, 1] / 4 along each axis; zeros outside."""
+
+  def along(x: Array, axis: int) -> Array:
+    before, after = _neighbours(x, axis)
+    pair = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis=axis + 1)
+    return pair.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+
+  return along(along(x, 1), 2)
+
+
+def smooth_halve(x: Array) -> Array:
+  """[B, H, W, C] -> [B, H/2, W/2, C]: [1, 3, 3, 1] / 8 along each axis, then each second; zeros outside."""
+
+  def along(x: Array, axis: int) -> Array:
+    pair = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+    even, odd = jnp.take(pair, 0, axis + 1), jnp.take(pair, 1, axis + 1)
+    return 0.125 * (_neighbours(odd, axis)[0] + _neighbours(even, axis)[1]) + 0.375 * (even + odd)
+
+  return along(along(x, 1), 2)
+
+
+def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
+  """For each place along ``axis`` the value before it and that after it, 0 outside."""
+  pad = [(0, 0)] * x.ndim
+  pad[axis] = (1, 1)
+  wide, size = jnp.pad(x, pad), x.shape[axis]
+  before, after = (jax.lax.slice_in_dim(wide, start, start + size, axis=axis) for start in (0, 2))
+  return before, after
+
+
+class Block(nn.Module):
+  """One residual block; the identity at the start.
+
+  Attributes:
+    blocks: L, how many the whole network has.
+    expansion: inner channels, in multiples of the outer.
+    cardinality: groups of the 3x3 convolution.
+    dtype: what convolutions compute in.
+  """
+
+  blocks: int
+  expansion: int
+  cardinality: int
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    inner = self.expansion * x.shape[-1]
+    if self.cardinality < 1 or inner % self.cardinality:
+      raise ConfigError(
+        f"cardinality={self.cardinality} does not divide expansion * width = {inner}; take a divisor of it"
+      )
+    fan_in = nn.initializers.variance_scaling(2.0 / (1.0 + SLOPE**2) * self.blocks**-0.5, "fan_in", "normal")
+    # The bias of a convolution is that of the activation after it.
+    y = Conv(inner, 1, kernel_init=fan_in, dtype=self.dtype)(x)
+    y = Conv(inner, 3, kernel_init=fan_in, dtype=self.dtype, groups=self.cardinality)(nn.leaky_relu(y, SLOPE))
+    last = Conv(x.shape[-1], 1, use_bias=False, kernel_init=nn.initializers.zeros_init(), dtype=self.dtype)
+    return x + last(nn.leaky_relu(y, SLOPE))
+
+
+class Generator(nn.Module):
+  """z to 4x4, doubled up to H x W, ``blocks`` residual blocks at each size; no activation at the end.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    width: channels of every stage.
+    blocks: residual blocks at each size.
+    expansion: inner channels of a block, in multiples of the width.
+    cardinality: groups of a block's 3x3 convolution.
+    embedding_dim: size of the label's embedding, where there are labels.
+    embedding_classes: labels that are embedded beside z; 0: none.
+    dtype: what convolutions compute in.
+  """
+
+  image_shape: tuple[int, int, int]
+  width: int = 768
+  blocks: int = 2
+  expansion: int = 2
+  cardinality: int = 96
+  embedding_dim: int = 64
+  embedding_classes: int = 0
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """[B, Z], with ``embedding_classes`` labels [B] -> [B, H, W, C]."""
+    stages = num_stages(self.image_shape) + 1
+    if self.embedding_classes:
+      embed = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR, name="label_embedding")
+      z = jnp.concatenate([z, embed(jax.nn.one_hot(labels, self.embedding_classes))], axis=-1)
+    basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.width), jnp.float32)
+    weights = nn.Dense(self.width, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(z)
+    x = basis.astype(weights.dtype) * weights[:, None, None, :]
+    for stage in range(stages):
+      x = smooth_double(x) if stage else x
+      for _ in range(self.blocks):
+        x = Block(stages * self.blocks, self.expansion, self.cardinality, self.dtype)(x)
+    return Conv(self.image_shape[-1], 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+class Discriminator(nn.Module):
+  """H x W, halved down to 4x4, ``blocks`` residual blocks at each size, then one logit.
+
+  Attributes:
+    image_shape: (height, width, channels) of the data.
+    width: channels of every stage.
+    blocks: residual blocks at each size.
+    expansion: inner channels of a block, in multiples of the width.
+    cardinality: groups of a block's 3x3 convolution.
+    embedding_dim: size of the features that a label's embedding is multiplied by, under a projection.
+    label_head: what its features say of labels; a projection is here the whole logit.
+    dtype: what convolutions compute in.
+  """
+
+  image_shape: tuple[int, int, int]
+  width: int = 768
+  blocks: int = 2
+  expansion: int = 2
+  cardinality: int = 96
+  embedding_dim: int = 64
+  label_head: LabelHead = LabelHead()
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+    """[B, H, W, C] -> logits [B]."""
+    stages = num_stages(self.image_shape) + 1
+    x = Conv(self.width, 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x)
+    for stage in range(stages):
+      x = smooth_halve(x) if stage else x
+      for _ in range(self.blocks):
+        x = Block(stages * self.blocks, self.expansion, self.cardinality, self.dtype)(x)
+    basis = self.param("basis", nn.initializers.normal(0.25), (4, 4, self.width), jnp.float32)  # 1 / sqrt(fan in)
+    features = jnp.sum(x.astype(jnp.float32) * basis, axis=(1, 2))
+    if self.label_head.form != "projection":
+      logits = nn.Dense(1, use_bias=False, kernel_init=LINEAR)(features)
+      return self.label_head(jnp.squeeze(logits, -1), features, labels, LINEAR)
+    features = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR)(features)
+    gain = nn.initializers.variance_scaling(1.0 / self.embedding_dim, "fan_in", "normal")
+    return self.label_head(jnp.zeros(len(x)), features, labels, gain)

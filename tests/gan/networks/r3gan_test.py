@@ -1,0 +1,130 @@
+"""R3GAN: resampling against filters, blocks that start as the identity, the scale of weights, and labels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from gan.networks.output import LabelHead
+from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve
+from tests.tiny import FAST
+
+RNG = np.random.default_rng(0)
+FILTER = np.convolve([1, 2, 1], [1, 1]) / 8  # of sum 1
+X = RNG.normal(size=(2, 6, 4, 3)).astype(np.float32)
+
+
+def filtered(x, gain):
+  """Along the first two axes, from a place before the first to one after the last."""
+  x = np.pad(x, ((2, 2), (2, 2), (0, 0)))
+  rows = sum(gain * FILTER[k] * x[k : k + len(x) - 3] for k in range(4))
+  return sum(gain * FILTER[k] * rows[:, k : k + x.shape[1] - 3] for k in range(4))
+
+
+def test_doubling_interpolates():
+  """Zeros between the pixels, then the filter; a constant keeps its value but at the edges."""
+  spread = np.zeros((2, 12, 8, 3), np.float32)
+  spread[:, ::2, ::2] = X
+  expected = [filtered(image, 2.0)[:-1, :-1] for image in spread]
+  np.testing.assert_allclose(smooth_double(X), expected, atol=1e-5)
+  np.testing.assert_allclose(smooth_double(jnp.ones((1, 4, 4, 1)))[:, 1:-1, 1:-1], 1.0, atol=1e-6)
+
+
+def test_halving_filters_and_takes_each_second():
+  expected = [filtered(image, 1.0)[1::2, 1::2] for image in X]
+  np.testing.assert_allclose(smooth_halve(X), expected, atol=1e-5)
+  assert smooth_halve(X).shape == (2, 3, 2, 3)
+
+
+def test_halving_is_the_transpose_of_doubling():
+  """But for the gain of 4: <double(x), y> = 4 <x, halve(y)>."""
+  y = RNG.normal(size=(2, 12, 8, 3)).astype(np.float32)
+  np.testing.assert_allclose(np.vdot(smooth_double(X), y), 4 * np.vdot(X, smooth_halve(y)), rtol=1e-4)
+
+
+def test_a_block_starts_as_the_identity_with_weights_of_a_stated_scale():
+  x = jnp.asarray(RNG.normal(size=(1, 4, 4, 32)), jnp.float32)
+  module = Block(blocks=8, expansion=2, cardinality=4, dtype="float32")
+  params = module.init(jax.random.key(0), x)["params"]
+  np.testing.assert_array_equal(module.apply({"params": params}, x), x)
+  assert params["Conv_1"]["kernel"].shape == (3, 3, 16, 64)
+  gain = np.sqrt(2 / (1 + 0.2**2)) * 8**-0.25
+  for name, fan_in in {"Conv_0": 32, "Conv_1": 9 * 16}.items():
+    np.testing.assert_allclose(np.std(params[name]["kernel"]), gain / np.sqrt(fan_in), rtol=0.05)
+  assert not params["Conv_2"]["kernel"].any() and "bias" not in params["Conv_2"]
+
+
+def test_a_block_is_the_formula():
+  x = jnp.asarray(RNG.normal(size=(2, 3, 3, 4)), jnp.float32)
+  module = Block(blocks=2, expansion=1, cardinality=2, dtype="float32")
+  params = jax.tree.map(
+    lambda p: p + RNG.normal(size=p.shape).astype(np.float32), module.init(jax.random.key(0), x)["params"]
+  )
+  leak = lambda h: np.where(h > 0, h, 0.2 * h)  # noqa: E731
+  first, middle, last = (jax.tree.map(np.asarray, params[f"Conv_{i}"]) for i in range(3))
+  h = np.pad(leak(np.asarray(x) @ first["kernel"][0, 0] + first["bias"]), ((0, 0), (1, 1), (1, 1), (0, 0)))
+  grouped = np.zeros((2, 3, 3, 4))
+  for i, j in np.ndindex(3, 3):
+    for half in (slice(0, 2), slice(2, 4)):
+      grouped[..., half] += h[:, i : i + 3, j : j + 3, half] @ middle["kernel"][i, j, :, half]
+  expected = x + leak(grouped + middle["bias"]) @ last["kernel"][0, 0]
+  np.testing.assert_allclose(module.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-4)
+
+
+SMALL = {"width": 4, "blocks": 1, "cardinality": 2, "embedding_dim": 6}
+
+
+def fresh(module, *inputs, **kwargs):
+  init = jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs), compiler_options=FAST)
+  return {"params": init()["params"]}
+
+
+def test_the_generator_starts_from_a_basis_and_is_linear_at_the_start():
+  """While every block is the identity: basis x linear map of z, doubled, one 1x1 convolution, and no tanh."""
+  module, z = Generator((8, 8, 3), **SMALL), jnp.asarray(10 * RNG.normal(size=(2, 5)), jnp.float32)
+  variables = fresh(module, z)
+  p = variables["params"]
+  x = p["basis"] * (z @ p["Dense_0"]["kernel"])[:, None, None]
+  expected = smooth_double(x) @ p["Conv_0"]["kernel"][0, 0]
+  np.testing.assert_allclose(module.apply(variables, z, train=True), expected, rtol=1e-4, atol=1e-4)
+  assert np.abs(expected).max() > 1.0
+
+
+def test_the_discriminator_ends_in_a_depth_wise_convolution():
+  module, x = Discriminator((8, 8, 3), **SMALL), jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
+  variables = fresh(module, x, rows=None)
+  p = variables["params"]
+  h = smooth_halve(x @ p["Conv_0"]["kernel"][0, 0])
+  expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
+  np.testing.assert_allclose(module.apply(variables, x, train=True, rows=None).logits, expected[:, 0], atol=1e-4)
+
+
+def test_labels():
+  """G sees an embedding beside z; D's whole logit is a product with one, whose scale is 1 / sqrt(dimension)."""
+  z, labels = jnp.ones((3, 5)), jnp.arange(3)
+  g = Generator((8, 8, 1), embedding_classes=10, **SMALL)
+  variables = fresh(g, z, labels=labels)
+  assert variables["params"]["Dense_0"]["kernel"].shape == (5 + 6, 4)
+  images = g.apply(variables, z, train=True, labels=labels)
+  assert np.abs(images[0] - images[1]).max() > 1e-3
+
+  d = Discriminator((8, 8, 1), label_head=LabelHead("projection", 10), **{**SMALL, "embedding_dim": 400})
+  variables = fresh(d, images, rows=None, labels=labels)
+  output = d.apply(variables, images, train=True, rows=None, labels=labels)
+  embedding = variables["params"]["label_embedding"]["kernel"]
+  assert output.features.shape == (3, 400)
+  np.testing.assert_allclose(output.logits, np.sum(embedding[labels] * output.features, -1), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(np.std(embedding), 1 / np.sqrt(400 * 10), rtol=0.1)
+
+
+def test_the_papers_cifar_networks_have_eight_blocks_of_16_channels_a_group():
+  shapes = jax.eval_shape(lambda: Generator((32, 32, 3)).init(jax.random.key(0), jnp.ones((1, 64)), train=True))
+  p = shapes["params"]
+  assert len([name for name in p if name.startswith("Block")]) == 8
+  assert p["Block_0"]["Conv_1"]["kernel"].shape == (3, 3, 16, 1536)
+
+
+def test_groups_that_do_not_divide_are_refused():
+  with pytest.raises(ConfigError, match=r"cardinality=3 does not divide expansion \* width = 8"):
+    jax.eval_shape(Block(1, 2, 3, "float32").init, jax.random.key(0), jnp.ones((1, 4, 4, 4)))
