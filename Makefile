@@ -31,7 +31,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 clean:
 	rm -rf $(VENV)
