@@ -165,8 +165,9 @@ class Checkpoints:
     restore_args = _library().checkpoint_utils.construct_restore_args(targets)
     try:
       stored = self._orbax.restore(path, args=_library().args.PyTreeRestore(item=targets, restore_args=restore_args))
-    except (OSError, ValueError, RuntimeError) as error:
-      if self._read_only and step is None and not path.exists():
+    except Exception as error:  # of a file that goes while it is read, orbax raises a bare one
+      manifest_file = self._directory / f"{record['step']}.json"
+      if self._read_only and step is None and not (path.exists() and manifest_file.exists()):
         return self.restore(like)  # the run that writes has newer ones by now, and deleted this
       raise CheckpointError(f"{path} was whole, yet reading it failed: {error}; try again") from error
     state = jax.tree_util.tree_unflatten(treedef, [stored[name] for name in leaves])
