@@ -8,7 +8,7 @@ if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setti
   from common.spec import Spec
 
 FAMILIES = {
-  "gan": "gan.gan:from_config",
+  "gan": "gan.from_config:from_config",
   "vae": "vae.vae:from_config",
   "classifier": "common.features.classifier:from_config",
 }

@@ -14,19 +14,16 @@ from jax import lax
 from common import random
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
-from common.build import ConfigError, build
-from common.optim import build_optimizer
+from common.build import ConfigError
 from common.state import NO_EMA, Ema, NetState, apply_gradients, init_network
 from gan import health
-from gan.augment import build_augmentation
 from gan.augment.policy import Augmentation
-from gan.conditioning import CONDITIONING, Conditioning
-from gan.losses import LOSSES, UNCENTRED, AdversarialLoss
-from gan.networks import DISCRIMINATORS, GENERATORS
+from gan.conditioning import Conditioning
+from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
-from gan.penalties import build_penalties, penalize
+from gan.penalties import penalize
 from gan.penalties.seen import Penalty, Seen
-from gan.top_k import TopK, build_top_k
+from gan.top_k import TopK
 from gan.warmup import CriticWarmup
 
 
@@ -319,57 +316,3 @@ class GAN:
 
   def visualize(self, state: GanState, batch: Batch, rng: Array) -> dict[str, Images]:
     return {}
-
-
-def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
-  """The GAN of ``config`` for data of ``spec``; no arrays are made.
-
-  Raises:
-    ConfigError: a section that names no known choice, or a pair that does not go together.
-  """
-  if config.update_order == "simultaneous" and config.n_critic != 1:
-    raise ConfigError(f'config.update_order="simultaneous" goes with config.n_critic=1, not {config.n_critic}')
-  context = {
-    "image_shape": spec.image_shape,
-    "pixel_range": spec.pixel_range,
-    "kind": spec.kind,
-    "dtype": config.dtype,
-    "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
-  }
-  conditioning = build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes)
-  generator = build(GENERATORS, config.generator, "generator", **context, **conditioning.generator_context())
-  discriminator = build(
-    DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
-  )
-  conditioning.check(config.generator.name, config.discriminator.name)
-  augment = build_augmentation(config.augment, spec)
-  if augment.reads_sign and config.loss.name in UNCENTRED:
-    raise ConfigError(
-      f'config.augment.name="{config.augment.name}" does not go with config.loss.name="{config.loss.name}": it reads '
-      'the sign of D(x), and that loss leaves D\'s zero free; take another loss, or "scheduled" augmentation'
-    )
-  return GAN(
-    spec=spec,
-    generator=generator,
-    discriminator=discriminator,
-    loss=build(LOSSES, config.loss, "loss"),
-    penalties=build_penalties(config.penalties),
-    augment=augment,
-    top_k=build_top_k(config.top_k),
-    conditioning=conditioning,
-    generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
-    discriminator_tx=build_optimizer(config.discriminator_optim, "discriminator_optim", config.train.grad_clip),
-    ema=Ema(config.ema.decay, config.ema.warmup),
-    z_dim=config.z_dim,
-    z_prior=config.z_prior,
-    n_critic=config.n_critic,
-    critic_warmup=CriticWarmup(
-      updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
-    ),
-    weight_clip=config.weight_clip,
-    update_order=config.update_order,
-    fakes=config.fakes,
-    discriminator_passes=config.discriminator_passes,
-    discriminator_loss_scale=config.discriminator_loss_scale,
-    axis_name=axis_name,
-  )
