@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from common.alarms import Alarm
+from common.ema import Ema
 from common.spec import Spec as Spec
 
 Array = jax.Array
@@ -54,6 +55,11 @@ class Trainable(Protocol[S]):
 
   @property
   def batches_per_step(self) -> int | None: ...
+
+  @property
+  def ema(self) -> Ema:
+    """How the averages of parameters are kept that `eval_step` uses."""
+    ...
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:

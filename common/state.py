@@ -12,6 +12,7 @@ from jax import lax
 
 from common.algorithm import Array, Mean, Metrics, PyTree
 from common.build import ConfigError
+from common.ema import Ema
 from common.parallel import batch_mean
 
 
@@ -22,7 +23,7 @@ class NetState(flax.struct.PyTreeNode):
     params: the parameters that the optimizer moves.
     mutable: other collections (BatchNorm statistics), as flax names them.
     opt_state: the optimizer's.
-    ema_params: running average of params, or None where `Ema.decay` is 0.
+    ema_params: running average of params, or None where none is kept.
     updates: int32, updates of this network so far; drives its schedules.
   """
 
@@ -38,29 +39,7 @@ class NetState(flax.struct.PyTreeNode):
     return {"params": self.ema_params if averaged else self.params, **self.mutable}
 
 
-@dataclasses.dataclass(frozen=True)
-class Ema:
-  """Exponential moving average of the parameters: decay_t = min(decay, (1 + t) / (warmup + t)), t the updates before.
-
-  ``warmup`` 10 is TensorFlow's rule; 0 is none. ``decay`` 0 keeps no average.
-  """
-
-  decay: float
-  warmup: float
-
-  def start(self, params: PyTree) -> PyTree:
-    return jax.tree.map(jnp.copy, params) if self.decay else None
-
-  def update(self, average: PyTree, params: PyTree, updates: Array) -> PyTree:
-    if not self.decay:
-      return None
-    t = updates.astype(jnp.float32)
-    decay = jnp.minimum(self.decay, (1.0 + t) / jnp.maximum(self.warmup + t, 1e-8))
-    return jax.tree.map(lambda a, p: a + (1.0 - decay) * (p - a), average, params)
-
-
 NORMS_EVERY = 10  # updates
-NO_EMA = Ema(decay=0.0, warmup=0.0)  # of a network that nothing is sampled from
 
 
 def init_network(

@@ -97,7 +97,7 @@ class _SampleScores:
       **self._scorer.protocol,
       "n_fake": self._num,
       "sample_seed": self._draws,
-      "weights": "ema" if config.ema.decay else "raw",
+      "weights": "ema" if algorithm.ema.kept else "raw",
       **AS_TRAINED,
     }
 

@@ -65,8 +65,6 @@ FIELDS: dict[str, Field] = {
   "train.steps_per_call": _above_zero("steps in one dispatch; changes speed only"),
   "train.grad_clip": _not_negative("global norm that gradients are clipped to; 0 for none"),
   "train.patience": _not_negative("evaluations without a better checkpoint.keep_best before stopping; 0 for never"),
-  "ema.decay": Field("decay of the averaged weights; 0 keeps none", "must be in [0, 1)", lambda v: 0 <= v < 1),
-  "ema.warmup": _not_negative("decay_t = min(decay, (1 + t) / (warmup + t)); 10 as in TensorFlow, 0 for none"),
   "checkpoint.every": _above_zero("steps between checkpoints"),
   "checkpoint.keep": _above_zero("how many of the last checkpoints are kept"),
   "checkpoint.keep_best": Field("validation metric whose best checkpoint is kept as well; empty for none"),
@@ -109,7 +107,12 @@ MAY_CHANGE = (
 )
 
 # {family: {key: value}} for keys that runs of older versions lack; reported when used.
-_EVALUATION = {"evaluate.metrics": {}, "evaluate.num_samples": 10000, "evaluate.features": "classifier"}
+_EVERY_FAMILY = {
+  "ema.name": "decay",
+  "evaluate.metrics": {},
+  "evaluate.num_samples": 10000,
+  "evaluate.features": "classifier",
+}
 _WARMUP = {"updates": 0, "first": 0, "every": 0}
 _ALL_FAKES = {"name": "constant", "value": 1.0}
 MIGRATIONS: dict[str, dict[str, Any]] = {
@@ -119,10 +122,10 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "penalties": {},
     "weight_clip": 0.0,
     "critic_warmup": _WARMUP,
-    **_EVALUATION,
+    **_EVERY_FAMILY,
   },
-  "vae": _EVALUATION,
-  "classifier": _EVALUATION,
+  "vae": _EVERY_FAMILY,
+  "classifier": _EVERY_FAMILY,
 }
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 
@@ -192,7 +195,7 @@ def get_config() -> ConfigDict:
         "resident_mb": 2048,
       },
       "train": {"num_steps": 1000, "batch_size": 64, "steps_per_call": 10, "grad_clip": 0.0, "patience": 0},
-      "ema": {"decay": 0.0, "warmup": 0.0},
+      "ema": {"name": "decay", "decay": 0.0, "warmup": 0.0},
       "checkpoint": {"every": 500, "keep": 2, "keep_best": "", "best_mode": "min"},
       "log": {"every": 100},
       "samples": {"every": 500},

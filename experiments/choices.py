@@ -5,12 +5,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.build import parameters
+from common.ema import EMAS
 from common.optim import OPTIMIZERS
 from common.schedules import SCHEDULES
 
 
 def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   """{section: {name: constructor}} of a family."""
+  return {"ema": EMAS, **_of_family(family)}
+
+
+def _of_family(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   if family == "gan":
     from gan import conditioning, losses
     from gan.augment import AUGMENTATIONS

@@ -64,7 +64,7 @@ def main() -> int:
     np.savez_compressed(out, images=pixels if points else images.to_uint8(pixels, run.spec.pixel_range))
   else:
     images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
-  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.config.ema.decay else 'EMA'} weights)")
+  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not algorithm.ema.kept else 'EMA'} weights)")
   return 0
 
 

@@ -63,7 +63,7 @@ def _score_state(
     config.data.dir = settings.data_dir or config.data.dir
     config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
   sample_metrics, likelihoods = settings.metrics(SAMPLE_METRICS), settings.metrics(LIKELIHOOD_METRICS)
-  weights = "ema" if settings.ema and config.ema.decay else "raw"
+  weights = "ema" if settings.ema and run.algorithm.ema.kept else "raw"
   source = {"workdir": str(workdir), "family": config.family, "checkpoint": checkpoint, **_progress(run)}
   if sample_metrics and not isinstance(run.algorithm, Generative):
     raise ConfigError(f"{workdir} holds a {config.family}, which makes no pictures for {', '.join(sample_metrics)}")
@@ -151,7 +151,7 @@ def _score_split(
       f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
       "use --split=validation or test, which are drawn once"
     )
-  if settings.num_real or (not settings.ema and config.ema.decay):
+  if settings.num_real or (not settings.ema and run.algorithm.ema.kept):
     raise ConfigError(
       "--raw and --num_real are of metrics of pictures: likelihoods and the model's own figures are of the whole "
       "split, with the averaged weights; leave them out"
@@ -169,7 +169,7 @@ def _score_split(
     "image_shape": list(run.spec.image_shape),
     "binarize": config.data.binarize,
     "dequantize": config.data.dequantize,
-    "weights": "ema" if config.ema.decay else "raw",
+    "weights": "ema" if run.algorithm.ema.kept else "raw",
     "batch_norm": "running",
   }
   common: dict[str, Any] = {"protocol": protocol, "source": source, "seed": config.seed}

@@ -4,8 +4,8 @@ from typing import Any
 
 from common.algorithm import Spec
 from common.build import ConfigError, build
+from common.ema import build_ema
 from common.optim import build_optimizer
-from common.state import Ema
 from gan.augment import build_augmentation
 from gan.conditioning import CONDITIONING
 from gan.gan import GAN
@@ -54,7 +54,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     conditioning=conditioning,
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
     discriminator_tx=build_optimizer(config.discriminator_optim, "discriminator_optim", config.train.grad_clip),
-    ema=Ema(config.ema.decay, config.ema.warmup),
+    ema=build_ema(config.ema),
     z_dim=config.z_dim,
     z_prior=config.z_prior,
     n_critic=config.n_critic,

@@ -15,7 +15,8 @@ from common import random
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
 from common.build import ConfigError
-from common.state import NO_EMA, Ema, NetState, apply_gradients, init_network
+from common.ema import NO_EMA, Ema
+from common.state import NetState, apply_gradients, init_network
 from gan import health
 from gan.augment.policy import Augmentation
 from gan.conditioning import Conditioning

@@ -132,7 +132,8 @@ def test_every_shared_key_is_read():
 def test_every_field_is_of_some_config_and_every_shared_key_has_a_field():
   seen = {path for variant in VARIANTS for path in flatten(load(variant).to_dict())}
   assert set(base.FIELDS) <= seen
-  assert set(flatten(base.get_config().to_dict())) <= set(base.FIELDS)
+  shared = flatten(base.get_config().to_dict())
+  assert not [path for path in shared if path not in base.FIELDS and not choices.doc(load("vae:tiny"), path)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,6 @@ def test_a_wrong_section_is_named_with_its_path_and_the_nearest(variant, path, s
   ("changes", "message"),
   [
     ({"train.batch_size": 0}, r"config\.train\.batch_size=0 must be above 0"),
-    ({"ema.decay": 1.0}, r"config\.ema\.decay=1\.0 must be in \[0, 1\)"),
     ({"parallel.mode": "pjit"}, r"config\.parallel\.mode=pjit must be one of jit, shard_map, pmap"),
     ({"train.steps_per_call": 3}, r"config\.train\.num_steps=40 must be a multiple.*steps_per_call=1 "),
     ({"log.every": 15}, r"config\.checkpoint\.every=20 must be a multiple of config\.log\.every=15"),

@@ -15,8 +15,9 @@ import optax
 import pytest
 
 from common.build import ConfigError
+from common.ema import by_decay
 from common.normalization import BatchNorm
-from common.state import Ema, NetState
+from common.state import NetState
 from experiments import build_algorithm
 from gan.networks.output import DiscriminatorOutput
 from tests.tiny import CONFIGS, FAST, batch_of, config_of, dataset_of, fresh_state, one_step
@@ -57,7 +58,7 @@ def test_metrics_are_finite_and_count_examples(variant):
 def test_the_average_follows_its_warm_up():
   """At t = 0 TensorFlow's rule averages with decay (1 + 0) / (10 + 0)."""
   step = one_step("classifier:digits,tiny")
-  assert step.config.ema.to_dict() == {"decay": 0.99, "warmup": 10.0}
+  assert step.config.ema.to_dict() == {"name": "decay", "decay": 0.99, "warmup": 10.0}
   expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, step.before.net.params, step.after.net.params)
   assert_close(step.after.net.ema_params, expected)
 
@@ -244,5 +245,5 @@ def test_labels_of_a_set_that_has_none_are_an_error():
 
 def test_a_warm_up_of_zero_is_the_plain_average():
   average, params = {"w": jnp.array([1.0])}, {"w": jnp.array([2.0])}
-  np.testing.assert_allclose(Ema(0.75, 0.0).update(average, params, jnp.array(0))["w"], [1.25])
-  assert_same(Ema(0.0, 10.0).start(params), None)
+  np.testing.assert_allclose(by_decay(0.75).update(average, params, jnp.array(0))["w"], [1.25])
+  assert_same(by_decay(0.0, 10.0).start(params), None)

@@ -14,8 +14,9 @@ from common import random
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
 from common.build import ConfigError, build
+from common.ema import Ema, build_ema
 from common.optim import build_optimizer
-from common.state import Ema, NetState, apply_gradients, init_network
+from common.state import NetState, apply_gradients, init_network
 from vae import health
 from vae.likelihoods import LIKELIHOODS
 from vae.networks import NETWORKS
@@ -243,6 +244,6 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
     network=LatentVariableModel(model=model, posterior=posterior, prior=prior, likelihood=likelihood),
     objective=build(OBJECTIVES, config.objective, "objective"),
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
-    ema=Ema(config.ema.decay, config.ema.warmup),
+    ema=build_ema(config.ema),
     axis_name=axis_name,
   )

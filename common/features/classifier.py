@@ -14,10 +14,11 @@ from common import random
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
 from common.build import ConfigError, build
 from common.conv import Conv
+from common.ema import Ema, build_ema
 from common.layers import Dropout
 from common.normalization import BatchNorm
 from common.optim import build_optimizer
-from common.state import Ema, NetState, apply_gradients, init_network
+from common.state import NetState, apply_gradients, init_network
 
 
 class ClassifierState(flax.struct.PyTreeNode):
@@ -155,6 +156,6 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classi
     spec=spec,
     network=network,
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
-    ema=Ema(config.ema.decay, config.ema.warmup),
+    ema=build_ema(config.ema),
     axis_name=axis_name,
   )

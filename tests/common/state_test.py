@@ -9,12 +9,13 @@ import optax
 import pytest
 
 from common.build import ConfigError
-from common.state import Ema, NetState, apply_gradients, init_network, transfer_weights
+from common.ema import NO_EMA, by_decay
+from common.state import NetState, apply_gradients, init_network, transfer_weights
 
 TX = optax.sgd(0.5, momentum=0.9)
 
 
-def net_of(weight, ema=Ema(0.9, 10.0), mutable=0.0, tx=TX):  # noqa: B008 - frozen
+def net_of(weight, ema=by_decay(0.9, 10.0), mutable=0.0, tx=TX):  # noqa: B008 - frozen
   params = {"w": jnp.asarray(weight, jnp.float32)}
   return NetState(
     params, {"batch_stats": {"mean": jnp.full(2, mutable)}}, tx.init(params), ema.start(params), jnp.int32(0)
@@ -24,7 +25,7 @@ def net_of(weight, ema=Ema(0.9, 10.0), mutable=0.0, tx=TX):  # noqa: B008 - froz
 @pytest.mark.parametrize(("decay", "warmup"), [(0.9, 0.0), (0.9, 10.0), (0.3, 10.0)])
 def test_the_average_equals_its_sum(decay, warmup):
   """a_T = sum over t of p_t (1 - d_t) prod of later d, with d_t = min(decay, (1 + t) / (warmup + t)) from a_0 = p_0."""
-  ema, tx = Ema(decay, warmup), optax.sgd(1.0)
+  ema, tx = by_decay(decay, warmup), optax.sgd(1.0)
   gradients = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
   net = net_of([1.0, -1.0], ema, tx=tx)
   path = np.array([[1.0, -1.0]]) - np.concatenate([np.zeros((1, 2)), np.cumsum(gradients, 0)])
@@ -41,16 +42,16 @@ def test_the_average_equals_its_sum(decay, warmup):
 def test_an_update_keeps_or_takes_collections_and_reports_norms():
   net = net_of([3.0, 4.0])
   gradient = {"w": jnp.array([3.0, 4.0])}
-  kept, norms = apply_gradients(net, gradient, TX, Ema(0.0, 0.0))
+  kept, norms = apply_gradients(net, gradient, TX, NO_EMA)
   assert kept.mutable is net.mutable and kept.ema_params is None
   assert {name: (float(m.total), float(m.count)) for name, m in norms.items()} == {
     "grad_norm": (5.0, 1.0),
     "update_norm": (2.5, 1.0),
     "param_norm": (5.0, 1.0),
   }
-  _, later = apply_gradients(kept, gradient, TX, Ema(0.0, 0.0))
+  _, later = apply_gradients(kept, gradient, TX, NO_EMA)
   assert {(float(m.total), float(m.count)) for m in later.values()} == {(0.0, 0.0)}
-  taken, _ = apply_gradients(net, gradient, TX, Ema(0.0, 0.0), mutable={"batch_stats": {"mean": jnp.ones(2)}})
+  taken, _ = apply_gradients(net, gradient, TX, NO_EMA, mutable={"batch_stats": {"mean": jnp.ones(2)}})
   np.testing.assert_array_equal(taken.mutable["batch_stats"]["mean"], [1.0, 1.0])
 
 
@@ -59,7 +60,7 @@ def test_gradients_and_collections_are_averaged_over_devices():
   mutable = {"batch_stats": {"mean": gradients}}
 
   def step(gradient, mutable):
-    return apply_gradients(net, {"w": gradient}, TX, Ema(0.0, 0.0), mutable=mutable, axis_name="i")
+    return apply_gradients(net, {"w": gradient}, TX, NO_EMA, mutable=mutable, axis_name="i")
 
   each, norms = jax.vmap(step, axis_name="i")(gradients, mutable)
   np.testing.assert_allclose(each.params["w"], np.full((4, 1), 1.0 - 0.5 * 1.5))
@@ -77,7 +78,7 @@ def test_averaged_variables_keep_the_raw_statistics():
 
 def test_a_fresh_network_is_its_own_average_in_other_memory():
   """The state is donated to the step: two leaves in one buffer would be an error."""
-  net = init_network(nn.Dense(2), TX, Ema(0.9, 0.0), jax.random.key(0), jnp.zeros((1, 3)))
+  net = init_network(nn.Dense(2), TX, by_decay(0.9, 0.0), jax.random.key(0), jnp.zeros((1, 3)))
   jax.tree.map(np.testing.assert_array_equal, net.ema_params, net.params)
   pointers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((net.params, net.ema_params))]
   assert len(set(pointers)) == len(pointers)
@@ -91,7 +92,7 @@ class Two(flax.struct.PyTreeNode):
 
 
 def two(a, b, step):
-  return Two(jnp.int32(step), net_of(a, mutable=float(step)), net_of(b, mutable=float(step), ema=Ema(0.0, 0.0)))
+  return Two(jnp.int32(step), net_of(a, mutable=float(step)), net_of(b, mutable=float(step), ema=NO_EMA))
 
 
 def test_transferred_weights_start_a_new_run():

@@ -62,7 +62,7 @@ MISTAKES = [
   (VAE + "--config.optim.learning_rate=nan", "config.optim.learning_rate=nan", "must be a finite number"),
   (VAE + "--config.optim.learning_rate=inf", "config.optim.learning_rate=inf", "must be a finite number"),
   (VAE + "--config.optim.learning_rate=-0.1", "learning_rate=-0.1", "must be above 0"),
-  (VAE + "--config.ema.decay=1.0", "config.ema.decay=1.0", "must be in [0, 1)"),
+  (VAE + "--config.ema.decay=1.0", "config.ema: decay=1.0", "must be in [0, 1)"),
   (VAE + "--config.dtype=float16", "config.dtype=float16", "must be one of float32, bfloat16"),
   (VAE + "--config.model.width=-3", "config.model.width=-3", "must be a whole number, 0 or more"),
   (VAE + "--config.model.width=0", "size or width in the config is 0"),
