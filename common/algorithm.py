@@ -90,6 +90,11 @@ class Generative(Trainable[S], Protocol[S]):
   @property
   def conditional(self) -> bool: ...
 
+  @property
+  def normal_latents(self) -> bool:
+    """Whether latents are arrays from N(0, I), which may then be truncated."""
+    ...
+
   def prior_sample(self, state: S, rng: Array, index: Array) -> Latents:
     """Latents of the rows ``index`` [N]; row i depends on (rng, i) only, whatever else is in the batch."""
     ...
@@ -100,6 +105,23 @@ class Generative(Trainable[S], Protocol[S]):
 
   def visualize(self, state: S, batch: Batch, rng: Array) -> dict[str, Images]:
     """Further pictures worth a look, by name (for a VAE, reconstructions)."""
+    ...
+
+
+@runtime_checkable
+class HasBatchStatistics(Protocol[S]):
+  """A `Generative` whose BatchNorm may judge by other statistics than the running ones of training."""
+
+  def batch_statistics(self, state: S, z: Latents, labels: Array | None, *, ema: bool) -> PyTree:
+    """Mean and variance of each BatchNorm of `decode` over these latents.
+
+    Raises:
+      ConfigError: there is no BatchNorm in it.
+    """
+    ...
+
+  def with_statistics(self, state: S, statistics: PyTree) -> S:
+    """The state with these in the place of the running ones, for `decode`."""
     ...
 
 

@@ -20,6 +20,7 @@ class BatchNorm(nn.Module):
   Mean and variance are over all axes but the last, and over all devices of ``axis_name``. The collection "batch_stats"
   holds the running "mean" and "var" [C] that evaluation uses. The running variance is the biased one (TensorFlow,
   Flax); PyTorch's is n / (n - 1) times as large, for n values a channel. Statistics are float32 whatever the input is.
+  In training, a mutable collection "moments" gets the batch's own mean and var in the same tree.
 
   Attributes:
     momentum: of the running statistics, as in TensorFlow: running = momentum * running + (1 - momentum) * batch.
@@ -72,6 +73,9 @@ class BatchNorm(nn.Module):
       mean = batch_mean(jnp.mean(x, axes), axis_name)
       centered = x - mean
       var = batch_mean(jnp.mean(jnp.square(centered), axes), axis_name)
+      if not self.is_initializing():  # kept where a caller makes "moments" mutable: this batch's own statistics
+        for name, value in (("mean", mean), ("var", var)):
+          self.sow("moments", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: ())
       if self.is_mutable_collection("batch_stats") and not self.is_initializing():
         running_mean.value = self.momentum * running_mean.value + (1.0 - self.momentum) * mean
         running_var.value = self.momentum * running_var.value + (1.0 - self.momentum) * var

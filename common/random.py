@@ -38,6 +38,14 @@ def uniform(rows: Array, shape: Sequence[int], low: float = 0.0, high: float = 1
   return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape), minval=low, maxval=high))(rows)
 
 
+def truncated(z: Array, bound: float) -> Array:
+  """N(0, 1) draws -> N(0, 1) draws of at most ``bound`` in size, each the same quantile of its distribution."""
+  inside = jax.scipy.special.erf(bound / jnp.sqrt(2.0))
+  # By the distance from 0: next to 1, a cumulative probability has no digits left for the tail.
+  size = jax.scipy.special.erf(jnp.abs(z) / jnp.sqrt(2.0)) * inside
+  return jnp.sign(z) * jnp.minimum(jnp.sqrt(2.0) * jax.scipy.special.erfinv(size), bound)
+
+
 def bernoulli(rows: Array, p: Array) -> Array:
   """Draws of 0 or 1 with probabilities p, keys [B], [B, ...] -> float32 [B, ...]."""
   return jax.vmap(lambda key, q: jax.random.bernoulli(key, q))(rows, p).astype(jnp.float32)

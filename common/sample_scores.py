@@ -16,8 +16,6 @@ from common.features.extractor import Extractor
 from common.metrics.score import SampleMetric, SampleSet, Score
 from common.sampling import Sampler
 
-AS_TRAINED = {"batch_norm": "running", "truncation": 1.0, "sampler": "prior"}  # how `Sampler` draws
-
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:

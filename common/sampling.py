@@ -1,6 +1,10 @@
-"""Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size."""
+"""Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size.
+
+The one exception is BatchNorm over the batch that is drawn, which some papers report.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +12,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Array, Generative, Images, Latents, PyTree, Spec
+from common.algorithm import Array, Generative, HasBatchStatistics, Images, Latents, PyTree, Spec
+from common.build import ConfigError, choose
 from common.parallel import split_rows, to_host
+
+STATISTICS = {
+  "running": "those that training kept",
+  "batch": "those of the batch that is drawn",
+  "standing": "their mean over 64 batches of fresh latents (Brock et al. 2019)",
+}
+STANDING_BATCHES = 64
 
 
 class Sampler:
@@ -20,25 +32,76 @@ class Sampler:
     spec: of its data; gives the labels of a conditional model.
     mesh: the devices, each of which draws its share of a batch.
     ema: whether the averaged weights are used.
-    batch_size: pictures a call; only speed and memory depend on it.
+    batch_size: pictures a call; only speed and memory depend on it, and the statistics "batch" and "standing".
+    truncation: latents of N(0, I) are drawn given that no value of theirs is larger in size (Brock et al. 2019,
+      Section 3.1); 0 for all.
+    batch_norm: whose statistics BatchNorm takes, one of STATISTICS.
+
+  Raises:
+    ConfigError: a way to draw that this model has not.
   """
 
-  def __init__(self, algorithm: Generative, spec: Spec, mesh: Mesh, *, ema: bool = True, batch_size: int = 64):
-    self._algorithm, self._spec, self._mesh = algorithm, spec, mesh
+  def __init__(
+    self,
+    algorithm: Generative,
+    spec: Spec,
+    mesh: Mesh,
+    *,
+    ema: bool = True,
+    batch_size: int = 64,
+    truncation: float = 0.0,
+    batch_norm: str = "running",
+  ):
+    choose(STATISTICS, batch_norm, "batch_norm")
+    if truncation < 0.0:
+      raise ConfigError(f"truncation={truncation} must be above 0, or 0 for none")
+    if truncation and not algorithm.normal_latents:
+      raise ConfigError(f"truncation={truncation} is for latents from N(0, I), and this model has others; leave it out")
+    if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
+      raise ConfigError(f'batch_norm="{batch_norm}" is for generators with BatchNorm; use "running"')
+    model: Any = algorithm
+    self._truncation, self._batch_norm = truncation, batch_norm
+    self._algorithm = model
+    self._spec, self._mesh = spec, mesh
     self._batch_size = batch_size + -batch_size % mesh.size
-    self._latents = jax.jit(algorithm.prior_sample)
-    self._decode = jax.jit(lambda state, z, labels: algorithm.decode(state, z, labels, ema=ema))
+
+    def latents(state: PyTree, rng: Array, index: Array) -> Latents:
+      z = model.prior_sample(state, rng, index)
+      return jax.tree.map(lambda x: random.truncated(x, truncation), z) if truncation else z
+
+    def decode(state: PyTree, z: Latents, labels: Array | None) -> Images:
+      if batch_norm == "batch":
+        state = model.with_statistics(state, model.batch_statistics(state, z, labels, ema=ema))
+      return model.decode(state, z, labels, ema=ema)
 
     def draw(state: PyTree, seed: Array, index: Array, labels: Array | None) -> Images:
-      z = algorithm.prior_sample(state, random.stream(jax.random.key(seed), "sample"), index)
-      return algorithm.decode(state, z, labels, ema=ema)
+      return decode(state, latents(state, random.stream(jax.random.key(seed), "sample"), index), labels)
 
-    self._draw = jax.jit(draw)
+    def standing(state: PyTree, seed: Array, index: Array, labels: Array | None) -> PyTree:
+      z = latents(state, random.stream(jax.random.key(seed), "standing"), index)
+      return model.batch_statistics(state, z, labels, ema=ema)
+
+    self._latents, self._decode, self._draw = jax.jit(latents), jax.jit(decode), jax.jit(draw)
+    self._statistics = jax.jit(standing)
 
   @property
   def conditional(self) -> bool:
     """Whether pictures are drawn of labels."""
     return self._algorithm.conditional
+
+  @property
+  def protocol(self) -> dict[str, Any]:
+    """What a score must say of how pictures were drawn."""
+    sizes = {
+      "running": "",
+      "batch": f" of {self._batch_size}",
+      "standing": f", {STANDING_BATCHES} of {self._batch_size}",
+    }
+    return {
+      "batch_norm": f"{self._batch_norm}{sizes[self._batch_norm]}",
+      "truncation": self._truncation or "none",
+      "sampler": "prior",
+    }
 
   def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:
     """Latents of the rows ``index`` [N]."""
@@ -54,7 +117,7 @@ class Sampler:
   def decode(self, state: PyTree, z: Latents, labels: np.ndarray | None) -> np.ndarray:
     """Pictures of given latents [N, ...], with labels [N] for a conditional model."""
     count = len(jax.tree.leaves(z)[0])
-    parts = []
+    state, parts = self._settled(state), []
     for start in range(0, count, self._batch_size):
       rows = np.minimum(np.arange(start, start + self._batch_size), count - 1)  # one shape, one compilation
       part = self._decode(state, _take(z, rows), None if labels is None else labels[rows])
@@ -65,10 +128,24 @@ class Sampler:
     """``num`` pictures, a batch at a time; without ``labels`` [num] a conditional model draws them uniformly."""
     if self._algorithm.conditional and labels is None:
       labels = self.labels(seed, np.arange(num))
+    state = self._settled(state)
     for start in range(0, num, self._batch_size):
       index = np.arange(start, start + self._batch_size, dtype=np.int32)
       rows = index, None if labels is None else labels[np.minimum(index, num - 1)]
       yield to_host(self._draw(state, np.uint32(seed), *split_rows(rows, self._mesh)))[: num - start]
+
+  def _settled(self, state: PyTree) -> PyTree:
+    """The state that pictures are drawn with: under "standing", with the statistics of that name."""
+    if self._batch_norm != "standing":
+      return state
+    total = None
+    for start in range(0, STANDING_BATCHES * self._batch_size, self._batch_size):
+      index = np.arange(start, start + self._batch_size, dtype=np.int32)
+      rows = split_rows((index, self.labels(0, index) if self.conditional else None), self._mesh)
+      found = self._statistics(state, np.uint32(0), *rows)
+      total = found if total is None else jax.tree.map(jnp.add, total, found)
+    mean = jax.tree.map(lambda x: x / STANDING_BATCHES, total)
+    return self._algorithm.with_statistics(state, mean)
 
   def __call__(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> np.ndarray:
     """``num`` pictures [num, H, W, C] in spec.pixel_range."""

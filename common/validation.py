@@ -13,7 +13,7 @@ from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
 from common.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_metrics
 from common.program import Program
-from common.sample_scores import AS_TRAINED, Pictures, SampleScorer, drawn, open_reference, real, real_protocol
+from common.sample_scores import Pictures, SampleScorer, drawn, open_reference, real, real_protocol
 from common.sampling import Sampler
 
 PROTOCOL = "validation_protocol.json"  # in the workdir: how its pictures are scored
@@ -98,7 +98,7 @@ class _SampleScores:
       "n_fake": self._num,
       "sample_seed": self._draws,
       "weights": "ema" if algorithm.ema.kept else "raw",
-      **AS_TRAINED,
+      **self._sampler.protocol,
     }
 
   @property

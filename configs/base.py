@@ -83,6 +83,7 @@ FIELDS: dict[str, Field] = {
   "n_critic": _above_zero("discriminator updates a step"),
   "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
   "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),
+  "generator_batch_multiple": _above_zero("batches of latents in an update of G, which a batch of images then meets"),
   "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 1, 2),
   "critic_warmup.updates": _not_negative("D updates before some of G's, which skips rounds for them; 0: none"),
   "critic_warmup.first": _not_negative("the first so many updates of G are such"),
@@ -122,6 +123,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "penalties": {},
     "weight_clip": 0.0,
     "critic_warmup": _WARMUP,
+    "generator_batch_multiple": 1,
     **_EVERY_FAMILY,
   },
   "vae": _EVERY_FAMILY,
@@ -215,6 +217,7 @@ def use_gan(config: ConfigDict) -> None:
   config.weight_clip = 0.0
   config.update_order = "alternating"
   config.fakes = "fresh"
+  config.generator_batch_multiple = 1
   config.discriminator_passes = 2
   config.discriminator_loss_scale = 1.0
   config.conditioning = {"name": "none"}

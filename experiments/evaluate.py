@@ -43,6 +43,8 @@ flags.DEFINE_enum(
   "resize", "none", ["none", "pad", "bilinear"], "how real pictures got the size of --samples where it is not their own"
 )
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
+flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
 flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
 flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_string(
@@ -82,6 +84,8 @@ def main() -> int:
     num_real=FLAGS.num_real,
     seed=FLAGS.seed,
     ema=not FLAGS.raw,
+    truncation=FLAGS.truncation,
+    batch_norm=FLAGS.batch_norm,
     floor=FLAGS.floor,
     data_dir=FLAGS.data_dir,
     cache=Path(cache) if cache else None,

@@ -30,6 +30,8 @@ class Settings:
   num_real: int
   seed: int
   ema: bool
+  truncation: float
+  batch_norm: str
   floor: bool
   data_dir: str
   cache: Path | None

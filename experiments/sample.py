@@ -20,6 +20,8 @@ flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upp
 flags.DEFINE_list("labels", [], "labels of a conditional model, repeated over the pictures; empty draws them uniformly")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
+flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
 flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
 flags.DEFINE_string("out", "", "a .png for a grid, or a .npz for uint8 images; empty for a name in the workdir")
 
@@ -50,7 +52,9 @@ def main() -> int:
     if not isinstance(algorithm, Generative):
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
     labels = _labels(algorithm.conditional, run.spec.num_classes)
-    sampler = Sampler(algorithm, run.spec, mesh, ema=not FLAGS.raw)
+    sampler = Sampler(
+      algorithm, run.spec, mesh, ema=not FLAGS.raw, truncation=FLAGS.truncation, batch_norm=FLAGS.batch_norm
+    )
     columns = FLAGS.columns
     if FLAGS.interpolate:
       columns = FLAGS.interpolate

@@ -19,7 +19,6 @@ from common.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
 from common.metrics.likelihood import Model
 from common.metrics.score import Score
 from common.sample_scores import (
-  AS_TRAINED,
   Pictures,
   drawn,
   open_reference,
@@ -72,14 +71,21 @@ def _score_state(
   algorithm: Any = run.algorithm
   if sample_metrics:  # what cannot be measured is refused before the rest is
     scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh, sample_metrics)
+    sampler = Sampler(
+      algorithm,
+      run.spec,
+      mesh,
+      ema=settings.ema,
+      truncation=settings.truncation,
+      batch_norm=settings.batch_norm,
+    )
     scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
   if "model" in settings.sections or likelihoods:
     yield from _score_split(run, config, settings, mesh, likelihoods, source, workdir)
   if sample_metrics:
-    sampler = Sampler(algorithm, run.spec, mesh, ema=settings.ema)
     with settings.say.phase(f"drawing {settings.num_samples:,} pictures"):
       pictures = drawn(sampler, run.state, settings.seed, settings.num_samples, scoring.reference)
-    yield from scoring.records(scorers, pictures, {"weights": weights, **AS_TRAINED}, source)
+    yield from scoring.records(scorers, pictures, {"weights": weights, **sampler.protocol}, source)
     if floor:
       yield from scoring.floor(scorers, settings.num_samples)
     _report(scoring)
@@ -117,7 +123,7 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
     pictures = Pictures(pictures.images[..., :1], pictures.labels)  # many tools write grey pictures in three channels
   scoring = PictureScoring(reference, data, settings, mesh, metrics)
   scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
-  unknown = dict.fromkeys(("weights", *AS_TRAINED), "files")
+  unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
   found = list(scoring.records(scorers, pictures, unknown, {"samples": str(path)}))
   found += scoring.floor(scorers, len(pictures)) if settings.floor else []
   for line in found:

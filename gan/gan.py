@@ -68,6 +68,7 @@ class GAN:
   weight_clip: float
   update_order: str
   fakes: str
+  generator_batch_multiple: int
   discriminator_passes: int
   discriminator_loss_scale: float
   axis_name: str | None
@@ -75,6 +76,10 @@ class GAN:
   @property
   def batches_per_step(self) -> int:
     return self.n_critic
+
+  @property
+  def normal_latents(self) -> bool:
+    return self.z_prior == "normal"
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:
@@ -116,7 +121,8 @@ class GAN:
     last = jax.tree.map(lambda x: x[-1], batch)
     shared = self.fakes == "shared"
     g_rng = jax.random.fold_in(rng, self.n_critic - 1 if shared else self.n_critic)
-    draw = self._draw(state.generator, last, g_rng)
+    for_g = last if self.generator_batch_multiple == 1 else self._widened(last)
+    draw = self._draw(state.generator, for_g, g_rng)
 
     def critic_update(carry: tuple[NetState, Any], turn: tuple[Array, Batch]) -> tuple[tuple[NetState, Any], Metrics]:
       d_rng = jax.random.fold_in(rng, turn[0])
@@ -135,7 +141,7 @@ class GAN:
     judge, judge_aux = (d, aux) if self.update_order == "alternating" else start
 
     def generator_update() -> tuple[NetState, Metrics]:
-      return self._generator_update(state.generator, judge, judge_aux, last, draw, g_rng)
+      return self._generator_update(state.generator, judge, judge_aux, for_g, draw, g_rng)
 
     waited = state.waited
     if not self.critic_warmup.updates:
@@ -146,6 +152,13 @@ class GAN:
       g, g_metrics = lax.cond(due, generator_update, lambda: (state.generator, nothing))
       waited = jnp.where(due, 0, waited + self.n_critic)
     return GanState(state.step + 1, g, d, aux, waited), {**d_metrics, **g_metrics}
+
+  def _widened(self, batch: Batch) -> Batch:
+    """A batch of G: each row's image and label several times, each with latents of its own."""
+    times = self.generator_batch_multiple
+    wide = jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), batch)
+    copy = jnp.arange(wide["index"].shape[0]) % times
+    return {**wide, "index": wide["index"] * times + copy}  # a row's own, on whichever device
 
   def _discriminator_update(
     self, d: NetState, aux: Any, batch: Batch, fake: Images, rng: Array
@@ -314,6 +327,22 @@ class GAN:
     if (labels is not None) != self.conditional:
       raise ValueError(f"this model is {'' if self.conditional else 'un'}conditional: labels={labels} do not fit")
     return self._generate(state.generator.variables(ema=ema), z, labels, train=False)[0]
+
+  def batch_statistics(self, state: GanState, z: Array, labels: Array | None, *, ema: bool) -> PyTree:
+    """BatchNorm's mean and variance of G over these latents.
+
+    Raises:
+      ConfigError: G has no BatchNorm.
+    """
+    if "batch_stats" not in state.generator.mutable:
+      raise ConfigError("this generator has no BatchNorm, and so no other statistics than running ones")
+    z, known = self.conditioning.generator_inputs(z, labels)
+    variables = state.generator.variables(ema=ema)
+    return self.generator.apply(variables, z, train=True, mutable=["moments"], **known)[1]["moments"]
+
+  def with_statistics(self, state: GanState, statistics: PyTree) -> GanState:
+    mutable = {**state.generator.mutable, "batch_stats": statistics}
+    return state.replace(generator=state.generator.replace(mutable=mutable))
 
   def visualize(self, state: GanState, batch: Batch, rng: Array) -> dict[str, Images]:
     return {}

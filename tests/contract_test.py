@@ -100,8 +100,8 @@ def toy_gan(**changes):
 def by_hand(gan, state, batch, rng):
   """A round of the toy GAN from flax, optax and Goodfellow's formulas: D's and G's (params, statistics) after it."""
 
-  def generate(params, stats, turn):
-    z = gan.prior_sample(state, jax.random.fold_in(rng, turn), batch["index"][0])
+  def generate(params, stats, turn, times=1):
+    z = gan.prior_sample(state, jax.random.fold_in(rng, turn), jnp.arange(times * batch["index"].shape[1]))
     fake, new = gan.generator.apply({"params": params, **stats}, z, train=True, mutable=["batch_stats"])
     return fake, new
 
@@ -139,7 +139,7 @@ def by_hand(gan, state, batch, rng):
   turn = gan.n_critic - 1 if gan.fakes == "shared" else gan.n_critic
 
   def g_loss(params):
-    fake, new = generate(params, g.mutable, turn)
+    fake, new = generate(params, g.mutable, turn, gan.generator_batch_multiple)
     return -jnp.mean(jax.nn.log_sigmoid(judge(*at, batch["image"][-1], fake)[1])), new
 
   grads, g_stats = jax.grad(g_loss, has_aux=True)(g.params)
@@ -151,6 +151,7 @@ CHOICES = {
   "alternating": {"update_order": "alternating"},
   "fresh": {"fakes": "fresh"},
   "one pass": {"discriminator_passes": 1},
+  "two batches of G": {"update_order": "alternating", "fakes": "fresh", "generator_batch_multiple": 2},
   "three critics": {"update_order": "alternating", "fakes": "fresh", "n_critic": 3},
 }
 
@@ -179,7 +180,7 @@ def test_a_round_equals_one_by_hand(rounds, choice):
 
 @pytest.mark.parametrize(
   ("choice", "moves_discriminator"),
-  [("alternating", False), ("fresh", False), ("one pass", True), ("three critics", True)],
+  [("alternating", False), ("fresh", False), ("one pass", True), ("two batches of G", False), ("three critics", True)],
 )
 def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
   """Order and fakes are the generator's business; passes change both players."""

@@ -22,7 +22,7 @@ from vae.likelihoods import LIKELIHOODS
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES, Elbo
 from vae.posteriors import POSTERIORS, DiagonalGaussian
-from vae.priors import PRIORS, rate
+from vae.priors import PRIORS, StandardNormal, rate
 
 
 class VaeState(flax.struct.PyTreeNode):
@@ -101,6 +101,10 @@ class VAE:
 
   batches_per_step = None
   conditional = False
+
+  @property
+  def normal_latents(self) -> bool:
+    return isinstance(self.network.prior, StandardNormal)
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:

@@ -94,7 +94,12 @@ CASES: dict[str, Case] = {
   ),
   "sngan": Case(
     config="sngan:fashion_mnist",
-    overrides={"generator_optim": _SNGAN_ADAM, "discriminator_optim": _SNGAN_ADAM, "train.steps_per_call": 1},
+    overrides={
+      "generator_optim": _SNGAN_ADAM,
+      "discriminator_optim": _SNGAN_ADAM,
+      "generator_batch_multiple": 1,
+      "train.steps_per_call": 1,
+    },
     mirrors="kwotsin/mimicry sngan_32 with width 64",
     tiny=_TINY,
   ),
