@@ -136,7 +136,7 @@ def test_batch_norm_per_device_equals_separate_batches(mode):
 
 
 @pytest.mark.parametrize("name", ["mlp vae", "conv vae"])
-def test_the_length_of_a_call_changes_no_bit(name):
+def test_the_length_of_a_call_changes_no_bit(name, optimized):
   """Compiled as in training: it is the optimised loop that must not round otherwise."""
   programs = [program(name, train__steps_per_call=calls) for calls in (1, 3, 12)]
   states = [run(program, name, steps=12, options=None)[-1][0] for program in programs]
