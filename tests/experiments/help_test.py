@@ -10,7 +10,7 @@ from experiments import flags as command_line
 from tests.experiments.runs import call, run
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "sample"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "sample", "arithmetic", "probe"])
 def test_every_flag_has_a_doc(name, capsys):
   assert call(name, "--help") == 0
   out = capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""Arithmetic on latents (Radford et al. 2015, Section 6.3.2):
+python -m experiments.arithmetic --workdir=runs/dcgan --terms=9-7+5
+
+Of --num drawn pictures, a term "7" takes the --average=3 that a classifier names class 7 with the highest odds. The sum
+of the terms, each the mean of its latents, goes through the decoder. In the picture a column is a term, exemplars above
+their mean; at the right stands the result amid eight neighbours, the sum with U[-0.25, 0.25) noise added. Nothing pulls
+the sum back to where the prior is: of latents in [-1, 1) it may leave the cube. Needs no data set, but a classifier.
+
+For runs of a GAN or VAE without labels; with labels, experiments.sample --labels draws a class.
+"""
+
+import re
+from pathlib import Path
+
+from absl import flags
+
+from common.build import ConfigError
+from experiments import flags as command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "", "directory of the run")
+flags.DEFINE_string("terms", "", "classes by number with their signs, as in 9-7+5")
+flags.DEFINE_integer("average", 3, "exemplars of a term", lower_bound=1)
+flags.DEFINE_integer("num", 2048, "how many pictures the exemplars are chosen from", lower_bound=1)
+flags.DEFINE_float("noise", 0.25, "the neighbours' distance from the result in each coordinate, at most", lower_bound=0)
+flags.DEFINE_string("features", "classifier", "who names the classes: classifier[:NAME or FILE], module:function")
+flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+flags.DEFINE_integer("seed", 0, "seed of latents and noise", lower_bound=0, upper_bound=2**32 - 1)
+flags.DEFINE_string("out", "", "a .png; empty for a name in the workdir")
+
+
+def main() -> int:
+  command_line.required("workdir")
+  command_line.required("terms")
+  terms = _terms(FLAGS.terms)
+  out = Path(FLAGS.out or Path(FLAGS.workdir) / f"arithmetic{FLAGS.terms}-seed{FLAGS.seed}.png")
+  if out.suffix != ".png":
+    raise ConfigError(f"--out={out} must end in .png")
+  if FLAGS.out:
+    command_line.make_directory("out", out.parent)
+
+  from common import images, parallel
+  from common.algorithm import Generative
+  from common.log import Status
+  from common.sampling import Sampler
+  from experiments import compilation_cache
+  from experiments.latent_arithmetic import add_terms, classifier_of, panel
+  from experiments.restore import restore
+
+  status = Status(enabled=True)
+  compilation_cache.start(status)
+  mesh = parallel.make_mesh()
+  with status.phase("restoring"):
+    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+  for note in run.notes:
+    status.line(note)
+  if not isinstance(run.algorithm, Generative):
+    raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
+  if run.algorithm.conditional:
+    raise ConfigError(
+      f"{FLAGS.workdir} holds a conditional model, where labels give the classes (experiments.sample --labels=...); "
+      "arithmetic on latents is for one that was trained without labels"
+    )
+  classifier = classifier_of(FLAGS.features, run.config.data, run.spec, mesh, compilation_cache.user_cache())
+  if wrong := [label for _, label in terms if label >= classifier.num_classes]:
+    raise ConfigError(f"--terms={FLAGS.terms}: {wrong[0]} is not one of the classes 0 .. {classifier.num_classes - 1}")
+  sampler = Sampler(run.algorithm, run.spec, mesh, ema=not FLAGS.raw)
+  with status.phase(f"drawing and naming {FLAGS.num:,} pictures"):
+    found = add_terms(sampler, run.state, classifier, terms, FLAGS.num, FLAGS.average, FLAGS.noise, FLAGS.seed)
+  images.save_png(out, panel(found, run.spec.pixel_range))
+  for line in found.report():
+    print(line)
+  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")
+  return 0
+
+
+def _terms(text: str) -> list[tuple[int, int]]:
+  """ "9-7+5" -> [(1, 9), (-1, 7), (1, 5)]."""
+  if not re.fullmatch(r"[+-]?\d+([+-]\d+)*", text):
+    raise ConfigError(f"--terms={text} is not a sum of classes by number; write it as in --terms=9-7+5")
+  return [(-1 if sign == "-" else 1, int(label)) for sign, label in re.findall(r"([+-]?)(\d+)", text)]
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

@@ -1,0 +1,204 @@
+"""Sums of latents whose pictures a classifier names, and the picture of such a sum (Radford et al. 2015, Figure 7)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from common import images, random
+from common.algorithm import Array, Latents, PyTree, Spec
+from common.build import ConfigError
+from common.features import classifier_file
+from common.features.embed import Embedder
+from common.features.extractor import Context, open_extractor
+from common.sample_scores import without_margin
+from common.sampling import Sampler
+
+NEIGHBOURS = 8  # around the result, 3x3
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """Names pictures in ``spec.pixel_range``.
+
+  Attributes:
+    name: with the hash of its weights.
+    num_classes: K.
+    embedder: of the extractor.
+    spec: of the pictures.
+    shape: to which the margin of training is cut off, where there was one.
+  """
+
+  name: str
+  num_classes: int
+  embedder: Embedder
+  spec: Spec
+  shape: tuple[int, int, int]
+
+  def log_odds(self, pictures: np.ndarray) -> np.ndarray:
+    """log p / (1 - p) of each class, [N, K]: unlike p it does not round to 1, so that the surest can be told apart."""
+    pixels = without_margin(images.to_uint8(pictures, self.spec.pixel_range), self.shape)
+    logits = np.asarray(self.embedder(pixels).logits, np.float64)
+    others = np.where(np.eye(self.num_classes, dtype=bool), -np.inf, logits[:, None, :])
+    top = np.max(others, axis=-1, keepdims=True)
+    return logits - (top[..., 0] + np.log(np.sum(np.exp(others - top), axis=-1)))
+
+
+def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Path) -> Classifier:
+  """The classifier that ``features`` names, for pictures of a model of ``spec`` that was trained on config.data.
+
+  Raises:
+    ConfigError: none of that name or for that data set, or features without classes.
+  """
+  name, _, argument = features.partition(":")
+  shape = spec.image_shape
+  file = classifier_file.find(argument or data.name) if name == "classifier" else None
+  if file is not None and spec.kind == "images" and data.resize == "pad":
+    # It was trained on pictures without the margin by which padding made those of this model larger.
+    height, width, _ = classifier_file.load(file).spec.image_shape
+    shape = (min(height, shape[0]), min(width, shape[1]), shape[2])
+  extractor = open_extractor(features, Context(shape, spec.kind, data.name, weights))
+  if extractor.num_classes < 2:
+    raise ConfigError(f"--features={features} names no classes; take a classifier")
+  return Classifier(extractor.name, extractor.num_classes, Embedder(extractor, mesh), spec, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+  """What `add_terms` finds.
+
+  Attributes:
+    terms: (sign, class) of each.
+    exemplars: [T, A, H, W, C], the surest first.
+    odds: their classes' log odds [T, A].
+    means: the pictures of the terms' mean latents, [T, H, W, C].
+    result: the picture of the sum, and of its neighbours, [1 + 8, H, W, C].
+    named: log odds [T + 1 + 8, K] of the means, of the result and of its neighbours.
+    length: |z| of the result, and the mean over what was drawn.
+    beyond: how many coordinates of the result are larger than any drawn, and how many there are.
+    classifier: who named the classes.
+    num: pictures that the exemplars are of.
+  """
+
+  terms: list[tuple[int, int]]
+  exemplars: np.ndarray
+  odds: np.ndarray
+  means: np.ndarray
+  result: np.ndarray
+  named: np.ndarray
+  length: tuple[float, float]
+  beyond: tuple[int, int]
+  classifier: str
+  num: int
+
+  def report(self) -> list[str]:
+    """What a person should know beside the picture."""
+    average, count = self.exemplars.shape[1], len(self.terms)
+    lines = [f"classes are named by {self.classifier}, exemplars chosen from {self.num:,} pictures"]
+    for (sign, label), odds, mean in zip(self.terms, self.odds, self.named, strict=False):
+      lines.append(
+        f"{'+' if sign > 0 else '-'}{label}: {average} exemplars, the least sure of probability "
+        f"{_probability(odds.min()):.3f}; the picture of their mean is named {_name(mean)}"
+      )
+    neighbours = np.argmax(self.named[count + 1 :], axis=1)
+    agree = int(np.sum(neighbours == np.argmax(self.named[count])))
+    lines += [
+      f"the result is named {_name(self.named[count])}; {agree} of {len(neighbours)} neighbours are named the same",
+      f"its latent has length {self.length[0]:.2f}, drawn ones {self.length[1]:.2f} on average; {self.beyond[0]} of "
+      f"{self.beyond[1]} coordinates are beyond all drawn ones, and stay there",
+    ]
+    return lines
+
+
+def _probability(odds: float) -> float:
+  return float(1.0 / (1.0 + np.exp(-odds)))
+
+
+def _name(odds: np.ndarray) -> str:
+  return f"{np.argmax(odds)} with probability {_probability(np.max(odds)):.3f}"
+
+
+def add_terms(
+  sampler: Sampler,
+  state: PyTree,
+  classifier: Classifier,
+  terms: list[tuple[int, int]],
+  num: int,
+  average: int,
+  noise: float,
+  seed: int,
+) -> Sum:
+  """The sum of signed classes, each the mean of the ``average`` latents that ``classifier`` is surest of among ``num``.
+
+  Raises:
+    ConfigError: fewer pictures of a class than ``average``.
+  """
+  z = sampler.latents(state, seed, np.arange(num))
+  drawn = sampler.decode(state, z, None)
+  odds = classifier.log_odds(drawn)
+  chosen = np.stack([_surest(odds, label, average) for _, label in terms])
+  signs = np.asarray([sign for sign, _ in terms], np.float32)
+  shown = _summed(z, chosen, signs, noise, np.uint32(seed))
+  pictures = sampler.decode(state, shown, None)
+  flat, spread = _flat(shown)[len(terms)], np.abs(_flat(z))
+  return Sum(
+    terms=terms,
+    exemplars=drawn[chosen],
+    odds=np.stack([odds[rows, label] for rows, (_, label) in zip(chosen, terms, strict=True)]),
+    means=pictures[: len(terms)],
+    result=pictures[len(terms) :],
+    named=classifier.log_odds(pictures),
+    length=(float(np.linalg.norm(flat)), float(np.mean(np.linalg.norm(spread, axis=1)))),
+    beyond=(int(np.sum(np.abs(flat) > np.max(spread))), len(flat)),
+    classifier=classifier.name,
+    num=num,
+  )
+
+
+def _surest(odds: np.ndarray, label: int, average: int) -> np.ndarray:
+  """The rows that are named ``label``, by falling odds: the first ``average``."""
+  named = np.flatnonzero(np.argmax(odds, axis=1) == label)
+  if len(named) < average:
+    raise ConfigError(
+      f"of {len(odds):,} pictures {len(named)} are named class {label}, fewer than --average={average}; "
+      "raise --num, or take another class or checkpoint"
+    )
+  return named[np.argsort(-odds[named, label], kind="stable")[:average]]
+
+
+@jax.jit
+def _summed(z: Latents, chosen: Array, signs: Array, noise: Array, seed: Array) -> Latents:
+  """The means of the rows ``chosen`` [T, A] of z, their sum with ``signs`` [T], and with noise: [T + 1 + 8, ...]."""
+  rng = random.stream(jax.random.key(seed), "neighbours")
+  leaves, treedef = jax.tree.flatten(z)
+
+  def layer(i: int, x: Array) -> Array:
+    means = jnp.mean(x[chosen], axis=1)
+    total = jnp.tensordot(signs, means, axes=1)[None]
+    rows = random.row_keys(jax.random.fold_in(rng, i), jnp.arange(NEIGHBOURS))
+    around = total + noise * random.uniform(rows, x.shape[1:], -1.0, 1.0)
+    return jnp.concatenate([means, total, around])
+
+  return jax.tree.unflatten(treedef, [layer(i, x) for i, x in enumerate(leaves)])
+
+
+def _flat(z: Latents) -> np.ndarray:
+  """[N, all coordinates]."""
+  return np.concatenate([np.asarray(x).reshape(len(x), -1) for x in jax.tree.leaves(z)], axis=1)
+
+
+def panel(found: Sum, pixel_range: tuple[float, float]) -> np.ndarray:
+  """uint8 [H, W, C]: a column a term, its exemplars above their mean; then a gap; then 3x3 with the result amid."""
+  count, average, *shape = found.exemplars.shape
+  rows = max(average + 1, 3)
+  cells = np.full((rows, count + 4, *shape), 128, np.uint8)
+  cells[:average, :count] = images.to_uint8(found.exemplars, pixel_range).swapaxes(0, 1)
+  cells[average, :count] = images.to_uint8(found.means, pixel_range)
+  result, around = found.result[:1], found.result[1:]
+  block = np.concatenate([around[:4], result, around[4:]])
+  cells[rows - 3 :, count + 1 :] = images.to_uint8(block, pixel_range).reshape(3, 3, *shape)
+  return images.grid(cells.reshape(-1, *shape), count + 4)
