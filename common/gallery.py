@@ -10,7 +10,9 @@ from common.data.preprocess import preprocess
 from common.program import Program
 from common.sampling import Sampler
 
-GRID = 64  # pictures in a sample grid
+COLUMNS = 8  # of a sample grid
+ROWS = 8  # where there are no labels
+CLASSES = 20  # rows at most where there are
 
 
 class Gallery:
@@ -25,12 +27,13 @@ class Gallery:
   def __call__(self, state: PyTree) -> dict[str, np.ndarray]:
     """{name: uint8 picture [H, W, C]}: "samples", a row a class where there are labels, and what `visualize` names."""
     spec, program = self._spec, self._program
-    labels = np.arange(GRID) % spec.num_classes if self._conditional else None
-    pictures = {"samples": self._sampler(state, program.config.seed, GRID, labels)}
+    labels = np.repeat(np.arange(min(spec.num_classes, CLASSES)), COLUMNS) if self._conditional else None
+    num = COLUMNS * ROWS if labels is None else len(labels)
+    pictures = {"samples": self._sampler(state, program.config.seed, num, labels)}
     validation, data = program.dataset.validation, program.config.data
-    rows = validation.rows(np.arange(min(GRID // 2, len(validation))))
+    rows = validation.rows(np.arange(min(COLUMNS * ROWS // 2, len(validation))))
     raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})
     rng = random.stream(program.key, "visualize")
     batch = preprocess(raw, rng, spec=spec, flip=False, dequantize=data.dequantize, binarize=data.binarize, train=False)
     pictures |= {name: np.asarray(x) for name, x in self._visualize(state, batch, rng).items()}
-    return {name: images.picture(x, spec.kind, spec.pixel_range, columns=8) for name, x in pictures.items()}
+    return {name: images.picture(x, spec.kind, spec.pixel_range, columns=COLUMNS) for name, x in pictures.items()}

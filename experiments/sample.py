@@ -17,13 +17,15 @@ flags.DEFINE_string("workdir", "", "directory of the run")
 flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
 flags.DEFINE_integer("num", 64, "how many pictures, or rows of an interpolation", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_list("labels", [], "labels of a conditional model, repeated over the pictures; empty draws them uniformly")
+flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
 flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
 flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
 flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
-flags.DEFINE_string("out", "", "a .png for a grid, or a .npz for uint8 images; empty for a name in the workdir")
+flags.DEFINE_string(
+  "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty for a name in the workdir"
+)
 
 
 def main() -> int:
@@ -55,17 +57,22 @@ def main() -> int:
     sampler = Sampler(
       algorithm, run.spec, mesh, ema=not FLAGS.raw, truncation=FLAGS.truncation, batch_norm=FLAGS.batch_norm
     )
-    columns = FLAGS.columns
+    if algorithm.conditional and labels is None:
+      labels = sampler.labels(FLAGS.seed, np.arange(FLAGS.num))
+    num, columns = FLAGS.num if labels is None else len(labels), FLAGS.columns
     if FLAGS.interpolate:
       columns = FLAGS.interpolate
-      pixels = sampler.interpolate(run.state, FLAGS.seed, FLAGS.num, FLAGS.interpolate, labels)
+      pixels = sampler.interpolate(run.state, FLAGS.seed, num, FLAGS.interpolate, labels)
     else:
-      pixels = sampler(run.state, FLAGS.seed, FLAGS.num, labels)
+      pixels = sampler(run.state, FLAGS.seed, num, labels)
   for note in run.notes:
     status.line(note)
   if out.suffix == ".npz":
     points = run.spec.kind == "points"
-    np.savez_compressed(out, images=pixels if points else images.to_uint8(pixels, run.spec.pixel_range))
+    arrays = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
+    if labels is not None:
+      arrays["labels"] = np.repeat(labels, FLAGS.interpolate or 1)
+    np.savez_compressed(out, **arrays)
   else:
     images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
   print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not algorithm.ema.kept else 'EMA'} weights)")
@@ -73,16 +80,18 @@ def main() -> int:
 
 
 def _labels(conditional: bool, num_classes: int) -> Any:
-  """--labels, repeated over --num rows, or None."""
+  """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
   import numpy as np
 
   if not FLAGS.labels:
     return None
   if not conditional:
     raise ConfigError(f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels")
+  if FLAGS.labels == ["all"]:
+    return np.repeat(np.arange(num_classes, dtype=np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
   wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) >= num_classes]
   if wrong:
-    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of 0 .. {num_classes - 1}")
+    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of 0 .. {num_classes - 1}, nor all")
   return np.resize(np.asarray(FLAGS.labels, np.int32), FLAGS.num)
 
 

@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices for every test, set before anything touches JAX's devices, and compilation in half the time.
+"""Eight virtual CPU devices for every test, set before anything touches JAX's devices; and quick compilation.
 
 What a test compiles, it runs a few times; the commands that tests start in processes of their own compile as always.
 """

@@ -158,8 +158,26 @@ def test_the_probe_of_a_run(workdir, capfd):
   assert all(line["value"] > 0.8 for line in lines)
 
 
-def test_models_that_these_are_not_for(tmp_path, capfd):
-  run = untrained(tmp_path / "run", "cgan:digits,tiny", seed=0)
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory) -> Path:
+  return untrained(tmp_path_factory.mktemp("cgan") / "run", "cgan:digits,tiny", seed=0)
+
+
+def test_pictures_of_labels_are_kept_with_them(conditional, tmp_path):
+  """A row a class; and drawn labels are those that the same command draws again."""
+  rows, some = tmp_path / "rows.npz", tmp_path / "some.npz"
+  assert call("sample", f"--workdir={conditional}", "--labels=all", "--columns=3", f"--out={rows}") == 0
+  assert call("sample", f"--workdir={conditional}", "--num=7", f"--out={some}") == 0
+  with np.load(rows) as found, np.load(some) as drawn:
+    assert found["labels"].tolist() == [label for label in range(10) for _ in range(3)]
+    assert found["images"].shape == (30, 8, 8, 1) and drawn["labels"].shape == (7,)
+    same = np.flatnonzero(drawn["labels"] == found["labels"][:7])
+    for i in range(7):  # picture i is of latent i and its label
+      assert np.array_equal(drawn["images"][i], found["images"][i]) == (i in same)
+
+
+def test_models_that_these_are_not_for(conditional, tmp_path, capfd):
+  run = conditional
   assert call("arithmetic", f"--workdir={run}", "--terms=1-0+2") == 2
   assert "holds a conditional model, where labels give the classes" in capfd.readouterr().err
   assert call("probe", f"--workdir={run}") == 2

@@ -12,7 +12,9 @@ from experiments.reliability import ROOT
   ("module", "absent"),
   [
     # A wrong setting and --help are answered without JAX.
-    *((f"experiments.{command}", ("jax", "numpy")) for command in ("train", "evaluate", "sample", "arithmetic", "probe")),
+    *(
+      (f"experiments.{command}", ("jax", "numpy")) for command in ("train", "evaluate", "sample", "arithmetic", "probe")
+    ),
     # Data are read while JAX is imported.
     ("common.data.dataset", ("jax", "PIL", "tensorflow_datasets", "grain")),
     ("common.trainer", ("orbax", "PIL", "tensorflow_datasets", "grain", "torch", "matplotlib", "tensorboardX")),
