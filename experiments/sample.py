@@ -69,7 +69,7 @@ def main() -> int:
     status.line(note)
   if out.suffix == ".npz":
     points = run.spec.kind == "points"
-    arrays = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
+    arrays: dict[str, Any] = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
     if labels is not None:
       arrays["labels"] = np.repeat(labels, FLAGS.interpolate or 1)
     np.savez_compressed(out, **arrays)

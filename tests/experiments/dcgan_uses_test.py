@@ -176,9 +176,8 @@ def test_pictures_of_labels_are_kept_with_them(conditional, tmp_path):
       assert np.array_equal(drawn["images"][i], found["images"][i]) == (i in same)
 
 
-def test_models_that_these_are_not_for(conditional, tmp_path, capfd):
-  run = conditional
-  assert call("arithmetic", f"--workdir={run}", "--terms=1-0+2") == 2
+def test_models_that_these_are_not_for(conditional, capfd):
+  assert call("arithmetic", f"--workdir={conditional}", "--terms=1-0+2") == 2
   assert "holds a conditional model, where labels give the classes" in capfd.readouterr().err
-  assert call("probe", f"--workdir={run}") == 2
+  assert call("probe", f"--workdir={conditional}") == 2
   assert '"concat" tells the discriminator the label' in capfd.readouterr().err
