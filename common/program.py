@@ -41,6 +41,19 @@ def _replicated_shapes(tree: PyTree, mesh: Mesh) -> PyTree:
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)
 
 
+# Not level 0: there, XLA's CPU code for some training steps reads memory that nothing has written (jax 0.10.2).
+QUICK = {
+  "xla_backend_optimization_level": 1,
+  "xla_llvm_disable_expensive_passes": True,
+  "xla_cpu_use_fusion_emitters": False,
+}
+
+
+def quick_compilation() -> dict[str, Any] | None:
+  """compiler_options for what runs once: on a CPU, optimising an initialiser's draws takes far longer than drawing."""
+  return QUICK if jax.default_backend() == "cpu" else None
+
+
 class Program:
   """An algorithm on its data and devices: placed arrays and compiled functions, but no state."""
 
@@ -57,12 +70,10 @@ class Program:
       resident_mb=config.data.resident_mb,
     )
     self.train_call = compile_step(self._train_call, mesh, config.parallel.mode, batch_axis=self.feed.batch_axis)
-    # Initialisers run once, and on a CPU optimising their random draws takes far longer than drawing.
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     self._init = jax.jit(
       lambda: make_state(algorithm, dataset.spec, config.seed),
       out_shardings=replicated(mesh),
-      compiler_options=options,
+      compiler_options=quick_compilation(),
     )
     self.finite = jax.jit(all_finite)
 

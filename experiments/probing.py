@@ -20,7 +20,7 @@ from common.features.extractor import Extractor
 from common.features.passed_on import GRID, passed_on, pooled
 from common.log import Status
 from common.metrics.labels import share
-from common.program import make_state
+from common.program import make_state, quick_compilation
 from experiments import records
 from experiments.restore import RestoredRun
 from gan.gan import GAN
@@ -215,7 +215,7 @@ class Probe:
       return Extractor(kind, {}, pixels)
     state = self._run.state
     if kind == UNTRAINED:
-      options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+      options = quick_compilation()
       fresh = jax.jit(lambda: make_state(self._run.algorithm, spec, self._run.config.seed), compiler_options=options)
       state = fresh()
     return Extractor(kind, self._network.variables(state), features)

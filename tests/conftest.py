@@ -1,19 +1,18 @@
-"""Eight virtual CPU devices for every test, set before anything touches JAX's devices; and quick compilation.
+"""Eight virtual CPU devices for every test, and quick compilation, set before anything touches JAX's devices.
 
 What a test compiles, it runs a few times; the commands that tests start in processes of their own compile as always.
 """
 
+import os
+
 import jax
 import pytest
 
+from common.program import QUICK
+
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_disable_most_optimizations", True)
-
-
-@pytest.fixture
-def optimized():
-  """Compilation as in training, for what runs long or is about rounding."""
-  jax.config.update("jax_disable_most_optimizations", False)
-  yield
-  jax.config.update("jax_disable_most_optimizations", True)
+with pytest.MonkeyPatch.context() as patch:
+  flags = [f"--{name}={str(value).lower()}" for name, value in QUICK.items()]
+  patch.setenv("XLA_FLAGS", " ".join([os.environ.get("XLA_FLAGS", ""), *flags]))
+  jax.devices()  # XLA reads the variable once

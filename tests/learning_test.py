@@ -29,7 +29,7 @@ def train(variant, workdir, **changes):
   return run
 
 
-def test_a_gan_covers_eight_gaussians(tmp_path, optimized):
+def test_a_gan_covers_eight_gaussians(tmp_path):
   """VEEGAN's protocol (Srivastava et al. 2017): of 2,500 samples those within 3 sd of a centre are of high quality.
 
   There a mode is covered by one such sample; here by 1 % of all, and half of all must be of high quality. Seeds 0 to 2
@@ -47,7 +47,7 @@ def test_a_gan_covers_eight_gaussians(tmp_path, optimized):
   assert good.mean() > 0.5
 
 
-def test_a_vae_models_digits(tmp_path, optimized):
+def test_a_vae_models_digits(tmp_path):
   """Nats an image on the binarized 16x16 test split: seeds 0 to 2 reach -104.5 to -104.6 in 600 steps.
 
   Independent pixels, each at its mean over the train split, get -117.3; they know nothing of what goes with what.

@@ -15,8 +15,6 @@ from common.data.preprocess import preprocess
 from common.program import make_state
 from experiments import build_algorithm
 
-# XLA takes seconds to optimise the random draws of an initialisation, and what is tiny needs no optimised step.
-FAST = {"xla_backend_optimization_level": 0}
 CONFIGS = ("gan:digits,tiny", "dcgan:digits,tiny", "vae:digits,tiny", "vae:digits,conv,tiny", "classifier:digits,tiny")
 
 
@@ -49,7 +47,7 @@ def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none",
 def fresh_state(algorithm: Trainable, variant: str) -> PyTree:
   """What training starts from, seed 0."""
   spec = dataset_of(variant).spec
-  return jax.jit(lambda: make_state(algorithm, spec, 0), compiler_options=FAST)()
+  return jax.jit(lambda: make_state(algorithm, spec, 0))()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,5 +70,5 @@ def one_step(variant: str) -> Step:
   lead = (16,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 16)
   batch = batch_of(dataset, lead, binarize=config.data.binarize)
   before = fresh_state(algorithm, variant)
-  after, metrics = jax.jit(algorithm.train_step, compiler_options=FAST)(before, batch, jax.random.key(1))
+  after, metrics = jax.jit(algorithm.train_step)(before, batch, jax.random.key(1))
   return Step(config, algorithm, before, batch, after, jax.device_get(metrics))

@@ -13,7 +13,7 @@ from common import random
 from common.algorithm import Batch
 from common.data.dataset import Dataset, open_dataset
 from common.data.preprocess import preprocess
-from common.program import make_state
+from common.program import make_state, quick_compilation
 from experiments import build_algorithm
 from experiments.benchmark.cases import resolve
 from experiments.benchmark.conversion import converted, load_parameters
@@ -47,7 +47,7 @@ def compare(name: str, *, tiny: bool, optimize: bool = True, **changes: Any) -> 
   config = resolve(name, tiny=tiny, **{**changes, "train__batch_size": _BATCH_SIZE})
   dataset = open_dataset(config.data)
   algorithm = build_algorithm(config, dataset.spec)
-  options = None if optimize else {"xla_backend_optimization_level": 0}
+  options = None if optimize else quick_compilation()
   state = jax.jit(lambda: make_state(algorithm, dataset.spec, config.seed), compiler_options=options)()
   settings = settings_of(config, algorithm)
   steps = [build_step(settings, dataset.spec.image_shape, lean=lean) for lean in (False, True)]

@@ -20,14 +20,14 @@ from configs import base
 from experiments import build_algorithm
 from experiments.latent_arithmetic import Classifier, add_terms, panel
 from tests.experiments.runs import call
-from tests.tiny import FAST, config_of, dataset_of
+from tests.tiny import config_of, dataset_of
 
 
 def untrained(workdir: Path, variant: str, seed: int) -> Path:
   """The workdir of a run that starts from another seed than its config says, at its first step."""
   config, spec = config_of(variant), dataset_of(variant).spec
   algorithm = build_algorithm(config, spec)
-  state = jax.jit(lambda: make_state(algorithm, spec, seed), compiler_options=FAST)()
+  state = jax.jit(lambda: make_state(algorithm, spec, seed))()
   workdir.mkdir()
   with Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(0, state, {})

@@ -15,7 +15,6 @@ from common.features.inception import HEADS, InceptionV3, prepare
 from common.features.inception_weights import from_torch
 from common.features.tf1_resize import tf1_resize
 from tests.common.features import inception_reference
-from tests.tiny import FAST
 
 
 @functools.cache
@@ -30,7 +29,7 @@ def heads(size: str) -> dict[str, np.ndarray]:
 
 @functools.cache
 def compiled():
-  return jax.jit(InceptionV3().apply, compiler_options=FAST)
+  return jax.jit(InceptionV3().apply)
 
 
 def check(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> None:
@@ -54,7 +53,7 @@ def test_every_head_is_torch_fidelitys(size: str):
 def test_in_float64_they_are_equal_to_rounding():
   pixels = tf1_resize(inception_reference.image(inception_reference.DOUBLE), 299, 299).astype(np.float64)
   with jax.enable_x64(True):
-    found = jax.device_get(jax.jit(InceptionV3().apply, compiler_options=FAST)(variables(), (pixels - 128) / 128))
+    found = jax.device_get(jax.jit(InceptionV3().apply)(variables(), (pixels - 128) / 128))
   assert found["2048"].dtype == np.float64
   check(found, golden("double"), 1e-12)
 

@@ -10,7 +10,6 @@ from common.conv import Conv
 from common.features.passed_on import passed_on, pooled
 from common.normalization import BatchNorm
 from gan.networks import DISCRIMINATORS
-from tests.tiny import FAST
 
 
 class Small(nn.Module):
@@ -35,7 +34,7 @@ def test_maps_are_after_normalization_and_activation():
     last = jnp.tanh((last - jnp.arange(5.0)) / jnp.sqrt(4.0 + 1e-5))
     return passed_on(lambda: Small().apply({"params": params, "batch_stats": stats}, x)), (first, last)
 
-  maps, expected = jax.jit(both, compiler_options=FAST)(x)
+  maps, expected = jax.jit(both)(x)
   assert [*maps] == ["000 Conv_1", "001 Dense_0"]
   for found, by_hand in zip(maps.values(), expected, strict=True):
     np.testing.assert_allclose(found, by_hand, atol=1e-6)
@@ -44,7 +43,7 @@ def test_maps_are_after_normalization_and_activation():
 @pytest.mark.parametrize("size", [3, 7, 16])
 def test_fields_cover_the_map(size):
   x = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
-  found = np.asarray(jax.jit(pooled, compiler_options=FAST)({"a": x, "b": np.zeros((2, 1, 1, 2), np.float32)}))
+  found = np.asarray(jax.jit(pooled)({"a": x, "b": np.zeros((2, 1, 1, 2), np.float32)}))
   side = min(size, 4)
   ends = [(int(np.floor(i * size / side)), int(np.ceil((i + 1) * size / side))) for i in range(side)]
   expected = [[x[:, a:b, c:d].max(axis=(1, 2)) for c, d in ends] for a, b in ends]

@@ -15,7 +15,6 @@ from common.metrics import annealed
 from common.metrics.annealed import AnnealedNll, annealed_log_weights, sigmoid_schedule
 from common.metrics.importance import ImportanceNll
 from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, TwoLayers, feed_of, model_of, repeated
-from tests.tiny import FAST
 
 KEY = jax.random.key(4)
 
@@ -23,7 +22,7 @@ KEY = jax.random.key(4)
 def run(model, images, **settings):
   """Log-weights [chains, N] and acceptance [N]."""
   settings = {"chains": 1, "temperatures": 10, "leapfrog": 3, "pilots": 2, **settings}
-  compiled = jax.jit(functools.partial(annealed_log_weights, model, None, **settings), compiler_options=FAST)
+  compiled = jax.jit(functools.partial(annealed_log_weights, model, None, **settings))
   found = compiled(jnp.asarray(images), jnp.arange(len(images)), KEY)
   return [np.asarray(values, np.float64) for values in found]
 

@@ -17,7 +17,7 @@ from common.metrics.importance import ImportanceNll
 from common.metrics.likelihood import Model
 from experiments import build_algorithm
 from tests.common.metrics.linear_gaussian import LinearGaussian, TwoLayers, feed_of, mesh_of, model_of
-from tests.tiny import FAST, config_of, dataset_of, fresh_state
+from tests.tiny import config_of, dataset_of, fresh_state
 
 DATA = np.asarray(np.random.default_rng(1).normal(size=(600, 2, 2, 1)), np.float32)
 
@@ -87,7 +87,7 @@ def test_the_rate_of_a_vae_by_quadrature():
   rate = Bound()(model, feed).per_image["rate"]
   x = jnp.asarray(next(iter(feed))["index"])
   images = jnp.asarray(dataset_of(VARIANT).validation.arrays()["image"], jnp.float32) / 255
-  moments = jax.jit(model.algorithm.posterior_moments, compiler_options=FAST)(model.state, images)
+  moments = jax.jit(model.algorithm.posterior_moments)(model.state, images)
   assert len(x) == len(rate) == 97
   for image in (0, 50):
     parts = []

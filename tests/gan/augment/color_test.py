@@ -9,11 +9,10 @@ import pytest
 
 from common import random
 from gan.augment import color
-from tests.tiny import FAST
 
 RNG = np.random.default_rng(0)
 MANY = random.row_keys(jax.random.key(0), jnp.arange(4000))
-colored = jax.jit(color.colored, static_argnums=2, compiler_options=FAST)
+colored = jax.jit(color.colored, static_argnums=2)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -7,11 +7,10 @@ import pytest
 
 from common import random
 from gan.augment import geometry
-from tests.tiny import FAST
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(8, 5, 5, 2)).astype(np.float32)
-warp = jax.jit(geometry.warp, compiler_options=FAST)
+warp = jax.jit(geometry.warp)
 MANY = random.row_keys(jax.random.key(0), jnp.arange(4000))
 
 
@@ -76,8 +75,8 @@ def test_a_composition_is_one_after_the_other():
 
 
 MAPS = {
-  "blit": jax.jit(lambda p: geometry.blit(MANY, p, 16, 64), compiler_options=FAST),
-  "general": jax.jit(lambda p: geometry.general(MANY, p, 16, 64), compiler_options=FAST),
+  "blit": jax.jit(lambda p: geometry.blit(MANY, p, 16, 64)),
+  "general": jax.jit(lambda p: geometry.general(MANY, p, 16, 64)),
 }
 
 

@@ -8,7 +8,6 @@ import pytest
 from common.build import ConfigError
 from gan.networks.output import LabelHead
 from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve
-from tests.tiny import FAST
 
 RNG = np.random.default_rng(0)
 FILTER = np.convolve([1, 2, 1], [1, 1]) / 8  # of sum 1
@@ -76,7 +75,7 @@ SMALL = {"width": 4, "blocks": 1, "cardinality": 2, "embedding_dim": 6}
 
 
 def fresh(module, *inputs, **kwargs):
-  init = jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs), compiler_options=FAST)
+  init = jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs))
   return {"params": init()["params"]}
 
 

@@ -9,7 +9,6 @@ from jax import lax
 
 from common.build import ConfigError
 from gan.networks.resnet import Discriminator, Generator
-from tests.tiny import FAST
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 RNG = np.random.default_rng(0)
@@ -33,7 +32,7 @@ def moved(params):
 
 
 def fresh(module, *inputs, **kwargs):
-  return jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs), compiler_options=FAST)()
+  return jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs))()
 
 
 @pytest.mark.parametrize("size", [8, 32])
