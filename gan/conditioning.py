@@ -1,7 +1,7 @@
 """How labels reach the two networks, and what a discriminator that names them adds to the losses."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,17 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from common.algorithm import Array, Images
-from common.build import ConfigError, parameters
-from gan.networks import DISCRIMINATORS, GENERATORS
+from common.build import ConfigError
 from gan.networks.output import DiscriminatorOutput, LabelHead
-
-# {form: (the argument by which a network shows that it can, why another cannot)}; "concat" changes inputs only.
-NEEDS = {
-  "class_batch_norm": ("norm_classes", "has no BatchNorm"),
-  "embedding": ("embedding_classes", "embeds no labels"),
-  "projection": ("label_head", "projects no labels"),
-  "auxiliary": ("label_head", "names no labels"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,29 +35,9 @@ class Conditioning:
   weight_g: float = 0.0
   name_fakes: bool = False
 
-  def __post_init__(self):
-    if self.conditional and not self.num_classes:
-      name = self.discriminator if self.discriminator != "none" else self.generator
-      raise ConfigError(f'"{name}" needs labels, and this data set has none; use {{"name": "none"}}')
-
   @property
   def conditional(self) -> bool:
     return (self.generator, self.discriminator) != ("none", "none")
-
-  def check(self, generator: str, discriminator: str) -> None:
-    """Raises ConfigError where a network of this name cannot do its part, naming the pair."""
-    pairs: tuple[tuple[str, str, Mapping[str, Callable[..., Any]], str], ...] = (
-      ("generator", generator, GENERATORS, self.generator),
-      ("discriminator", discriminator, DISCRIMINATORS, self.discriminator),
-    )
-    for player, network, table, form in pairs:
-      if form not in NEEDS or NEEDS[form][0] in parameters(table[network]):
-        continue
-      able = [name for name, constructor in table.items() if NEEDS[form][0] in parameters(constructor)]
-      raise ConfigError(
-        f'config.conditioning: "{form}" does not go with config.{player}.name="{network}", which {NEEDS[form][1]}; '
-        f"take another conditioning or one of the {player}s {', '.join(able)}"
-      )
 
   def generator_context(self) -> dict[str, Any]:
     """What the constructor of G must know."""

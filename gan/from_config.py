@@ -9,7 +9,8 @@ from common.optim import build_optimizer
 from gan.augment import build_augmentation
 from gan.conditioning import CONDITIONING
 from gan.gan import GAN
-from gan.losses import LOSSES, UNCENTRED
+from gan.legality import illegal
+from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import build_penalties
 from gan.top_k import build_top_k
@@ -22,8 +23,8 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   Raises:
     ConfigError: a section that names no known choice, or a pair that does not go together.
   """
-  if config.update_order == "simultaneous" and config.n_critic != 1:
-    raise ConfigError(f'config.update_order="simultaneous" goes with config.n_critic=1, not {config.n_critic}')
+  if found := illegal(config, spec):
+    raise ConfigError(found[0])
   context = {
     "image_shape": spec.image_shape,
     "pixel_range": spec.pixel_range,
@@ -36,20 +37,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   discriminator = build(
     DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
   )
-  conditioning.check(config.generator.name, config.discriminator.name)
-  augment = build_augmentation(config.augment, spec)
-  if augment.reads_sign and config.loss.name in UNCENTRED:
-    raise ConfigError(
-      f'config.augment.name="{config.augment.name}" does not go with config.loss.name="{config.loss.name}": it reads '
-      'the sign of D(x), and that loss leaves D\'s zero free; take another loss, or "scheduled" augmentation'
-    )
   return GAN(
     spec=spec,
     generator=generator,
     discriminator=discriminator,
     loss=build(LOSSES, config.loss, "loss"),
     penalties=build_penalties(config.penalties),
-    augment=augment,
+    augment=build_augmentation(config.augment, spec),
     top_k=build_top_k(config.top_k),
     conditioning=conditioning,
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),

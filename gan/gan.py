@@ -90,11 +90,7 @@ class GAN:
     return self.conditioning.conditional
 
   def init(self, rng: Array, batch: Batch) -> GanState:
-    """Fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter.
-
-    Raises:
-      ConfigError: a penalty on the gradient of a discriminator with BatchNorm.
-    """
+    """Fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter."""
     x, labels = batch["image"][0], batch["label"][0]
     rows = random.row_keys(rng, batch["index"][0])
     z, known = self.conditioning.generator_inputs(jnp.zeros((x.shape[0], self.z_dim)), labels)
@@ -102,13 +98,6 @@ class GAN:
     g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True, **known)
     images, known = self.conditioning.discriminator_inputs(x, labels)
     d = init_network(self.discriminator, self.discriminator_tx, NO_EMA, d_rng, images, train=True, rows=rows, **known)
-    slopes = [name for name, penalty in self.penalties.items() if penalty.differentiates_images]
-    if slopes and "batch_stats" in d.mutable:
-      raise ConfigError(
-        f"config.penalties.{slopes[0]} does not go with BatchNorm in config.discriminator: under it "
-        "D(x) depends on the whole batch and has no gradient of one image; set config.discriminator.batch_norm=False "
-        "or take another discriminator"
-      )
     aux = {name: penalty.init() for name, penalty in self.penalties.items()} | {"augment": self.augment.init()}
     return GanState(step=jnp.int32(0), generator=g, discriminator=d, aux=aux, waited=jnp.int32(0))
 

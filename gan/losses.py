@@ -99,4 +99,3 @@ LOSSES = {
   "relativistic_pairing": relativistic_pairing,
   "least_squares": least_squares,
 }
-UNCENTRED = ("wasserstein", "relativistic_pairing")  # a constant added to D changes nothing

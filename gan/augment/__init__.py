@@ -50,12 +50,6 @@ def build_augmentation(section: Mapping[str, Any], spec: Spec) -> Augmentation:
   """The section ``config.augment`` for data of ``spec``.
 
   Raises:
-    ConfigError: an unknown name, arguments that it refuses, or data that are no images.
+    ConfigError: an unknown name, or arguments that it refuses.
   """
-  augmentation = build(AUGMENTATIONS, section, "augment", pixel_range=tuple(spec.pixel_range))
-  if section["name"] != "none" and (spec.kind != "images" or min(spec.image_shape[:2]) < 2):
-    raise ConfigError(
-      f'config.augment.name="{section["name"]}" is for images, and these data are {spec.kind} of shape '
-      f'{tuple(spec.image_shape)}; use {{"name": "none"}}'
-    )
-  return augmentation
+  return build(AUGMENTATIONS, section, "augment", pixel_range=tuple(spec.pixel_range))

@@ -68,7 +68,6 @@ def ada(
     probability=lambda aux, updates: aux["p"],
     adapt=adapt,
     reports=True,
-    reads_sign=True,
   )
 
 

@@ -24,7 +24,6 @@ class Augmentation:
     adapt: (running state, logits of real images [B] above the loss's boundary, updates of D before this one, axis
       name) -> running state.
     reports: whether p is worth a line in the log.
-    reads_sign: whether `adapt` needs a loss whose boundary means something.
   """
 
   apply: Callable[[Images, Array, Array], Images]
@@ -32,4 +31,3 @@ class Augmentation:
   probability: Callable[[Any, Array], Array] = lambda aux, updates: jnp.ones(())
   adapt: Callable[[Any, Array, Array, str | None], Any] = lambda aux, real, updates, axis_name: aux
   reports: bool = False
-  reads_sign: bool = False

@@ -1,7 +1,7 @@
 """Consistency regularisation: D is to say the same of an image and of a copy that shows the same."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -32,7 +32,6 @@ class Consistency:
   reach: float = 0.125
   flip: bool = True
   every: int = 1
-  differentiates_images: ClassVar[bool] = False
 
   def __post_init__(self):
     check_weight(self.weight, self.every)
@@ -63,7 +62,6 @@ class BalancedConsistency:
   reach: float = 0.125
   flip: bool = True
   every: int = 1
-  differentiates_images: ClassVar[bool] = False
 
   def __post_init__(self):
     check_weight(self.weight, self.every)

@@ -1,7 +1,7 @@
 """LeCam regularisation (Tseng et al. 2021, arXiv:2104.03310), for little data."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,6 @@ class LeCam:
   decay: float = 0.99
   start: int = 1000
   every: int = 1
-  differentiates_images: ClassVar[bool] = False
 
   def __post_init__(self):
     check_weight(self.weight, self.every)

@@ -1,7 +1,7 @@
 """Orthogonal regularisation of the discriminator's weights."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,6 @@ class Orthogonal:
 
   weight: Scheduled = 1e-4
   every: int = 1
-  differentiates_images: ClassVar[bool] = False
 
   def __post_init__(self):
     check_weight(self.weight, self.every)

@@ -41,11 +41,6 @@ class Penalty(Protocol):
     """It is computed at each so many-th update of D, and then counts so many times (Karras et al. 2020, App. B)."""
     ...
 
-  @property
-  def differentiates_images(self) -> bool:
-    """Whether it needs D's gradient of one image, which BatchNorm in D leaves undefined."""
-    ...
-
   def init(self) -> Any:
     """Its running state, a tree of arrays; () for none."""
     ...

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,6 @@ class GradientPenalty:
   weight: float = 10.0
   target: float = 1.0
   every: int = 1
-  differentiates_images: ClassVar[bool] = True
 
   def __post_init__(self):
     check_weight(self.weight, self.every)
@@ -82,7 +81,6 @@ class Dragan:
   target: float = 1.0
   spread: float = 0.5
   every: int = 1
-  differentiates_images: ClassVar[bool] = True
 
   def __post_init__(self):
     check_weight(self.weight, self.every)
@@ -112,7 +110,6 @@ class R1:
 
   weight: Scheduled = 10.0
   every: int = 1
-  differentiates_images: ClassVar[bool] = True
 
   def __post_init__(self):
     check_weight(self.weight, self.every)
@@ -135,7 +132,6 @@ class R2:
 
   weight: Scheduled = 10.0
   every: int = 1
-  differentiates_images: ClassVar[bool] = True
 
   def __post_init__(self):
     check_weight(self.weight, self.every)

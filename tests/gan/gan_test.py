@@ -11,12 +11,11 @@ import pytest
 from jax import lax
 
 from common import random
-from common.build import ConfigError
 from common.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
-from tests.tiny import FAST, batch_of, config_of, dataset_of, one_step
+from tests.tiny import batch_of, config_of, dataset_of, one_step
 
 SGD = {"name": "sgd", "learning_rate": 0.5}
 NEW = {"wgan_gp:digits,tiny": 5, "sngan:digits,tiny": 5, "gan:digits,tapered,tiny": 1}
@@ -26,9 +25,10 @@ NEW = {"wgan_gp:digits,tiny": 5, "sngan:digits,tiny": 5, "gan:digits,tapered,tin
 def test_a_step_moves_every_parameter_and_counts(variant, n_critic):
   step = one_step(variant)
   assert (int(step.after.generator.updates), int(step.after.discriminator.updates)) == (1, n_critic)
+  images = {"g": 16 * step.config.generator_batch_multiple, "d": 16 * n_critic}
   for name, mean in step.metrics.items():
     assert np.isfinite(mean.total), name
-    assert mean.count == (1 if name.endswith("norm") else {"g": 16, "d": 16 * n_critic}[name[0]]), name
+    assert mean.count == (1 if name.endswith("norm") else images[name[0]]), name
   for net in ("generator", "discriminator"):
     old, new = getattr(step.before, net), getattr(step.after, net)
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(old.params), jax.tree.leaves(new.params), strict=True):
@@ -68,8 +68,8 @@ def linear_round(spectral_norm=False, **changes):
   gan = build_algorithm(config, dataset_of(variant).spec)
   gan = dataclasses.replace(gan, generator=LinearGenerator(), discriminator=LinearCritic(spectral_norm))
   batch = batch_of(dataset_of(variant), (1, 16))
-  state = jax.jit(gan.init, compiler_options=FAST)(jax.random.key(0), batch)
-  after, metrics = jax.jit(gan.train_step, compiler_options=FAST)(state, batch, jax.random.key(1))
+  state = jax.jit(gan.init)(jax.random.key(0), batch)
+  after, metrics = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
   return gan, state, batch, after, metrics
 
 
@@ -152,14 +152,6 @@ def test_a_penalty_reads_the_vectors_of_the_pass_and_leaves_them():
   slopes = (jnp.cos(h) * last[:, 0]) @ kernel.T
   expected = np.mean(np.sum(np.asarray(slopes) ** 2, axis=1))
   np.testing.assert_allclose(metrics["d_gradient_penalty"].total / 16, expected, rtol=1e-4)
-
-
-def test_batch_norm_under_a_gradient_penalty_is_refused():
-  variant = "dcgan:digits,tiny"
-  config = config_of(variant, penalties={"gradient_penalty": {"weight": 10.0}})
-  gan = build_algorithm(config, dataset_of(variant).spec)
-  with pytest.raises(ConfigError, match=r"penalties\.gradient_penalty does not go with BatchNorm.*batch_norm=F"):
-    jax.eval_shape(gan.init, jax.random.key(0), batch_of(dataset_of(variant), (1, 2)))
 
 
 def small_conv_gan(**changes):

@@ -1,0 +1,255 @@
+"""Which values of two fields of a GAN's config do not go together: RULES is the table, read before anything is built.
+
+A rule sees the values of its two fields and nothing else, so that a config is legal where each pair of its values is.
+There is no JAX here; that the words below are true of the code is tested.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from common.spec import Spec
+
+SIZES: dict[str, Callable[[int, int], bool]] = {
+  "squares of 8, 16, 32, 64 ... pixels": lambda height, width: height == width >= 8 and not height & (height - 1),
+  "multiples of 4 pixels": lambda height, width: not (height % 4 or width % 4),
+  "multiples of 8 pixels": lambda height, width: not (height % 8 or width % 8),
+}
+SQUARES, FOURS, EIGHTS = SIZES
+
+
+class Network(NamedTuple):
+  """What the generator and the discriminator of one name are made for.
+
+  Attributes:
+    sizes: of images, of SIZES; empty for any, and for points as well.
+    labels: how G takes them, besides "concat".
+    batch_norm: whether D has BatchNorm where ``batch_norm`` does not say.
+  """
+
+  sizes: str = ""
+  labels: str = ""
+  batch_norm: bool = False
+
+
+NETWORKS = {
+  "mlp": Network(),
+  "tapered_mlp": Network(labels="class_batch_norm"),
+  "dcgan": Network(SQUARES, "class_batch_norm", batch_norm=True),
+  "infogan": Network(FOURS, "class_batch_norm", batch_norm=True),
+  "sndcgan": Network(EIGHTS, "class_batch_norm"),
+  "resnet": Network(SQUARES, "class_batch_norm"),
+  "sagan": Network(SQUARES, "class_batch_norm"),
+  "r3gan": Network(SQUARES, "embedding"),
+}
+LABELS_OF_G = {"projection": "class_batch_norm", "auxiliary": "concat"}  # where conditioning.generator does not say
+SLOPES = ("gradient_penalty", "dragan", "r1", "r2")  # penalties on D's gradient of one image
+COPIES = ("consistency", "balanced_consistency")  # penalties that show D moved images
+UNCENTRED = ("wasserstein", "relativistic_pairing")  # losses that a constant added to D does not change
+
+
+class Data(NamedTuple):
+  """The value of ``data.name``."""
+
+  name: str
+  kind: str
+  num_classes: int
+
+
+class Rule(NamedTuple):
+  """Two fields, the pairs of values that do not go together, why, and what to do."""
+
+  first: str
+  second: str
+  clash: Callable[[Any, Any], bool]
+  why: str
+  way_out: str
+
+
+def _takers(form: str) -> str:
+  return ", ".join(name for name, network in NETWORKS.items() if network.labels == form)
+
+
+def _unable(form: str) -> Callable[[Any, Any], bool]:
+  return lambda value, name: value == form and name in NETWORKS and NETWORKS[name].labels != form
+
+
+def _unfit(sizes: str) -> Callable[[Any, Any], bool]:
+  return lambda name, size: name in NETWORKS and NETWORKS[name].sizes == sizes and not SIZES[sizes](*size)
+
+
+RULES: tuple[Rule, ...] = (
+  Rule(
+    "update_order",
+    "n_critic",
+    lambda order, updates: order == "simultaneous" and updates > 1,
+    "both players move once a round, from the same point",
+    'config.n_critic=1 or config.update_order="alternating"',
+  ),
+  Rule(
+    "update_order",
+    "critic_warmup.updates",
+    lambda order, updates: order == "simultaneous" and updates > 0,
+    "both players move in each round, and in a warm-up D moves alone",
+    'config.critic_warmup.updates=0 or config.update_order="alternating"',
+  ),
+  Rule(
+    "fakes",
+    "generator_batch_multiple",
+    lambda fakes, multiple: fakes == "shared" and multiple > 1,
+    "G has more latents than the batch of D whose latents it would share",
+    'config.fakes="fresh" or config.generator_batch_multiple=1',
+  ),
+  Rule(
+    "augment.name",
+    "loss.name",
+    lambda augment, loss: augment == "ada" and loss in UNCENTRED,
+    "it reads the sign of D(x), and that loss leaves D's zero free",
+    'another loss, or "scheduled" augmentation',
+  ),
+  *(
+    Rule(
+      f"penalties.{penalty}",
+      "discriminator.batch_norm",
+      lambda section, batch_norm: bool(batch_norm),
+      "under BatchNorm D(x) depends on the whole batch and has no gradient of one image",
+      "config.discriminator.batch_norm=False or another discriminator",
+    )
+    for penalty in SLOPES
+  ),
+  *(
+    Rule(
+      f"penalties.{penalty}",
+      "discriminator_passes",
+      lambda section, passes: passes == 1,
+      "a moved copy goes through D without the other half of the batch, and BatchNorm would tell it from its image",
+      "config.discriminator_passes=2, which is the same where there is no BatchNorm",
+    )
+    for penalty in COPIES
+  ),
+  *(
+    Rule(
+      f"penalties.{penalty}",
+      "data.name",
+      lambda section, data: data.kind != "images",
+      "it moves and mirrors images, and these data are points, which it would leave as they are",
+      "another penalty",
+    )
+    for penalty in COPIES
+  ),
+  Rule(
+    "augment.name",
+    "data.name",
+    lambda augment, data: augment != "none" and data.kind != "images",
+    "it is for images, and these data are points",
+    '{"name": "none"}',
+  ),
+  Rule(
+    "augment.name",
+    "data.image_size",
+    lambda augment, size: augment != "none" and min(size) < 2,
+    "one line of pixels cannot be moved",
+    '{"name": "none"}',
+  ),
+  Rule(
+    "conditioning.name",
+    "data.name",
+    lambda conditioning, data: conditioning != "none" and not data.num_classes,
+    "it needs labels, and this data set has none",
+    '{"name": "none"}',
+  ),
+  *(
+    Rule(
+      field,
+      "generator.name",
+      _unable(form),
+      f"this generator {lack}",
+      f"another conditioning or one of the generators {_takers(form)}",
+    )
+    for field, form, lack in (
+      ("conditioning.name", "class_batch_norm", "has no BatchNorm"),
+      ("conditioning.generator", "class_batch_norm", "has no BatchNorm"),
+      ("conditioning.generator", "embedding", "embeds no labels"),
+    )
+  ),
+  *(
+    Rule(
+      field,
+      "generator.widths",
+      lambda form, widths: form == "class_batch_norm" and len(widths) < 2,
+      "BatchNorm comes after each hidden layer but the first, and here there is none",
+      "two widths or more, or another conditioning",
+    )
+    for field in ("conditioning.name", "conditioning.generator")
+  ),
+  *(
+    Rule(
+      f"{player}.name",
+      "data.name",
+      lambda network, data: data.kind != "images" and network in NETWORKS and bool(NETWORKS[network].sizes),
+      "it is for images, and these data are points",
+      f"one of {', '.join(name for name, network in NETWORKS.items() if not network.sizes)}",
+    )
+    for player in ("generator", "discriminator")
+  ),
+  *(
+    Rule(
+      f"{player}.name",
+      "data.image_size",
+      _unfit(sizes),
+      f"it is for {sizes}",
+      "such a config.data.image_size or another network",
+    )
+    for player in ("generator", "discriminator")
+    for sizes in SIZES
+  ),
+)
+
+
+def illegal(config: Any, spec: Spec) -> list[str]:
+  """What does not go together in ``config`` for data of ``spec``, one line a pair: fields, values, why, the way out."""
+  return clashes(values(config, spec))
+
+
+def values(config: Any, spec: Spec) -> dict[str, Any]:
+  """{field: value} of what rules may speak of, as it holds: a key that a section leaves out has its default here.
+
+  A field that a config does not have, or whose section is none, is left out; the constructors know those mistakes.
+  """
+  plain = ("update_order", "n_critic", "fakes", "generator_batch_multiple", "discriminator_passes")
+  found = {field: config[field] for field in plain} | {"critic_warmup.updates": config.critic_warmup.updates}
+  found |= {f"penalties.{name}": section for name, section in config.penalties.items()}
+  names = ("loss", "augment", "conditioning", "generator", "discriminator")
+  sections = {name: dict(config[name]) for name in names if hasattr(config[name], "items")}
+  for name, section in sections.items():
+    found |= {f"{name}.{key}": section[key] for key in ("name", "generator", "batch_norm", "widths") if key in section}
+  conditioning, discriminator = found.get("conditioning.name"), found.get("discriminator.name")
+  if conditioning in LABELS_OF_G:
+    found.setdefault("conditioning.generator", LABELS_OF_G[conditioning])
+  if discriminator in NETWORKS and NETWORKS[discriminator].batch_norm:
+    found.setdefault("discriminator.batch_norm", True)
+  found["data.name"] = Data(config.data.name, spec.kind, spec.num_classes)
+  if spec.kind == "images":
+    found["data.image_size"] = tuple(spec.image_shape[:2])
+  return found
+
+
+def clashes(found: Mapping[str, Any]) -> list[str]:
+  """The same from `values`."""
+  return [
+    f"{_shown(rule.first, found)} does not go with {_shown(rule.second, found)}: {rule.why}; take {rule.way_out}"
+    for rule in RULES
+    if rule.first in found and rule.second in found and rule.clash(found[rule.first], found[rule.second])
+  ]
+
+
+def _shown(field: str, found: Mapping[str, Any]) -> str:
+  value = found[field]
+  if field == "data.image_size":
+    value = value[0] if value[0] == value[1] else f"{value[0]}x{value[1]}"
+  elif isinstance(value, Data):
+    value = f'"{value.name}"'
+  elif isinstance(value, str):
+    value = f'"{value}"'
+  elif hasattr(value, "items"):
+    value = dict(value)
+  return f"config.{field}={value}"

@@ -1,0 +1,336 @@
+"""Every pair of settings of a GAN takes a step in some row of a covering array, or is refused with both its names.
+
+The step sees a network through its inputs, its outputs and its collections, so pairs with a network are pairs with
+these `aspects` of it; each network is in some row, each discriminator under a second derivative. What a network makes
+of labels and of shapes is in conditioning_test.py and legality_test.py.
+
+The first COMPILED rows run. Losses take logits [B], and augmentations images, whatever comes before and after: their
+pairs in SHAPES_SAY are the rest of the rows, which are traced only.
+"""
+
+import functools
+import itertools
+import random
+import re
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.spec import Spec
+from gan import legality
+from gan.augment import AUGMENTATIONS
+from gan.from_config import from_config
+from gan.losses import LOSSES
+from gan.networks import DISCRIMINATORS, GENERATORS
+from gan.penalties import PENALTIES
+from tests.tiny import config_of
+
+COMPILED, TRACED = 27, 17  # rows
+TRIES = 20  # rows that are tried for each that is taken
+SHAPES_SAY = {
+  "loss": {"augment", "shape", "labels", "labels of G", "labels of D", "collections of G", "collections of D"},
+  "augment": {"labels", "labels of G", "labels of D", "collections of G", "collections of D"},
+  "shape": {"labels", "labels of G", "labels of D", "collections of G", "collections of D"},
+}
+CLIP = 0.5
+PLAYERS = ("generator", "discriminator")
+
+_SMALL = {
+  "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
+  "tapered_mlp": ({"widths": (4, 4)}, {"widths": (4,)}),
+  "dcgan": ({"width": 2, "kernel_size": 3},) * 2,
+  "infogan": ({"width": 2, "hidden": 4},) * 2,
+  "sndcgan": ({"width": 1},) * 2,
+  "resnet": ({"width": 2},) * 2,
+  "sagan": ({"width": 8, "attention_size": 8}, {"width": 8, "attention_size": 4}),
+  "r3gan": ({"width": 2, "blocks": 1, "cardinality": 2, "embedding_dim": 2},) * 2,
+}
+
+
+_STRENGTH = {"ada": {"start": 0.5, "color": 0.0}, "scheduled": {"p": 0.5, "geometric": 0.0}}
+
+
+def _settings(path, *choices):
+  return {str(choice): {path: choice} for choice in choices}
+
+
+def _sections(path, *sections):
+  return {" ".join(str(value) for value in section.values()): {path: section} for section in sections}
+
+
+def _data(shape, kind="images", num_classes=3):
+  return {"spec": Spec(shape, num_classes, 100, kind, (-1.0, 1.0), "")}
+
+
+# {factor: {value: what it changes}}; the first values together are BASE, which every other value goes with.
+FACTORS = {
+  "loss": _sections("loss", {"name": "non_saturating"}, *({"name": name} for name in LOSSES if name[0] != "n")),
+  "generator": {name: {"generator": {"name": name, **_SMALL[name][0]}} for name in GENERATORS},
+  "discriminator": {name: {"discriminator": {"name": name, **_SMALL[name][1]}} for name in DISCRIMINATORS}
+  | {
+    f"{name} without BatchNorm": {"discriminator": {"name": name, **_SMALL[name][1], "batch_norm": False}}
+    for name in ("dcgan", "infogan")
+  },
+  "conditioning": _sections(
+    "conditioning",
+    {"name": "none"},
+    {"name": "concat"},
+    {"name": "class_batch_norm"},
+    *(
+      {"name": name, "generator": form}
+      for name in ("projection", "auxiliary")
+      for form in ("concat", "class_batch_norm", "embedding")
+    ),
+  ),
+  "data": {
+    "8x8": _data((8, 8, 1)),
+    "12x12": _data((12, 12, 1)),
+    "16x8 RGB": _data((16, 8, 3)),
+    "points": _data((1, 1, 2), "points"),
+    "without labels": _data((8, 8, 1), num_classes=0),
+  },
+  "augment": {name: {"augment": {"name": name, **_STRENGTH.get(name, {})}} for name in AUGMENTATIONS},
+  "weight_clip": _settings("weight_clip", 0.0, CLIP),
+  "top_k": {share: {"top_k": {"name": "constant", "value": share}} for share in (1.0, 0.5)},
+  "n_critic": _settings("n_critic", 1, 2),
+  "critic_warmup": {n: {"critic_warmup": {"updates": n, "first": 1, "every": 0}} for n in (0, 3)},
+  "update_order": _settings("update_order", "alternating", "simultaneous"),
+  "fakes": _settings("fakes", "fresh", "shared"),
+  "generator_batch_multiple": _settings("generator_batch_multiple", 1, 2),
+  "discriminator_passes": _settings("discriminator_passes", 2, 1),
+  "ema": {decay: {"ema": {"decay": decay}} for decay in (0.0, 0.9)},
+  "z_prior": _settings("z_prior", "normal", "uniform"),
+} | {name: {"without": {}, "with": {f"penalties.{name}": {}}} for name in PENALTIES}
+FACTORS["r1"]["with"] = {"penalties.r1": {"every": 2}}
+FACTORS["lecam"]["with"] = {"penalties.lecam": {"start": 0}}
+WORK = {"sagan": 4, "resnet": 4, "r3gan": 3, "sndcgan": 3, "ada": 3, "scheduled": 3, "diffaugment": 2}
+BASE = {factor: next(iter(choices)) for factor, choices in FACTORS.items()}
+
+
+def aspects(factor, value):
+  """{what pairs are of: its value} of one factor's value."""
+  if factor == "generator":
+    return {"collections of G": legality.NETWORKS[value].labels == "class_batch_norm"}
+  if factor == "discriminator":
+    # Of 8x8 pixels DCGAN's has no layer that BatchNorm follows.
+    kinds = {"mlp": "dropout", "infogan": "BatchNorm", "sndcgan": "spectral", "resnet": "spectral", "sagan": "spectral"}
+    return {"collections of D": kinds.get(value, "none")}
+  if factor == "conditioning":
+    name, _, form = value.partition(" ")
+    labels = {"class_batch_norm": "none"}.get(name, name)
+    return {"labels of G": form or name, "labels of D": labels}
+  if factor == "data":
+    return {"shape": "8x8", "labels": False} if value == "without labels" else {"shape": value, "labels": True}
+  return {factor: value}
+
+
+@functools.cache
+def settings():
+  """A config's values, all of BASE."""
+  sgd = {"name": "sgd", "learning_rate": 0.1}
+  optims = {"generator_optim": sgd, "discriminator_optim": sgd, "train__grad_clip": 1.0}  # a step that no net dies of
+  return config_of("dcgan:digits,tiny", z_dim=4, **optims).to_dict()
+
+
+class Section(dict):
+  """A config that is quick to make."""
+
+  __getattr__ = dict.__getitem__
+
+
+def config_and_spec(row):
+  """A row {factor: value} as a config, for data of a spec."""
+  changes = {path: value for factor, value in row.items() for path, value in FACTORS[factor][value].items()}
+  spec = changes.pop("spec")
+  penalties = {path.partition(".")[2]: changes.pop(path) for path in [*changes] if path.startswith("penalties.")}
+  sections = {name: Section(value) if isinstance(value, dict) else value for name, value in settings().items()}
+  ema = {**sections.pop("ema"), **changes.pop("ema")}
+  changes = {name: Section(value) if isinstance(value, dict) else value for name, value in changes.items()}
+  return Section({**sections, **changes, "penalties": Section(penalties), "ema": Section(ema)}), spec
+
+
+VALUES = [(factor, value) for factor, choices in FACTORS.items() for value in choices]
+
+
+def factor_of(field):
+  head, _, rest = field.partition(".")
+  return rest if head == "penalties" else head
+
+
+@functools.cache
+def illegal_pairs():
+  """{(one, other): the message}, both orders, of values of two factors."""
+  found = {}
+  for one, other in itertools.combinations(VALUES, 2):
+    if one[0] != other[0]:
+      fields = legality.values(*config_and_spec({**BASE, **dict((one, other))}))
+      theirs = {field: value for field, value in fields.items() if factor_of(field) in (one[0], other[0])}
+      if lines := legality.clashes(theirs):
+        found[one, other] = found[other, one] = lines[0]
+  return found
+
+
+def goes_with(value, row):
+  return not any((value, other) in illegal_pairs() for other in row.items())
+
+
+def wanted(row):
+  """The pairs of aspects that a row, or a part of one, covers."""
+  has = sorted((name, str(a)) for item in row.items() for name, a in aspects(*item).items())
+  pairs = set(itertools.combinations(has, 2)) | {(one, one) for one in row.items()}
+  if "discriminator" in row and row.get("r1") == "with":
+    pairs.add((("discriminator", row["discriminator"]), ("r1", "with")))
+  return pairs
+
+
+def runs(pair):
+  """Whether a step must run with it."""
+  (one, _), (other, _) = pair
+  return other not in SHAPES_SAY.get(one, ()) and one not in SHAPES_SAY.get(other, ())
+
+
+def completed(part, draw, missing):
+  """A legal row with ``part`` in it, greedily of ``missing``; None where there is none."""
+  factors = [factor for factor in FACTORS if factor not in part]
+  if not factors:
+    return part
+  free = {f: [v for v in FACTORS[f] if goes_with((f, v), part)] for f in factors}
+  factor = min(factors, key=lambda f: (len(free[f]) > 1, not f.endswith("r"), draw.random()))
+  draw.shuffle(free[factor])
+  # Of equal use, what costs least to compile.
+  order = sorted(free[factor], key=lambda v: (-len(wanted({**part, factor: v}) & missing), WORK.get(v, v == "with")))
+  for value in order:
+    if row := completed({**part, factor: value}, draw, missing):
+      return row
+  return None
+
+
+@functools.cache
+def array():
+  """The rows; the pairs that some legal row has; those that each pair of values allows, and no row."""
+  draw, parts = random.Random(0), {}
+  for a, b in itertools.product(VALUES, repeat=2):
+    if (a[0] != b[0] or a == b) and (a, b) not in illegal_pairs():
+      for pair in wanted(dict((a, b))):
+        parts.setdefault(pair, []).append(dict((a, b)))
+  rows, possible, impossible = [], set(parts), set()
+  for missing in ({pair for pair in parts if runs(pair)}, set(parts)):
+    missing = missing.difference(impossible, *map(wanted, rows))
+    while missing:
+      # First the pairs that few combinations have.
+      hardest = sorted(missing, key=lambda pair: (len(parts[pair]), pair))[:TRIES]
+      tried = {pair: completed(draw.choice(parts[pair]), draw, missing) for pair in hardest}
+      none = {
+        pair for pair, row in tried.items() if not row and not any(completed(p, draw, missing) for p in parts[pair])
+      }
+      missing, impossible = missing - none, impossible | none
+      if found := [row for row in tried.values() if row]:
+        rows.append(max(found, key=lambda row: len(wanted(row) & missing)))
+        missing -= wanted(rows[-1])
+  return rows, possible - impossible, impossible
+
+
+def filled(path, leaf):
+  """A leaf of the state: parameters from N(0, 0.3^2), none at the 0 where some start, so that each has a gradient."""
+  name, draw = jax.tree_util.keystr(path), np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode()))
+  if name == ".waited":
+    return np.int32(9)  # updates of D: enough for a warm-up
+  if leaf.dtype != jnp.float32:
+    return np.zeros(leaf.shape, leaf.dtype)
+  if ".params" in name or ".ema_params" in name or "spectral" in name:
+    x = draw.normal(0.0, 0.3, leaf.shape).astype(np.float32)
+    return np.abs(x) / 3 if leaf.ndim < 2 else x  # rectifiers of so few units are else all off
+  return np.full(leaf.shape, float("['var']" in name), np.float32)
+
+
+def prepared(row):
+  """(config, gan, state, a batch of 4 for each update of D)."""
+  config, spec = config_and_spec(row)
+  gan = from_config(config, spec)
+  draw, lead = np.random.default_rng(0), (config.n_critic, 4)
+  batch = {
+    "image": draw.uniform(-1.0, 1.0, (*lead, *spec.image_shape)).astype(np.float32),
+    "label": np.arange(4 * config.n_critic, dtype=np.int32).reshape(lead) % 3,
+    "index": np.broadcast_to(np.arange(4, dtype=np.int32), lead),
+  }
+  shapes = jax.eval_shape(gan.init, jax.random.key(0), batch)
+  return config, gan, jax.tree_util.tree_map_with_path(filled, shapes), batch
+
+
+def moved(before, after):
+  """The share of the parameter arrays that are others than they were."""
+  return np.mean([np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True)])
+
+
+@pytest.mark.parametrize("number", range(COMPILED))
+def test_a_row_takes_a_step(number):
+  row = array()[0][number]
+  config, gan, before, batch = prepared(row)
+  step = jax.jit(gan.train_step)
+  first, _ = step(before, batch, jax.random.key(1))
+  # Spectral vectors are of their kernels only now, as those of `init` are.
+  warm = {name: getattr(before, name).replace(mutable=getattr(first, name).mutable) for name in PLAYERS}
+  after, metrics = step(before.replace(**warm), batch, jax.random.key(1))
+  for path, leaf in jax.tree_util.tree_leaves_with_path((after, metrics)):
+    assert np.all(np.isfinite(leaf)), (jax.tree_util.keystr(path), row)
+  assert (int(after.generator.updates), int(after.discriminator.updates)) == (1, config.n_critic)
+  # A constant added to an uncentred critic changes nothing, and a rectifier may be off on all four images.
+  assert min(moved(getattr(before, name), getattr(after, name)) for name in PLAYERS) > 0.6, row
+  assert {f"d_{name}" for name in config.penalties} <= metrics.keys()
+  for name in config.penalties:
+    assert metrics[f"d_{name}"].total != 0.0, (name, row)
+  if config.weight_clip:
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(after.discriminator.params)) <= np.float32(CLIP)
+
+
+@pytest.mark.parametrize("number", range(COMPILED, COMPILED + TRACED))
+def test_a_row_fits_together(number):
+  _, gan, state, batch = prepared(array()[0][number])
+  after, metrics = jax.eval_shape(gan.train_step, state, batch, jax.random.key(1))
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+  assert metrics
+
+
+def test_the_rows_have_every_legal_pair():
+  rows, possible, impossible = array()
+  assert len(rows) == COMPILED + TRACED, f"COMPILED + TRACED is to be {len(rows)}"
+  assert possible == set().union(*map(wanted, rows))
+  assert {pair for pair in possible if runs(pair)} == {
+    pair for row in rows[:COMPILED] for pair in wanted(row) if runs(pair)
+  }, "COMPILED is another number"
+  assert not any(legality.illegal(*config_and_spec(row)) for row in rows)
+  in_rows = {(factor, value) for row in rows[:COMPILED] for factor, value in row.items()}
+  assert in_rows == set(VALUES)
+  # Labels by embedding need R3GAN, which is for squares.
+  assert impossible == {(("labels of G", "embedding"), ("shape", shape)) for shape in ("12x12", "16x8 RGB", "points")}
+
+
+def test_an_illegal_pair_is_refused_by_name():
+  """With BASE's values for the rest, or where these clash too, among the lines."""
+  for (one, other), line in illegal_pairs().items():
+    config, spec = config_and_spec({**BASE, **dict((one, other))})
+    with pytest.raises(ConfigError, match=r"^config\..* does not go with config\..*: .*; take "):
+      from_config(config, spec)
+    assert line in legality.illegal(config, spec)
+    fields = {"data": "data.name|data.image_size"}
+    for factor, value in (one, other):
+      assert re.search(fields.get(factor, factor), line), line
+      words = str(value).split()
+      assert factor == "data" or value == "with" or any(w in line for w in (*words, "batch_norm=True")), line
+  assert len(illegal_pairs()) > 100
+
+
+def test_pairs_are_all_that_rules_speak_of():
+  """Of the product of all values, 5,000 combinations: refused where, and only where, a pair of it is."""
+  draw = random.Random(1)
+  refused = 0
+  for _ in range(5000):
+    row = {factor: draw.choice(list(choices)) for factor, choices in FACTORS.items()}
+    legal = not any(pair in illegal_pairs() for pair in itertools.combinations(row.items(), 2))
+    assert (not legality.illegal(*config_and_spec(row))) == legal, row
+    refused += not legal
+  assert 0 < refused < 5000
