@@ -30,6 +30,7 @@ from gan.penalties import PENALTIES
 from tests.tiny import config_of
 
 COMPILED, TRACED = 27, 17  # rows
+PAIRS_PER_SECOND = 3  # that a row is to gain
 TRIES = 20  # rows that are tried for each that is taken
 SHAPES_SAY = {
   "loss": {"augment", "shape", "labels", "labels of G", "labels of D", "collections of G", "collections of D"},
@@ -51,7 +52,10 @@ _SMALL = {
 }
 
 
-_STRENGTH = {"ada": {"start": 0.5, "color": 0.0}, "scheduled": {"p": 0.5, "geometric": 0.0}}
+_STRENGTH = {
+  "ada": {"start": 0.5, "blit": 0.0, "geometric": 0.0},
+  "scheduled": {"p": 0.5, "geometric": 0.0, "color": 0.0, "cutout": 0.0},
+}
 
 
 def _settings(path, *choices):
@@ -107,7 +111,9 @@ FACTORS = {
 } | {name: {"without": {}, "with": {f"penalties.{name}": {}}} for name in PENALTIES}
 FACTORS["r1"]["with"] = {"penalties.r1": {"every": 2}}
 FACTORS["lecam"]["with"] = {"penalties.lecam": {"start": 0}}
-WORK = {"sagan": 4, "resnet": 4, "r3gan": 3, "sndcgan": 3, "ada": 3, "scheduled": 3, "diffaugment": 2}
+# Seconds to compile, roughly: a pass of the network or the augmentation; how many passes a penalty has of its own.
+WORK = {"sagan": 0.6, "resnet": 0.6, "r3gan": 0.4, "sndcgan": 0.4, "scheduled": 0.5, "ada": 0.2, "diffaugment": 0.3}
+PASSES = {"lecam": 0, "orthogonal": 0, "consistency": 1, "balanced_consistency": 2}  # the others 3
 BASE = {factor: next(iter(choices)) for factor, choices in FACTORS.items()}
 
 
@@ -193,6 +199,13 @@ def runs(pair):
   return other not in SHAPES_SAY.get(one, ()) and one not in SHAPES_SAY.get(other, ())
 
 
+def work(row):
+  """Seconds to compile the step of a row or of a part of one."""
+  passes = 3 + sum(PASSES.get(name, 3) for name in PENALTIES if row.get(name) == "with")
+  pair = [WORK.get(row.get(name), 0.1) for name in ("discriminator", "augment")]
+  return 1 + 3 * WORK.get(row.get("generator"), 0.1) + passes * sum(pair)
+
+
 def completed(part, draw, missing):
   """A legal row with ``part`` in it, greedily of ``missing``; None where there is none."""
   factors = [factor for factor in FACTORS if factor not in part]
@@ -201,10 +214,10 @@ def completed(part, draw, missing):
   free = {f: [v for v in FACTORS[f] if goes_with((f, v), part)] for f in factors}
   factor = min(factors, key=lambda f: (len(free[f]) > 1, not f.endswith("r"), draw.random()))
   draw.shuffle(free[factor])
-  # Of equal use, what costs least to compile.
-  order = sorted(free[factor], key=lambda v: (-len(wanted({**part, factor: v}) & missing), WORK.get(v, v == "with")))
+  wholes = {value: {**part, factor: value} for value in free[factor]}
+  order = sorted(free[factor], key=lambda v: PAIRS_PER_SECOND * work(wholes[v]) - len(wanted(wholes[v]) & missing))
   for value in order:
-    if row := completed({**part, factor: value}, draw, missing):
+    if row := completed(wholes[value], draw, missing):
       return row
   return None
 
@@ -229,7 +242,7 @@ def array():
       }
       missing, impossible = missing - none, impossible | none
       if found := [row for row in tried.values() if row]:
-        rows.append(max(found, key=lambda row: len(wanted(row) & missing)))
+        rows.append(max(found, key=lambda row: len(wanted(row) & missing) / work(row)))
         missing -= wanted(rows[-1])
   return rows, possible - impossible, impossible
 
