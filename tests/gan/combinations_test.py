@@ -4,8 +4,9 @@ The step sees a network through its inputs, its outputs and its collections, so 
 these `aspects` of it; each network is in some row, each discriminator under a second derivative. What a network makes
 of labels and of shapes is in conditioning_test.py and legality_test.py.
 
-The first COMPILED rows run. Losses take logits [B], and augmentations images, whatever comes before and after: their
-pairs in SHAPES_SAY are the rest of the rows, which are traced only.
+The first COMPILED rows run: they have every value, and every pair of `MEET`, where derivatives and collections meet.
+What else meets does so in logits [B], images, labels or the number of an update, which have one shape and one meaning
+whatever they come from: the other pairs are in some row too, which is traced if it is not among the first.
 """
 
 import functools
@@ -29,13 +30,19 @@ from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES
 from tests.tiny import config_of
 
-COMPILED, TRACED = 27, 17  # rows
-PAIRS_PER_SECOND = 3  # that a row is to gain
+COMPILED, TRACED = 15, 32  # rows
 TRIES = 20  # rows that are tried for each that is taken
-SHAPES_SAY = {
-  "loss": {"augment", "shape", "labels", "labels of G", "labels of D", "collections of G", "collections of D"},
-  "augment": {"labels", "labels of G", "labels of D", "collections of G", "collections of D"},
-  "shape": {"labels", "labels of G", "labels of D", "collections of G", "collections of D"},
+ORDER = ("n_critic", "update_order", "fakes", "generator_batch_multiple", "discriminator_passes")
+MEET = (
+  (*PENALTIES, "collections of D"),
+  (*ORDER, "critic_warmup", "ema"),
+  (*ORDER, "collections of D", "collections of G"),
+)
+# Half the time to compile. Not at level 0: there XLA's CPU code for some of these rows gives other gradients, or nan.
+QUICK = {
+  "xla_backend_optimization_level": 1,
+  "xla_llvm_disable_expensive_passes": True,
+  "xla_cpu_use_fusion_emitters": False,
 }
 CLIP = 0.5
 PLAYERS = ("generator", "discriminator")
@@ -50,8 +57,6 @@ _SMALL = {
   "sagan": ({"width": 8, "attention_size": 8}, {"width": 8, "attention_size": 4}),
   "r3gan": ({"width": 2, "blocks": 1, "cardinality": 2, "embedding_dim": 2},) * 2,
 }
-
-
 _STRENGTH = {
   "ada": {"start": 0.5, "blit": 0.0, "geometric": 0.0},
   "scheduled": {"p": 0.5, "geometric": 0.0, "color": 0.0, "cutout": 0.0},
@@ -195,8 +200,8 @@ def wanted(row):
 
 def runs(pair):
   """Whether a step must run with it."""
-  (one, _), (other, _) = pair
-  return other not in SHAPES_SAY.get(one, ()) and one not in SHAPES_SAY.get(other, ())
+  one, other = pair
+  return one == other or one[0] == "discriminator" or any(one[0] in group and other[0] in group for group in MEET)
 
 
 def work(row):
@@ -215,7 +220,7 @@ def completed(part, draw, missing):
   factor = min(factors, key=lambda f: (len(free[f]) > 1, not f.endswith("r"), draw.random()))
   draw.shuffle(free[factor])
   wholes = {value: {**part, factor: value} for value in free[factor]}
-  order = sorted(free[factor], key=lambda v: PAIRS_PER_SECOND * work(wholes[v]) - len(wanted(wholes[v]) & missing))
+  order = sorted(free[factor], key=lambda v: (-len(wanted(wholes[v]) & missing), work(wholes[v])))
   for value in order:
     if row := completed(wholes[value], draw, missing):
       return row
