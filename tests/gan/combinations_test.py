@@ -38,12 +38,6 @@ MEET = (
   (*ORDER, "critic_warmup", "ema"),
   (*ORDER, "collections of D", "collections of G"),
 )
-# Half the time to compile. Not at level 0: there XLA's CPU code for some of these rows gives other gradients, or nan.
-QUICK = {
-  "xla_backend_optimization_level": 1,
-  "xla_llvm_disable_expensive_passes": True,
-  "xla_cpu_use_fusion_emitters": False,
-}
 CLIP = 0.5
 PLAYERS = ("generator", "discriminator")
 
