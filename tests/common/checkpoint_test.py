@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from common import checkpoint, manifest
 from common.checkpoint import CheckpointError, Checkpoints, NoCheckpointError
+from tests.experiments.runs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -448,8 +449,7 @@ jax.distributed.shutdown()
 
 
 def test_two_processes(tmp_path):
-  port = str(random.Random(os.getpid()).randrange(20000, 60000))
-  command = [sys.executable, "-c", _TWO_PROCESSES, str(tmp_path / "run"), port]
+  command = [sys.executable, "-c", _TWO_PROCESSES, str(tmp_path / "run"), str(free_port())]
   environment = _environment(XLA_FLAGS="--xla_force_host_platform_device_count=2")
   processes = [
     subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

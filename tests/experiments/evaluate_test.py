@@ -76,7 +76,7 @@ def test_a_score_says_what_was_measured_of_what(trained, capfd):
     "quantization": "uint8, rounded",
     "weights": "ema",
     "batch_norm": "running",
-    "truncation": 1.0,
+    "truncation": "none",
     "sampler": "prior",
     "extractor": first["metric"].partition("@")[2],
     "extractor_resize": "none",

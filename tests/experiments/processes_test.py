@@ -1,7 +1,6 @@
 """Two processes of two virtual devices each, on this machine, train as one process of four does."""
 
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.reliability import EXIT_INTERRUPTED, is_training, wait_until
-from tests.experiments.runs import end, figures, run, start
+from tests.experiments.runs import end, figures, free_port, run, start
 
 # Forty calls, more than the JAX 0.10 can have in flight across processes without a deadlock.
 SETTINGS = ("--config.train.steps_per_call=1", "--config.log.every=5", "--config.samples.every=0")
@@ -17,15 +16,13 @@ FOR_EVER = ("--config.train.num_steps=10000000", "--config.evaluate.every=0")
 
 
 def _start_two(*words: object) -> list["subprocess.Popen[str]"]:
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    port = free.getsockname()[1]
-  group = (f"--coordinator=localhost:{port}", "--num_processes=2", "--devices=2")
+  group = (f"--coordinator=localhost:{free_port()}", "--num_processes=2", "--devices=2")
   return [start("train", *words, *group, f"--process_id={i}") for i in range(2)]
 
 
 def _wait_for_training(processes: list["subprocess.Popen[str]"], workdir: Path) -> None:
-  assert all(wait_until(process, lambda: is_training(workdir)) for process in processes)
+  for process in processes:
+    assert wait_until(process, lambda: is_training(workdir)), process.communicate(timeout=60)  # it ended: what it said
 
 
 def test_two_processes_equal_one(tmp_path):

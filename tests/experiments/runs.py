@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,15 @@ def start(name: str, *words: object, cwd: Path | None = None) -> "subprocess.Pop
     stderr=subprocess.PIPE,
     text=True,
   )
+
+
+def free_port() -> int:
+  """One to listen at, below those that the system gives to outgoing connections: it is still free a moment later."""
+  while True:
+    port = random.SystemRandom().randrange(20000, 32000)
+    with socket.socket() as probe:
+      if probe.connect_ex(("localhost", port)) != 0:
+        return port
 
 
 def end(process: "subprocess.Popen[str]", code: int = 0, seconds: float = TIME_LIMIT) -> tuple[str, str]:

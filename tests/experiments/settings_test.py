@@ -92,10 +92,14 @@ MISTAKES = [
   (CONV + "--config.model={{'name':'conv','z_dim':4,'batch_norm':1}}", "config.model.batch_norm=1", "True or False"),
   (DCGAN + "--config.loss={{'name':'hinj'}}", 'config.loss.name="hinj"', "non_saturating"),
   # Settings that do not go together.
-  (DCGAN + "--config.data.image_size=10", "10x10", "8, 16, 32, 64"),
+  (DCGAN + "--config.data.image_size=10", "config.data.image_size=10", "8, 16, 32, 64"),
   (CONV + "--config.data.image_size=10", "10x10", "multiple of 4"),
   (VAE + "--config.data.pixel_range=(-1.0,1.0)", "(-1.0, 1.0)", '"bernoulli" needs config.data.pixel_range=(0.0, 1.0)'),
-  (DCGAN + "--config.n_critic=2 --config.update_order=simultaneous", "config.n_critic=1, not 2", "update_order"),
+  (
+    DCGAN + "--config.n_critic=2 --config.update_order=simultaneous",
+    "config.n_critic=2",
+    'update_order="simultaneous" does not go with',
+  ),
   (POINTS + "--config.data.flip=True", "config.data.flip", "points, not images"),
   # Data.
   (VAE + "--config.data.name=fashion_minst", 'config.data.name="fashion_minst"', 'did you mean "fashion_mnist"?'),
