@@ -42,11 +42,9 @@ def _replicated_shapes(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 # Not level 0: there, XLA's CPU code for some training steps reads memory that nothing has written (jax 0.10.2).
-QUICK = {
-  "xla_backend_optimization_level": 1,
-  "xla_llvm_disable_expensive_passes": True,
-  "xla_cpu_use_fusion_emitters": False,
-}
+QUICK = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+if jax.__version_info__ < (0, 11):  # later ones refuse the option
+  QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
 def quick_compilation() -> dict[str, Any] | None:

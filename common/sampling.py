@@ -16,12 +16,12 @@ from common.algorithm import Array, Generative, HasBatchStatistics, Images, Late
 from common.build import ConfigError, choose
 from common.parallel import split_rows, to_host
 
+STANDING_BATCHES = 64
 STATISTICS = {
   "running": "those that training kept",
   "batch": "those of the batch that is drawn",
-  "standing": "their mean over 64 batches of fresh latents (Brock et al. 2019)",
+  "standing": f"their mean over {STANDING_BATCHES} batches of fresh latents (Brock et al. 2019)",
 }
-STANDING_BATCHES = 64
 
 
 class Sampler:

@@ -15,17 +15,14 @@ import common.state
 from common.algorithm import Mean
 from common.evaluate import Evaluator
 from common.parallel import MODES, axis_name_of, compile_step, make_mesh, place_batch, replicate, to_host
-from common.program import Program
+from common.program import QUICK, Program
 from common.sampling import Sampler
 from common.state import NetState
 from experiments import build_algorithm
 from tests.tiny import batch_of, config_of, dataset_of, fresh_state
 
-OPTIMIZED = {  # XLA's defaults, which conftest.py lowers
-  "xla_backend_optimization_level": 3,
-  "xla_llvm_disable_expensive_passes": False,
-  "xla_cpu_use_fusion_emitters": True,
-}
+# XLA's defaults, which conftest.py lowers.
+OPTIMIZED = {**{name: not value for name, value in QUICK.items()}, "xla_backend_optimization_level": 3}
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.5}
 SMALL = {"train__batch_size": 16, "train__steps_per_call": 1}
 GAN = {**SMALL, "generator_optim": SGD, "discriminator_optim": SGD}
