@@ -91,6 +91,11 @@ class Generative(Trainable[S], Protocol[S]):
   def conditional(self) -> bool: ...
 
   @property
+  def has_prior(self) -> bool:
+    """Whether it says how latents are distributed; an autoencoder does not, and draws nothing by itself."""
+    ...
+
+  @property
   def normal_latents(self) -> bool:
     """Whether latents are arrays from N(0, I), which may then be truncated."""
     ...

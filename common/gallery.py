@@ -21,15 +21,18 @@ class Gallery:
   def __init__(self, program: Program, algorithm: Generative):
     self._program, self._spec = program, program.dataset.spec
     self._conditional = algorithm.conditional
-    self._sampler = Sampler(algorithm, self._spec, program.mesh)
+    self._sampler = Sampler(algorithm, self._spec, program.mesh) if algorithm.has_prior else None
     self._visualize = jax.jit(algorithm.visualize)
 
   def __call__(self, state: PyTree) -> dict[str, np.ndarray]:
-    """{name: uint8 picture [H, W, C]}: "samples", a row a class where there are labels, and what `visualize` names."""
+    """{name: uint8 picture [H, W, C]}: "samples", a row a class where there are labels, and what `visualize` names.
+
+    A model without a prior has no samples.
+    """
     spec, program = self._spec, self._program
     labels = np.repeat(np.arange(min(spec.num_classes, CLASSES)), COLUMNS) if self._conditional else None
     num = COLUMNS * ROWS if labels is None else len(labels)
-    pictures = {"samples": self._sampler(state, program.config.seed, num, labels)}
+    pictures = {"samples": self._sampler(state, program.config.seed, num, labels)} if self._sampler else {}
     validation, data = program.dataset.validation, program.config.data
     rows = validation.rows(np.arange(min(COLUMNS * ROWS // 2, len(validation))))
     raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})

@@ -14,6 +14,11 @@ Array = jax.Array
 Initializer = Callable[..., Array]
 
 
+def with_planes(x: Array, y: Array) -> Array:
+  """Values [B, K] as constant feature maps beside x, [B, H, W, C] -> [B, H, W, C + K]."""
+  return jnp.concatenate([x, jnp.broadcast_to(y[:, None, None, :], (*x.shape[:3], y.shape[-1]))], axis=-1)
+
+
 class Dropout(nn.Module):
   """Zeroes each value with probability ``rate`` and divides the others by 1 - rate (Srivastava et al. 2014, inverted).
 

@@ -16,6 +16,7 @@ from common.algorithm import Array, Generative, HasBatchStatistics, Images, Late
 from common.build import ConfigError, choose
 from common.parallel import split_rows, to_host
 
+NO_PRIOR = "this model has no distribution of its latents to draw from; fit one"
 STANDING_BATCHES = 64
 STATISTICS = {
   "running": "those that training kept",
@@ -53,6 +54,8 @@ class Sampler:
     batch_norm: str = "running",
   ):
     choose(STATISTICS, batch_norm, "batch_norm")
+    if not algorithm.has_prior:
+      raise ConfigError(f"{NO_PRIOR} (python -m experiments.fit_sampler)")
     if truncation < 0.0:
       raise ConfigError(f"truncation={truncation} must be above 0, or 0 for none")
     if truncation and not algorithm.normal_latents:

@@ -126,7 +126,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "generator_batch_multiple": 1,
     **_EVERY_FAMILY,
   },
-  "vae": _EVERY_FAMILY,
+  "vae": {"conditioning": {"name": "none"}, "corruption": {"name": "none"}, **_EVERY_FAMILY},
   "classifier": _EVERY_FAMILY,
 }
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
@@ -225,6 +225,17 @@ def use_gan(config: ConfigDict) -> None:
   config.penalties = {}
   config.augment = {"name": "none"}
   config.top_k = dict(_ALL_FAKES)
+
+
+def use_vae(config: ConfigDict) -> None:
+  """The keys of a VAE, at what most papers have: a Gaussian posterior, N(0, I), binary pixels and the plain bound."""
+  config.family = "vae"
+  config.likelihood = {"name": "bernoulli"}
+  config.posterior = {"name": "diagonal_gaussian"}
+  config.prior = {"name": "standard_normal"}
+  config.objective = {"name": "elbo"}
+  config.conditioning = {"name": "none"}
+  config.corruption = {"name": "none"}
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:

@@ -51,12 +51,8 @@ def get_config(argument: str = "") -> ConfigDict:
   batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
   network = {"name": "infogan", "width": 64, "hidden": 1024}
   if model == "vae":
-    config.family = "vae"
+    base.use_vae(config)
     config.model = {**network, "z_dim": 64, **batch_norm}
-    config.posterior = {"name": "diagonal_gaussian"}
-    config.prior = {"name": "standard_normal"}
-    config.likelihood = {"name": "bernoulli"}
-    config.objective = {"name": "elbo", "beta": 1.0}
     config.optim = adam
   else:
     base.use_gan(config)

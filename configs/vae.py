@@ -37,7 +37,7 @@ def get_config(argument: str = "") -> ConfigDict:
   if len(networks := sorted(words & {"conv", "flax", "gated"})) > 1:
     raise ValueError(f"variants {' and '.join(networks)} are different networks; take one")
   config = base.get_config()
-  config.family = "vae"
+  base.use_vae(config)
   conv = "conv" in words
   # Two halvings need a multiple of 4.
   base.use_dataset(config, dataset, image_size=16 if dataset == "digits" else 0, tiny="tiny" in words)
@@ -56,13 +56,9 @@ def get_config(argument: str = "") -> ConfigDict:
       "activation": "tanh",
       "kernel_init": "normal",
     }
-  config.posterior = {"name": "diagonal_gaussian"}
-  config.prior = {"name": "standard_normal"}
-  config.objective = {"name": "elbo", "beta": 1.0}
   if "gaussian" in words:
     config.likelihood = {"name": "gaussian", "sigma": 0.0, "min_log_var": -7.0}
   else:
-    config.likelihood = {"name": "bernoulli"}
     config.data.binarize = "dynamic"
   if "flax" in words or conv:
     config.optim = {"name": "adam", "learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8}

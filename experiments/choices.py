@@ -34,15 +34,19 @@ def _of_family(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
       "discriminator_optim": OPTIMIZERS,
     }
   if family == "vae":
-    from vae import likelihoods, objectives, posteriors, priors
+    from vae import likelihoods, objectives
+    from vae.corruptions import CORRUPTIONS
+    from vae.from_config import CONDITIONING, POSTERIORS, PRIORS
     from vae.networks import NETWORKS
 
     return {
       "model": NETWORKS,
-      "posterior": posteriors.POSTERIORS,
-      "prior": priors.PRIORS,
+      "posterior": POSTERIORS,
+      "prior": PRIORS,
       "likelihood": likelihoods.LIKELIHOODS,
       "objective": objectives.OBJECTIVES,
+      "conditioning": CONDITIONING,
+      "corruption": CORRUPTIONS,
       "optim": OPTIMIZERS,
     }
   from common.features import classifier

@@ -10,6 +10,7 @@ import optax
 
 from common.algorithm import Array, Images
 from common.build import ConfigError
+from common.layers import with_planes
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 
@@ -60,8 +61,7 @@ class Conditioning:
   def discriminator_inputs(self, x: Images, labels: Array | None) -> tuple[Images, dict[str, Array | None]]:
     """x [B, H, W, C], labels [B] -> what D is called with: x, and "labels" where it is made for them."""
     if self.discriminator == "concat":
-      maps = jax.nn.one_hot(labels, self.num_classes)[:, None, None, :]
-      return jnp.concatenate([x, jnp.broadcast_to(maps, (*x.shape[:3], self.num_classes))], axis=-1), {}
+      return with_planes(x, jax.nn.one_hot(labels, self.num_classes)), {}
     return x, {"labels": labels} if self.discriminator == "projection" else {}
 
   def discriminator_terms(

@@ -77,6 +77,8 @@ class GAN:
   def batches_per_step(self) -> int:
     return self.n_critic
 
+  has_prior = True
+
   @property
   def normal_latents(self) -> bool:
     return self.z_prior == "normal"

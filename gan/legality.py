@@ -4,9 +4,10 @@ A rule sees the values of its two fields and nothing else, so that a config is l
 There is no JAX here; that the words below are true of the code is tested.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from common.legality import Data, Rule, clashes
 from common.spec import Spec
 
 SIZES: dict[str, Callable[[int, int], bool]] = {
@@ -45,24 +46,6 @@ LABELS_OF_G = {"projection": "class_batch_norm", "auxiliary": "concat"}  # where
 SLOPES = ("gradient_penalty", "dragan", "r1", "r2")  # penalties on D's gradient of one image
 COPIES = ("consistency", "balanced_consistency")  # penalties that show D moved images
 UNCENTRED = ("wasserstein", "relativistic_pairing")  # losses that a constant added to D does not change
-
-
-class Data(NamedTuple):
-  """The value of ``data.name``."""
-
-  name: str
-  kind: str
-  num_classes: int
-
-
-class Rule(NamedTuple):
-  """Two fields, the pairs of values that do not go together, why, and what to do."""
-
-  first: str
-  second: str
-  clash: Callable[[Any, Any], bool]
-  why: str
-  way_out: str
 
 
 def _takers(form: str) -> str:
@@ -207,7 +190,7 @@ RULES: tuple[Rule, ...] = (
 
 def illegal(config: Any, spec: Spec) -> list[str]:
   """What does not go together in ``config`` for data of ``spec``, one line a pair: fields, values, why, the way out."""
-  return clashes(values(config, spec))
+  return clashes(RULES, values(config, spec))
 
 
 def values(config: Any, spec: Spec) -> dict[str, Any]:
@@ -231,25 +214,3 @@ def values(config: Any, spec: Spec) -> dict[str, Any]:
   if spec.kind == "images":
     found["data.image_size"] = tuple(spec.image_shape[:2])
   return found
-
-
-def clashes(found: Mapping[str, Any]) -> list[str]:
-  """The same from `values`."""
-  return [
-    f"{_shown(rule.first, found)} does not go with {_shown(rule.second, found)}: {rule.why}; take {rule.way_out}"
-    for rule in RULES
-    if rule.first in found and rule.second in found and rule.clash(found[rule.first], found[rule.second])
-  ]
-
-
-def _shown(field: str, found: Mapping[str, Any]) -> str:
-  value = found[field]
-  if field == "data.image_size":
-    value = value[0] if value[0] == value[1] else f"{value[0]}x{value[1]}"
-  elif isinstance(value, Data):
-    value = f'"{value.name}"'
-  elif isinstance(value, str):
-    value = f'"{value}"'
-  elif hasattr(value, "items"):
-    value = dict(value)
-  return f"config.{field}={value}"

@@ -1,6 +1,6 @@
-"""Whether a VAE's latents are in use: what is known of each unit, and the alarms of its metrics."""
+"""Whether a VAE's latents are in use: what is known of each unit and code, and the alarms of its metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,77 +8,122 @@ import numpy as np
 
 from common.alarms import Alarm
 from common.algorithm import Array, Mean, Metrics
+from vae.model import LatentVariableModel, Terms
+from vae.vector_quantizer import VectorQuantized, codes_in_use, perplexity
 
 ACTIVE = 0.01  # variance over the images of a unit's posterior mean (Burda et al. 2016, Section 4.2)
 WINDOW = 1000  # steps: some recipes start from weights that give no rate, and take 500 to leave it
 COLLAPSED = 0.1  # nats an image
 CLIPPED = 0.25
+DEAD = 0.5  # share of the codes
+REMEDY = "a lower beta or a warm-up of it, free bits, a weaker decoder, a lower learning rate; does the decoder read z?"
 
 
-def units(mean: Array, log_var: Array, log_var_range: Sequence[float], mask: Array) -> Metrics:
-  """Of a Gaussian posterior's mean and log-variance, [B, Z] each, a figure a unit [Z]; see `summarize`.
+def look(terms: Terms, other_distortion: Array, log_var_range: Sequence[float], mask: Array) -> Metrics:
+  """What is known of the posterior, of terms [k, B] of which the first draw is looked at; see `summarize`.
 
-  "unit_rate" is KL(q(z_i|x) || N(0, 1)) in nats. "clipped_log_var" is the share of all log-variances at an end of
-  ``log_var_range``, where they get no gradient; there is none where the range is ().
+  Of each Gaussian layer a figure a unit [Z]: "unit_rate" is KL(q(z_i|x) || N(0, 1)) in nats, and "clipped_log_var" the
+  share of all log-variances at an end of ``log_var_range``, where they get no gradient. "other_distortion" is
+  -log p(x|z) under the z of another image [B].
   """
-  rate = 0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var)
-  found = {
-    "unit_rate": Mean.of(rate, mask),
-    "unit_mean": Mean.of(mean, mask),
-    "unit_square": Mean.of(mean**2, mask),
-  }
-  if log_var_range:
-    low, high = log_var_range
-    clipped = jnp.mean((log_var <= low) | (log_var >= high), axis=-1, dtype=jnp.float32)
-    found["clipped_log_var"] = Mean.of(clipped, mask)
+  found = {name: Mean.of(value[0], mask) for name, value in terms.figures.items()}
+  found["other_distortion"] = Mean.of(other_distortion, mask)
+  for name, (mean, log_var) in _named(terms.moments):
+    mean, log_var = mean[0], log_var[0]
+    rate = 0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var)
+    values = {"rate": rate, "mean": mean, "square": mean**2, "variance": jnp.exp(log_var)}
+    found |= {f"unit_{key}{name}": Mean.of(value, mask) for key, value in values.items()}
+    if log_var_range:
+      low, high = log_var_range
+      clipped = jnp.mean((log_var <= low) | (log_var >= high), axis=-1, dtype=jnp.float32)
+      found[f"clipped_log_var{name}"] = Mean.of(clipped, mask)
   return found
 
 
+def _named(layers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+  """Of one layer without its name, of several with it: "", or "_z2"."""
+  return ((f"_{name}" if len(layers) > 1 else "", value) for name, value in layers.items())
+
+
 def summarize(means: Mapping[str, Any]) -> dict[str, float]:
-  """Of `units`' means: "active_units", those whose posterior mean varies over the images by more than `ACTIVE`."""
-  if "unit_mean" not in means:
-    return {}
-  variance = np.asarray(means["unit_square"]) - np.asarray(means["unit_mean"]) ** 2
-  return {"active_units": float(np.sum(variance > ACTIVE))}
+  """Of `look`'s means over a split.
 
-
-def alarms(*, gaussian: bool, clips: bool) -> tuple[Alarm, ...]:
-  """What a person should know of.
-
-  Args:
-    gaussian: the posterior is one that `units` sees.
-    clips: and its log-variances have a range.
+  "active_units" are those whose posterior mean varies over the images by more than `ACTIVE`; "aggregate_mean" and
+  "aggregate_variance" are of all images' z: the root mean square over units of their mean, and the mean over units of
+  their variance (0 and 1 where the aggregate posterior has the moments of N(0, I)). "z_gain" is how many nats of
+  distortion an image's own z saves over that of another image. Of codes, "perplexity" and "codes_in_use".
   """
-  remedy = (
-    "a lower beta or a warm-up of it, free bits, a weaker decoder, a lower learning rate; does the decoder read z?"
-  )
+  found: dict[str, float] = {}
+  for key in means:
+    if key.startswith("unit_mean"):
+      name = key.removeprefix("unit_mean")
+      mean = np.asarray(means[key])
+      between = np.asarray(means[f"unit_square{name}"]) - mean**2
+      found[f"active_units{name}"] = float(np.sum(between > ACTIVE))
+      found[f"aggregate_mean{name}"] = float(np.sqrt(np.mean(mean**2)))
+      found[f"aggregate_variance{name}"] = float(np.mean(between + np.asarray(means[f"unit_variance{name}"])))
+  if "other_distortion" in means:
+    found["z_gain"] = float(means["other_distortion"]) - float(means["distortion"])
+  if "code_usage" in means:
+    usage = jnp.asarray(means["code_usage"])
+    found |= {"perplexity": float(perplexity(usage)), "codes_in_use": float(codes_in_use(usage))}
+  return found
+
+
+def alarms(network: LatentVariableModel) -> tuple[Alarm, ...]:
+  """What a person should know of; which signals there are depends on the posterior."""
   found = [
     Alarm(
-      f"posterior collapse: the rate is below {COLLAPSED} nats an image, so z says nothing of x",
-      ("train/rate", "train/distortion"),
-      lambda rate, _: rate.max() < COLLAPSED,
+      f"the decoder ignores z: another image's z costs it less than {COLLAPSED} nats an image",
+      ("validation/z_gain", "validation/distortion"),
+      lambda gain, _: gain.max() < COLLAPSED,
       WINDOW,
-      remedy,
+      REMEDY,
     )
   ]
-  if gaussian:
+  quantized = isinstance(network.posterior, VectorQuantized)
+  if network.has_rate and not quantized:
     found.append(
       Alarm(
-        "posterior collapse: no unit of z is active",
-        ("validation/active_units", "validation/rate"),
-        lambda active, _: active.max() < 1,
+        f"posterior collapse: the rate is below {COLLAPSED} nats an image, so z says nothing of x",
+        ("train/rate", "train/distortion"),
+        lambda rate, _: rate.max() < COLLAPSED,
         WINDOW,
-        remedy,
+        REMEDY,
       )
     )
-  if clips:
-    found.append(
+  suffixes = [name for name, _ in _named(dict.fromkeys(network.layers))]
+  if network.gaussian:
+    found += [
       Alarm(
-        f"more than {CLIPPED:.0%} of the log-variances are at an end of posterior.log_var_range, without a gradient",
-        ("validation/clipped_log_var",),
+        f"posterior collapse: no unit of {layer} is active",
+        (f"validation/active_units{suffix}", "validation/rate"),
+        lambda active, _: active.max() < 1,
+        WINDOW,
+        REMEDY,
+      )
+      for layer, suffix in zip(network.layers, suffixes, strict=True)
+    ]
+  if network.gaussian and network.posterior.log_var_range:
+    found += [
+      Alarm(
+        f"over {CLIPPED:.0%} of {layer}'s log-variances are at an end of posterior.log_var_range, without gradient",
+        (f"validation/clipped_log_var{suffix}",),
         lambda clipped: clipped.min() > CLIPPED,
         2 * WINDOW,
         "a wider posterior.log_var_range, a lower learning rate, another scale of the pixels",
+      )
+      for layer, suffix in zip(network.layers, suffixes, strict=True)
+    ]
+  if quantized:
+    codes = network.posterior.num_codes
+    found.append(
+      Alarm(
+        f"dead codes: fewer than {DEAD:.0%} of posterior.num_codes={codes} are in use",
+        ("validation/codes_in_use", "validation/perplexity"),
+        lambda used, _: used.max() < DEAD * codes,
+        2 * WINDOW,
+        "posterior.restart above 0, posterior.kmeans_steps above 0, fewer codes, a larger code_dim or learning rate",
       )
     )
   return tuple(found)

@@ -3,6 +3,7 @@
 import math
 
 import flax.linen as nn
+import flax.struct
 import jax.numpy as jnp
 
 from common import random
@@ -15,6 +16,22 @@ LOG_2PI = math.log(2.0 * math.pi)
 def gaussian_log_prob(z: Array, mean: Array | float, log_var: Array | float) -> Array:
   """log N(z; mean, e^log_var) in nats, [..., Z] -> [...]."""
   return -0.5 * jnp.sum(LOG_2PI + log_var + (z - mean) ** 2 * jnp.exp(-log_var), axis=-1)
+
+
+class Draw(flax.struct.PyTreeNode):
+  """One draw of q(z|x) for each image.
+
+  Attributes:
+    z: [B, Z].
+    log_q: log q(z|x) in nats [B]; infinite where q is a point.
+    penalties: {name: [B]} that the posterior asks to be added to any loss.
+    figures: {name: [B, ...]} worth a look, of which a mean over the images says something.
+  """
+
+  z: Array
+  log_q: Array
+  penalties: dict[str, Array] = flax.struct.field(default_factory=dict)
+  figures: dict[str, Array] = flax.struct.field(default_factory=dict)
 
 
 class DiagonalGaussian(nn.Module):
@@ -38,15 +55,29 @@ class DiagonalGaussian(nn.Module):
     return 2 * z_dim
 
   def split(self, stats: Array) -> tuple[Array, Array]:
-    """[B, 2 Z] -> mean, log_var."""
+    """[..., 2 Z] -> mean, log_var."""
     mean, log_var = jnp.split(stats, 2, axis=-1)
     return mean, jnp.clip(log_var, *self.log_var_range) if self.log_var_range else log_var
 
-  def __call__(self, stats: Array, rows: Array) -> tuple[Array, Array]:
-    """A draw z [B, Z] with keys ``rows`` [B], and log q(z|x) [B]."""
+  def log_prob(self, z: Array, stats: Array) -> Array:
+    """log q(z|x), [..., Z], [..., 2 Z] -> [...]."""
+    return gaussian_log_prob(z, *self.split(stats))
+
+  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
+    """A draw with keys ``rows`` [B], and its density."""
     mean, log_var = self.split(stats)
     z = mean + jnp.exp(0.5 * log_var) * random.normal(rows, mean.shape[1:])
-    return z, gaussian_log_prob(z, mean, log_var)
+    return Draw(z, gaussian_log_prob(z, mean, log_var))
 
 
-POSTERIORS = {"diagonal_gaussian": DiagonalGaussian}
+class Deterministic(nn.Module):
+  """The point z = stats: an autoencoder (Rumelhart et al. 1986), whose z has no density and no rate."""
+
+  @staticmethod
+  def num_stats(z_dim: int) -> int:
+    """How many numbers the encoder gives for z of z_dim."""
+    return z_dim
+
+  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
+    """The same z whatever the keys."""
+    return Draw(stats, jnp.full(len(stats), jnp.inf))

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -13,16 +12,17 @@ import optax
 from common import random
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
-from common.build import ConfigError, build
-from common.ema import Ema, build_ema
-from common.optim import build_optimizer
+from common.build import ConfigError
+from common.ema import Ema
 from common.state import NetState, apply_gradients, init_network
 from vae import health
-from vae.likelihoods import LIKELIHOODS
-from vae.networks import NETWORKS
-from vae.objectives import OBJECTIVES, Elbo
-from vae.posteriors import POSTERIORS, DiagonalGaussian
-from vae.priors import PRIORS, StandardNormal, rate
+from vae.corruptions import Corruption
+from vae.model import LatentVariableModel, Terms
+from vae.objectives.importance import importance_bound
+from vae.objectives.objective import Context, Objective
+from vae.priors import NoPrior, StandardNormal
+
+MUTABLE = ("batch_stats", "codebook")  # what a training pass changes besides the parameters
 
 
 class VaeState(flax.struct.PyTreeNode):
@@ -32,172 +32,194 @@ class VaeState(flax.struct.PyTreeNode):
   net: NetState
 
 
-class Terms(flax.struct.PyTreeNode):
-  """The two parts of the bound for each image, in nats [B]: elbo = -(distortion + sum of rates)."""
-
-  distortion: Array
-  rates: dict[str, Array]
-
-  @property
-  def rate(self) -> Array:
-    return sum(self.rates.values(), start=jnp.zeros(()))
-
-
-class LatentVariableModel(nn.Module):
-  """Everything that has parameters: encoder, posterior, prior, decoder and likelihood."""
-
-  model: nn.Module
-  posterior: nn.Module
-  prior: nn.Module
-  likelihood: nn.Module
-
-  def __call__(self, x: Images, rows: Array, *, train: bool) -> Terms:
-    """-log p(x|z) for one draw of z, and KL(q(z|x) || p(z))."""
-    stats = self.model.encode(x, train=train)
-    z, log_q = self.posterior(stats, rows)
-    return Terms(
-      distortion=-self.likelihood.log_prob(self.model.decode(z, train=train), x),
-      rates={"z": rate(self.posterior, self.prior, stats, z, log_q)},
-    )
-
-  def infer(self, x: Images, rows: Array) -> tuple[Latents, Array]:
-    """A draw (z,) of the posterior, and log q(z|x) [B]."""
-    z, log_q = self.posterior(self.model.encode(x, train=False), rows)
-    return (z,), log_q
-
-  def moments(self, x: Images) -> tuple[Array, Array]:
-    """Mean and log-variance of a Gaussian posterior, [B, Z]."""
-    return self.posterior.split(self.model.encode(x, train=False))
-
-  def log_likelihood(self, x: Images, z: Latents) -> Array:
-    """log p(x|z), [B]."""
-    return self.likelihood.log_prob(self.model.decode(z[0], train=False), x)
-
-  def log_prior(self, z: Latents) -> Array:
-    """log p(z), [B]."""
-    return self.prior.log_prob(z[0])
-
-  def prior_sample(self, rows: Array) -> Latents:
-    return (self.prior.sample(rows),)
-
-  def mean_image(self, z: Latents) -> Images:
-    """E[x|z], [B, H, W, C]."""
-    return self.likelihood.mean(self.model.decode(z[0], train=False))
-
-  def reconstruct(self, x: Images, rows: Array) -> Images:
-    return self.mean_image(self.infer(x, rows)[0])
-
-
 @dataclasses.dataclass(frozen=True)
 class VAE:
-  """A latent-variable model trained on a bound of its likelihood; fields as the config's keys of the same names."""
+  """A latent-variable model trained on a bound of its likelihood, or on what stands in its place.
+
+  Fields are the config's keys of the same names; ``classes`` is the number of labels that the model is given, or 0.
+  """
 
   spec: Spec
   network: LatentVariableModel
-  objective: Elbo
+  objective: Objective
+  corruption: Corruption
+  classes: int
   tx: optax.GradientTransformation
   ema: Ema
   axis_name: str | None
 
   batches_per_step = None
-  conditional = False
+
+  @property
+  def conditional(self) -> bool:
+    return self.classes > 0
+
+  @property
+  def has_prior(self) -> bool:
+    return not isinstance(self.network.prior, NoPrior)
 
   @property
   def normal_latents(self) -> bool:
-    return isinstance(self.network.prior, StandardNormal)
+    return isinstance(self.network.prior, StandardNormal) and len(self.network.layers) == 1
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:
-    posterior = self.network.posterior
-    gaussian = isinstance(posterior, DiagonalGaussian)
-    return health.alarms(gaussian=gaussian, clips=gaussian and bool(posterior.log_var_range))
+    return health.alarms(self.network)
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
     rows = random.row_keys(rng, batch["index"])
-    net = init_network(self.network, self.tx, self.ema, rng, batch["image"], rows, train=True)
+    x = batch["image"]
+    net = init_network(self.network, self.tx, self.ema, rng, x, self._one_hot(batch), rows, train=True)
     return VaeState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:
-    """One step on the objective's mean over the batch, one draw of z an image."""
-    net, rows = state.net, random.row_keys(random.stream(rng, "z"), batch["index"])
+    """One step on the objective's mean over the batch."""
+    net = state.net
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **net.mutable}
-      terms, mutable = self.network.apply(variables, batch["image"], rows, train=True, mutable=["batch_stats"])
-      losses = self.objective(terms.distortion, terms.rates, net.updates)
+      terms, mutable = self._terms(variables, batch, rng, train=True)
+      losses = self.objective(terms, self._context(variables, batch, rng, net.updates))
+      losses += sum(jnp.mean(penalty, axis=0) for penalty in terms.penalties.values())
       return jnp.mean(losses), (losses, terms, mutable)
 
     grads, (losses, terms, mutable) = jax.grad(loss_fn, has_aux=True)(net.params)
     net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
-    return VaeState(step=state.step + 1, net=net), {
-      "loss": Mean.of(losses),
-      **_bound(terms),
-      **norms,
-    }
+    return VaeState(step=state.step + 1, net=net), {"loss": Mean.of(losses), **_bound(terms), **norms}
+
+  def _terms(self, variables: Any, batch: Batch, rng: Array, *, train: bool) -> tuple[Terms, Any]:
+    """The terms of the objective's k draws, [k, B], and the collections that a training pass changes."""
+    x, y, index = batch["image"], self._one_hot(batch), batch["index"]
+    seen = self.corruption(x, random.row_keys(random.stream(rng, "corruption"), index)) if train else x
+    doubly = self.objective.rate == "doubly"
+    z_rng, draws = random.stream(rng, "z"), self.objective.draws
+
+    def draw(key: Array, weight: Array | None) -> tuple[Terms, Any]:
+      return self.network.apply(
+        variables,
+        x,
+        y,
+        random.row_keys(key, index),
+        train=train,
+        rate="path" if doubly else self.objective.rate,
+        seen=seen,
+        weight=weight,
+        mutable=MUTABLE if train else [],
+      )
+
+    def draw_all(weights: Array | None) -> tuple[Terms, Any]:
+      if draws == 1:
+        one = draw(z_rng, None if weights is None else weights[0])
+        return jax.tree.map(lambda leaf: leaf[None], one[0]), one[1]
+      keys = jax.vmap(lambda i: jax.random.fold_in(z_rng, i))(jnp.arange(draws))
+      terms, mutable = jax.vmap(draw, in_axes=(0, None if weights is None else 0))(keys, weights)
+      return terms, jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), mutable)
+
+    terms, mutable = draw_all(None)
+    if not (doubly and train):
+      return terms, mutable
+    # The second pass computes the same values, which the compiler sees: it costs nothing but its gradient's weights.
+    weights = jax.nn.softmax(-(terms.distortion + terms.rate), axis=0)
+    return draw_all(jax.lax.stop_gradient(weights))
+
+  def _context(self, variables: Any, batch: Batch, rng: Array, updates: Array) -> Context:
+    y = self._one_hot(batch)
+    parts = self.network.model.decoder_parts
+    model = variables["params"]["model"]
+    return Context(
+      updates=updates,
+      rows=random.row_keys(random.stream(rng, "objective"), batch["index"]),
+      decoder_params={name: value for name, value in model.items() if name.startswith(parts)},
+      decode=lambda z: self.network.apply(variables, z, y, method="mean_image"),
+      prior_sample=lambda rows: self.network.apply(variables, y, rows, method="prior_sample"),
+      axis_name=self.axis_name,
+    )
+
+  def _one_hot(self, batch: Batch) -> Array:
+    return jax.nn.one_hot(batch["label"], self.classes) if self.classes else jnp.zeros((len(batch["index"]), 0))
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
-    """The bound of held-out images, with one draw of z each, and what is known of each unit of z."""
-    rows = random.row_keys(random.stream(rng, "z"), batch["index"])
-    terms = self.network.apply(state.net.variables(ema=True), batch["image"], rows, train=False)
-    found, posterior = _bound(terms, batch["mask"]), self.network.posterior
-    if isinstance(posterior, DiagonalGaussian):
-      found |= health.units(*self.posterior_moments(state, batch["image"]), posterior.log_var_range, batch["mask"])
-    return found
+    """The bound of held-out images, with one draw of z each, and what is known of the posterior.
+
+    With an objective of k draws also "importance_bound", the L_k of Burda et al. 2016, Eq. 8.
+    """
+    variables, mask = state.net.variables(ema=True), batch["mask"]
+    terms, _ = self._terms(variables, batch, rng, train=False)
+    found = _bound(terms, mask)
+    if terms.rates and self.objective.draws > 1:
+      found["importance_bound"] = Mean.of(importance_bound(terms), mask)
+    other = tuple(jnp.roll(z[0], 1, axis=0) for z in terms.z)
+    x, y = batch["image"], self._one_hot(batch)
+    of_other = -self.network.apply(variables, x, y, other, method="log_likelihood")
+    log_var_range = self.network.posterior.log_var_range if self.network.gaussian else ()
+    return found | health.look(terms, of_other, log_var_range, mask)
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    """ "active_units" (`health.summarize`)."""
+    """As `health.summarize`."""
     return health.summarize(means)
 
   def prior_sample(self, state: VaeState, rng: Array, index: Array) -> Latents:
-    """(z [N, Z],) of the prior; row i depends on (rng, i) only."""
+    """A draw of the prior for each row, a tuple of [N, Z]; row i depends on (rng, i) only.
+
+    Raises:
+      ConfigError: the model has no prior.
+    """
+    if not self.has_prior:
+      raise ConfigError('config.prior.name="none" has no draws')
     rows = random.row_keys(random.stream(rng, "z"), index)
-    return self.network.apply(state.net.variables(ema=True), rows, method="prior_sample")
+    nothing = jnp.zeros((len(index), self.classes))  # p(z) is the same for all labels
+    return self.network.apply(state.net.variables(ema=True), nothing, rows, method="prior_sample")
 
   def decode(self, state: VaeState, z: Latents, labels: Array | None = None, *, ema: bool = True) -> Images:
     """E[x|z], [N, H, W, C].
 
     Raises:
-      ValueError: labels, which this model does not use.
+      ValueError: labels for a model that uses none, or none for one that does.
     """
-    if labels is not None:
-      raise ValueError("this model is unconditional: it takes no labels")
-    return self.network.apply(state.net.variables(ema=ema), z, method="mean_image")
+    if (labels is not None) != self.conditional:
+      raise ValueError(
+        "this model is conditional: it needs labels"
+        if self.conditional
+        else "this model is unconditional: it takes no labels"
+      )
+    y = jnp.zeros((len(z[0]), 0)) if labels is None else jax.nn.one_hot(labels, self.classes)
+    return self.network.apply(state.net.variables(ema=ema), z, y, method="mean_image")
 
   def visualize(self, state: VaeState, batch: Batch, rng: Array) -> dict[str, Images]:
     """ "reconstructions": pairs of an image and its reconstruction from one draw of z."""
     rows = random.row_keys(random.stream(rng, "z"), batch["index"])
     x = batch["image"]
-    again = self.network.apply(state.net.variables(ema=True), x, rows, method="reconstruct")
+    again = self.network.apply(state.net.variables(ema=True), x, self._one_hot(batch), rows, method="reconstruct")
     return {"reconstructions": jnp.stack([x, again], axis=1).reshape(-1, *x.shape[1:])}
 
   def posterior_sample(self, state: VaeState, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
-    """k draws of q(z|x): (z [k, B, Z],) and log q [k, B] in nats."""
-    variables = state.net.variables(ema=True)
+    """k draws of q(z|x): a tuple of [k, B, Z], and log q [k, B] in nats."""
+    variables, y = state.net.variables(ema=True), self._no_labels(x)
 
     def draw(i: Array) -> tuple[Latents, Array]:
       rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), index)
-      return self.network.apply(variables, x, rows, method="infer")
+      return self.network.apply(variables, x, y, rows, method="infer")
 
     return jax.vmap(draw)(jnp.arange(k))
 
   def log_likelihood(self, state: VaeState, x: Images, z: Latents) -> Array:
-    """log p(x|z) in nats, [k, B] for (z [k, B, Z],)."""
-    variables = state.net.variables(ema=True)
-    return jax.vmap(lambda z: self.network.apply(variables, x, z, method="log_likelihood"))(z)
+    """log p(x|z) in nats, [k, B] for a tuple of [k, B, Z]."""
+    variables, y = state.net.variables(ema=True), self._no_labels(x)
+    return jax.vmap(lambda z: self.network.apply(variables, x, y, z, method="log_likelihood"))(z)
 
   def log_prior(self, state: VaeState, z: Latents) -> Array:
-    """log p(z) in nats, [k, B] for (z [k, B, Z],)."""
-    variables = state.net.variables(ema=True)
-    return jax.vmap(lambda z: self.network.apply(variables, z, method="log_prior"))(z)
+    """log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
+    variables, y = state.net.variables(ema=True), self._no_labels(z[0][0])
+    return jax.vmap(lambda z: self.network.apply(variables, y, z, method="log_prior"))(z)
 
   def bound_terms(self, state: VaeState, x: Images, rng: Array, index: Array, k: int) -> tuple[Array, dict[str, Array]]:
     """Distortion of k draws and rates, [k, B] each in nats; encoded once."""
-    variables = state.net.variables(ema=True)
+    variables, y = state.net.variables(ema=True), self._no_labels(x)
 
     def draw(i: Array) -> tuple[Array, dict[str, Array]]:
       rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), index)
-      terms = self.network.apply(variables, x, rows, train=False)
+      terms = self.network.apply(variables, x, y, rows, train=False)
       return terms.distortion, terms.rates
 
     return jax.vmap(draw)(jnp.arange(k))
@@ -208,46 +230,32 @@ class VAE:
     Raises:
       ConfigError: the posterior is no Gaussian of independent latents.
     """
-    if not isinstance(self.network.posterior, DiagonalGaussian):
-      kind = type(self.network.posterior).__name__
+    y = self._no_labels(x)
+    if not self.network.gaussian or len(self.network.layers) > 1:
+      kind = f"{type(self.network.posterior).__name__} of {' and '.join(self.network.layers)}"
       raise ConfigError(
         f"the posterior {kind} has no mean and variance in closed form; metrics of the aggregate posterior need "
-        'config.posterior.name="diagonal_gaussian"'
+        'config.posterior.name="diagonal_gaussian" and one layer of latents'
       )
-    return self.network.apply(state.net.variables(ema=True), x, method="moments")
+    return self.network.apply(state.net.variables(ema=True), x, y, method="moments")
+
+  def _no_labels(self, x: Array) -> Array:
+    """No labels of the rows of x, for a model that has a density of x alone."""
+    if self.conditional:
+      raise ConfigError(
+        "likelihood metrics are of p(x), and this model is of p(x|label): see the bound in its log, or train it with "
+        "--config.conditioning=\"{'name':'none'}\""
+      )
+    if not self.network.has_rate:
+      raise ConfigError("likelihood metrics need a posterior with a density, and that of this model is a point")
+    return jnp.zeros((len(x), 0))
 
 
 def _bound(terms: Terms, mask: Array | None = None) -> Metrics:
-  values = {"elbo": -(terms.distortion + terms.rate), "distortion": terms.distortion, "rate": terms.rate}
-  return {name: Mean.of(value, mask) for name, value in values.items()}
-
-
-def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
-  """The VAE of ``config`` for data of ``spec``; no arrays are made.
-
-  Raises:
-    ConfigError: a section that names no known choice, or a pair that does not go together.
-  """
-  if "z_dim" not in config.model:
-    raise ConfigError("config.model lacks z_dim, the size of the latents")
-  posterior = build(POSTERIORS, config.posterior, "posterior")
-  likelihood = build(LIKELIHOODS, config.likelihood, "likelihood", pixel_range=spec.pixel_range)
-  model = build(
-    NETWORKS,
-    config.model,
-    "model",
-    image_shape=spec.image_shape,
-    num_stats=posterior.num_stats(config.model.z_dim),
-    num_params=likelihood.num_params,
-    bn_axis_name=axis_name if config.parallel.sync_batch_norm else None,
-    dtype=config.dtype,
-  )
-  prior = build(PRIORS, config.prior, "prior", z_dim=config.model.z_dim)
-  return VAE(
-    spec=spec,
-    network=LatentVariableModel(model=model, posterior=posterior, prior=prior, likelihood=likelihood),
-    objective=build(OBJECTIVES, config.objective, "objective"),
-    tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
-    ema=build_ema(config.ema),
-    axis_name=axis_name,
-  )
+  """ "distortion" and, where the posterior has a density, "rate" and "elbo"; of several layers, each layer's rate."""
+  values = {"distortion": terms.distortion}
+  if terms.rates:
+    values |= {"elbo": -(terms.distortion + terms.rate), "rate": terms.rate}
+    values |= {f"rate_{name}": value for name, value in terms.rates.items() if len(terms.rates) > 1}
+  values |= terms.penalties
+  return {name: Mean.of(jnp.mean(value, axis=0), mask) for name, value in values.items()}

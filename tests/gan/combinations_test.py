@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from common.build import ConfigError
+from common.legality import clashes
 from common.spec import Spec
 from gan import legality
 from gan.augment import AUGMENTATIONS
@@ -174,7 +175,7 @@ def illegal_pairs():
     if one[0] != other[0]:
       fields = legality.values(*config_and_spec({**BASE, **dict((one, other))}))
       theirs = {field: value for field, value in fields.items() if factor_of(field) in (one[0], other[0])}
-      if lines := legality.clashes(theirs):
+      if lines := clashes(legality.RULES, theirs):
         found[one, other] = found[other, one] = lines[0]
   return found
 

@@ -11,6 +11,7 @@ import pytest
 
 from common import random
 from common.build import ConfigError, parameters
+from common.legality import clashes
 from common.spec import Spec
 from gan import legality
 from gan.augment import AUGMENTATIONS, build_augmentation
@@ -243,7 +244,7 @@ def test_every_rule_is_among_them():
   hit = set()
   for spec, changes, *_ in REFUSED:
     found = legality.values(config_of("dcgan:digits,tiny", **changes), spec)
-    hit |= {n for n, rule in enumerate(legality.RULES) if legality.clashes(found) and _bites(rule, found)}
+    hit |= {n for n, rule in enumerate(legality.RULES) if clashes(legality.RULES, found) and _bites(rule, found)}
   assert hit == set(range(len(legality.RULES)))
 
 

@@ -15,51 +15,85 @@ from common.program import Program
 from common.trainer import Run
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of
-from vae.health import alarms, summarize, units
+from tests.vae.tiny_model import model_of
+from vae.health import look, summarize
+from vae.model import Terms
+
+
+def means_of(mean, log_var, log_var_range=(), mask=None, **figures):
+  """`look`'s means for one Gaussian layer."""
+  mask = jnp.ones(len(mean)) if mask is None else jnp.asarray(mask)
+  moments = {"z": (jnp.asarray(mean)[None], jnp.asarray(log_var)[None])}
+  figures = {name: jnp.asarray(value)[None] for name, value in figures.items()}
+  terms = Terms(jnp.zeros((1, len(mean))), {}, {}, figures, (), moments)
+  found = look(terms, jnp.full(len(mean), 3.0), log_var_range, mask)
+  return {k: np.asarray(v.total / v.count) for k, v in found.items()}
 
 
 def test_units_of_a_posterior():
   """KL to N(0, 1) of each unit; of three units one varies over the images, one is off and one is a constant."""
   mean = np.stack([np.array([1.0, -1.0, 1.0, -1.0]), np.zeros(4), np.full(4, 2.0)], axis=1)
   log_var = np.broadcast_to(np.array([-2.0, 0.0, 0.5]), (4, 3))
-  mask = np.array([1.0, 1.0, 1.0, 1.0])
-  means = {k: np.asarray(v.total / v.count) for k, v in units(*map(jnp.asarray, (mean, log_var)), (), mask).items()}
+  means = means_of(mean, log_var)
   expected = [0.5 * (1 + np.exp(-2) - 1 + 2), 0.0, 0.5 * (4 + np.exp(0.5) - 1 - 0.5)]
   np.testing.assert_allclose(means["unit_rate"], expected, rtol=1e-5, atol=1e-7)
   assert "clipped_log_var" not in means
-  assert summarize(means) == {"active_units": 1.0}
+  found = summarize({**means, "distortion": 1.0})
+  # Over all images' z: means 0, 0, 2, and variances 1 + e^-2, 1, e^0.5.
+  assert found.pop("aggregate_mean") == pytest.approx(np.sqrt(4 / 3))
+  assert found.pop("aggregate_variance") == pytest.approx((2 + np.exp(-2) + np.exp(0.5)) / 3)
+  assert found == {"active_units": 1.0, "z_gain": 2.0}
   assert summarize({"elbo": -1.0}) == {}
 
 
 def test_the_activity_is_a_variance_above_its_threshold():
-  square = {"unit_mean": [0.5, 0.5, 0.5], "unit_square": [0.25 + v for v in (0.0, 0.0099, 0.0101)]}
-  assert summarize(square) == {"active_units": 1.0}
+  units = {"unit_mean": [0.5, 0.5, 0.5], "unit_square": [0.25 + v for v in (0.0, 0.0099, 0.0101)]}
+  assert summarize({**units, "unit_variance": [1.0, 1.0, 1.0]})["active_units"] == 1.0
 
 
 def test_clipped_log_variances_are_counted_and_padding_is_not():
-  log_var = jnp.array([[-6.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 2.0], [-6.0, -6.0, -6.0, -6.0]])
-  sums = units(jnp.zeros((3, 4)), log_var, (-6.0, 2.0), jnp.array([1.0, 1.0, 0.0]))
-  assert float(sums["clipped_log_var"].total / sums["clipped_log_var"].count) == pytest.approx(3 / 8)
+  log_var = np.array([[-6.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 2.0], [-6.0, -6.0, -6.0, -6.0]])
+  means = means_of(np.zeros((3, 4)), log_var, (-6.0, 2.0), [1.0, 1.0, 0.0])
+  assert means["clipped_log_var"] == pytest.approx(3 / 8)
+
+
+def test_codes_of_a_split_are_counted_over_all_of_it():
+  """Two images of two codes each: four in use over both, though each batch of one would say two."""
+  usage = np.array([[0.5, 0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5, 0.0]])
+  found = summarize({**means_of(np.zeros((2, 1)), np.zeros((2, 1)), code_usage=usage), "distortion": 0.0})
+  assert found["codes_in_use"] == 4.0 and found["perplexity"] == pytest.approx(4.0)
 
 
 def test_which_alarms_a_posterior_has():
-  assert [len(alarms(gaussian=g, clips=c)) for g, c in ((False, False), (True, False), (True, True))] == [1, 2, 3]
-  clipped = alarms(gaussian=True, clips=True)[-1]
+  signals = lambda **changes: [alarm.signal.partition(":")[0] for alarm in model_of(**changes)[0].alarms]  # noqa: E731
+  collapse = "posterior collapse"
+  assert signals() == ["the decoder ignores z", collapse, collapse]
+  clips = {"posterior": {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}}
+  assert len(signals(**clips)) == 4
+  point = {"posterior": {"name": "deterministic"}, "prior": {"name": "none"}, "objective": {"name": "reconstruction"}}
+  assert signals(**point) == ["the decoder ignores z"]
+  codes = {"posterior": {"name": "vector_quantized", "num_codes": 8, "code_dim": 1}, "prior": {"name": "uniform_codes"}}
+  assert signals(**codes) == ["the decoder ignores z", "dead codes"]
+  clipped = model_of(**clips)[0].alarms[-1]
   assert clipped.rule(np.array([0.3, 0.4])) and not clipped.rule(np.array([0.3, 0.2]))
+  dead = model_of(**codes)[0].alarms[-1]
+  assert dead.rule(np.array([3.0, 2.0]), None) and not dead.rule(np.array([3.0, 4.0]), None)
 
 
 class IgnoresLatents(nn.Module):
   inner: nn.Module
 
-  def encode(self, x, *, train):
-    return self.inner.encode(x, train=train)
+  decoder_parts = ("inner",)
 
-  def decode(self, z, *, train):
-    return self.inner.decode(jnp.zeros_like(z), train=train)
+  def encode(self, x, y, *, train):
+    return self.inner.encode(x, y, train=train)
+
+  def decode(self, z, y, *, train):
+    return self.inner.decode((jnp.zeros_like(z[0]),), y, train=train)
 
 
-def collapses_of(workdir, *, ignores_latents=False, beta=1.0):
-  """The steps of the alarms of a small run, all of which must be of posterior collapse."""
+def signals_of(workdir, *, ignores_latents=False, beta=1.0):
+  """The signals of the alarms of a small run, in words before a colon."""
   variant = "vae:digits,flax"
   changes = {"train__num_steps": 1100, "log__every": 100, "evaluate__every": 550, "checkpoint__every": 1100}
   changes |= {"train__batch_size": 32, "model__width": 32, "objective": {"name": "elbo", "beta": beta}}
@@ -70,14 +104,15 @@ def collapses_of(workdir, *, ignores_latents=False, beta=1.0):
   with closing(Run(Program(vae, dataset, config, make_mesh(1)), workdir, Status(enabled=False), lambda f: f())) as run:
     run.run()
   lines = [json.loads(line) for line in (workdir / "alarms.jsonl").read_text().splitlines()]
-  assert all(line["signal"].startswith("posterior collapse") for line in lines), lines
-  return [line["step"] for line in lines]
+  return [line["signal"].partition(":")[0] for line in lines]
 
 
 def test_a_sound_run_raises_nothing(tmp_path):
-  assert collapses_of(tmp_path) == []
+  assert signals_of(tmp_path) == []
 
 
 @pytest.mark.parametrize("plant", [{"beta": 100.0}, {"ignores_latents": True}], ids=str)
 def test_a_collapsed_posterior_is_flagged(tmp_path, plant):
-  assert len(collapses_of(tmp_path, **plant)) == 2  # by its rate, and by its units
+  """By its rate and by its units; and by a decoder that does not read z, not by one that reads what is noise."""
+  indifferent = ["the decoder ignores z"] if "ignores_latents" in plant else []
+  assert sorted(signals_of(tmp_path, **plant)) == ["posterior collapse"] * 2 + indifferent

@@ -14,7 +14,7 @@ from common import random
 from common.algorithm import Generative, LatentVariable, Spec
 from common.build import ConfigError
 from configs import vae as config_file
-from vae.vae import from_config
+from vae.from_config import from_config
 
 SPEC = Spec((4, 4, 1), 0, 8, "images", (0.0, 1.0), "")
 
@@ -50,7 +50,7 @@ def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
 
   def bound(i):
     rows = random.row_keys(jax.random.fold_in(jax.random.key(2), i), batch["index"])
-    return algorithm.network.apply(variables, batch["image"], rows, train=False)
+    return algorithm.network.apply(variables, batch["image"], jnp.zeros((8, 0)), rows, train=False)
 
   terms = jax.jit(jax.vmap(bound))(jnp.arange(k))
   elbo = -np.asarray(terms.distortion + terms.rate, np.float64)  # with the closed-form rate
@@ -121,5 +121,5 @@ def test_a_posterior_without_moments_is_refused():
     pass
 
   other = dataclasses.replace(algorithm, network=algorithm.network.clone(posterior=Other()))
-  with pytest.raises(ConfigError, match="the posterior Other has no mean and variance in closed form"):
+  with pytest.raises(ConfigError, match="the posterior Other of z has no mean and variance in closed form"):
     other.posterior_moments(state, batch["image"])

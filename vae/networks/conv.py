@@ -1,11 +1,15 @@
 """Strided convolutions down to z and back, as DCGAN has them, with or without BatchNorm."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.algorithm import Array, Latents
 from common.build import ConfigError
 from common.conv import Conv, ConvTranspose
+from common.layers import with_planes
 from common.normalization import BatchNorm
 
 
@@ -14,7 +18,7 @@ class ConvNet(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for.
+    num_stats: numbers that the posterior asks for, of the size of z.
     num_params: numbers a pixel and channel that the likelihood asks for.
     z_dim: size of z.
     channels: after each halving of the image.
@@ -27,7 +31,7 @@ class ConvNet(nn.Module):
   """
 
   image_shape: tuple[int, int, int]
-  num_stats: int
+  num_stats: Callable[[int], int]
   num_params: int
   z_dim: int = 20
   channels: tuple[int, ...] = (32, 64)
@@ -37,6 +41,8 @@ class ConvNet(nn.Module):
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
   dtype: str = "float32"
+  lower_z_dims: ClassVar[tuple[int, ...]] = ()
+  decoder_parts: ClassVar[tuple[str, ...]] = ("project", "up", "decoder_")
 
   def setup(self):
     height, width, image_channels = self.image_shape
@@ -57,21 +63,22 @@ class ConvNet(nn.Module):
 
     count = len(self.channels)
     self.down = [conv(Conv, features) for features in self.channels]
-    self.stats = nn.Dense(self.num_stats)
+    self.stats = nn.Dense(self.num_stats(self.z_dim))
     self.project = nn.Dense(self.base[0] * self.base[1] * self.base[2], use_bias=not self.batch_norm)
     up = [*reversed(self.channels[:-1]), image_channels * self.num_params]
     self.up = [conv(ConvTranspose, features, last=i == count - 1) for i, features in enumerate(up)]
     self.encoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
     self.decoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
 
-  def encode(self, x: Array, *, train: bool) -> Array:
+  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
+    x = with_planes(x, y)
     for i, layer in enumerate(self.down):
       x = layer(x)
       x = nn.relu(self.encoder_norms[i](x, train=train) if self.batch_norm else x)
     return self.stats(x.reshape(x.shape[0], -1).astype(jnp.float32))
 
-  def decode(self, z: Array, *, train: bool) -> Array:
-    x = self.project(z).reshape(-1, *self.base)
+  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
+    x = self.project(jnp.concatenate([*z, y], axis=-1)).reshape(-1, *self.base)
     for i, layer in enumerate(self.up):
       x = nn.relu(self.decoder_norms[i](x, train=train) if self.batch_norm else x)
       x = layer(x)

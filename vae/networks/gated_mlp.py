@@ -5,12 +5,14 @@ from N(0, 2 / inputs) and PyTorch's biases, U(-1, 1) / sqrt(inputs).
 """
 
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array
+from common.algorithm import Array, Latents
 from common.layers import symmetric_uniform
 
 HE_NORMAL = initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -50,7 +52,7 @@ class GatedMLP(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for, of which the first z_dim are a layer and the rest another.
+    num_stats: numbers that the posterior asks for, of the size of z; the first z_dim are a layer and the rest another.
     num_params: numbers a pixel and channel that the likelihood asks for.
     z_dim: size of z.
     width: units of a hidden layer.
@@ -59,31 +61,33 @@ class GatedMLP(nn.Module):
   """
 
   image_shape: tuple[int, int, int]
-  num_stats: int
+  num_stats: Callable[[int], int]
   num_params: int
   z_dim: int = 40
   width: int = 300
   layers: int = 2
   dtype: str = "float32"
+  lower_z_dims: ClassVar[tuple[int, ...]] = ()
+  decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
 
   def setup(self):
     pixels = math.prod(self.image_shape)
     self.encoder_layers = [GatedDense(self.width, dtype=self.dtype) for _ in range(self.layers)]
     inputs = self.width if self.layers else pixels
     # Two, so that an optimizer that normalizes each array by itself does not mix means and variances.
-    sizes = [size for size in (self.z_dim, self.num_stats - self.z_dim) if size]
+    sizes = [size for size in (self.z_dim, self.num_stats(self.z_dim) - self.z_dim) if size]
     self.encoder_out = [dense(size, inputs, self.dtype) for size in sizes]
     self.decoder_layers = [GatedDense(self.width, dtype=self.dtype) for _ in range(self.layers)]
     self.decoder_out = dense(pixels * self.num_params, self.width if self.layers else self.z_dim, self.dtype)
 
-  def encode(self, x: Array, *, train: bool) -> Array:
-    h = x.reshape(x.shape[0], math.prod(self.image_shape))
+  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
+    h = jnp.concatenate([x.reshape(x.shape[0], math.prod(self.image_shape)), y], axis=-1)
     for layer in self.encoder_layers:
       h = layer(h)
     return jnp.concatenate([out(h) for out in self.encoder_out], axis=-1).astype(jnp.float32)
 
-  def decode(self, z: Array, *, train: bool) -> Array:
-    h = z
+  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
+    h = jnp.concatenate([*z, y], axis=-1)
     for layer in self.decoder_layers:
       h = layer(h)
     height, width, channels = self.image_shape

@@ -1,11 +1,15 @@
 """The InfoGAN networks of gan/networks/infogan.py as encoder and decoder, for the VAE of Lucic et al. 2018."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.algorithm import Array, Latents
 from common.build import ConfigError
 from common.conv import Conv, ConvTranspose
+from common.layers import with_planes
 from common.normalization import BatchNorm
 
 WEIGHTS = nn.initializers.normal(0.02)
@@ -18,7 +22,7 @@ class InfoGanNet(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for.
+    num_stats: numbers that the posterior asks for, of the size of z.
     num_params: numbers a pixel and channel that the likelihood asks for.
     z_dim: size of z.
     width: channels of the outer convolution; twice as many of the inner.
@@ -30,7 +34,7 @@ class InfoGanNet(nn.Module):
   """
 
   image_shape: tuple[int, int, int]
-  num_stats: int
+  num_stats: Callable[[int], int]
   num_params: int
   z_dim: int = 64
   width: int = 64
@@ -39,6 +43,8 @@ class InfoGanNet(nn.Module):
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
   dtype: str = "float32"
+  lower_z_dims: ClassVar[tuple[int, ...]] = ()
+  decoder_parts: ClassVar[tuple[str, ...]] = ("up", "decoder_", "output")
 
   def setup(self):
     height, width, channels = self.image_shape
@@ -65,19 +71,19 @@ class InfoGanNet(nn.Module):
       dense(self.hidden),
     )
     self.encoder_norms = [norm(), norm()]
-    self.stats = nn.Dense(self.num_stats, kernel_init=WEIGHTS)
+    self.stats = nn.Dense(self.num_stats(self.z_dim), kernel_init=WEIGHTS)
     self.up = [dense(self.hidden), dense(size), layer(ConvTranspose, self.width)]
     self.decoder_norms = [norm(), norm(), norm()]
     self.output = layer(ConvTranspose, channels * self.num_params, use_bias=True)
 
-  def encode(self, x: Array, *, train: bool) -> Array:
-    x = nn.leaky_relu(self.outer(x), 0.2)
+  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
+    x = nn.leaky_relu(self.outer(with_planes(x, y)), 0.2)
     x = nn.leaky_relu(self.encoder_norms[0](self.inner(x), train=train), 0.2)
     x = self.dense(x.reshape(x.shape[0], -1))
     return self.stats(nn.leaky_relu(self.encoder_norms[1](x, train=train), 0.2).astype(jnp.float32))
 
-  def decode(self, z: Array, *, train: bool) -> Array:
-    x = z
+  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
+    x = jnp.concatenate([*z, y], axis=-1)
     for i, (layer, norm) in enumerate(zip(self.up, self.decoder_norms, strict=True)):
       x = nn.relu(norm(layer(x), train=train))
       x = x.reshape(-1, *self.base) if i == 1 else x

@@ -2,12 +2,14 @@
 
 import functools
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array
+from common.algorithm import Array, Latents
 from common.build import choose
 from common.layers import ACTIVATIONS
 
@@ -19,7 +21,7 @@ class MLP(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for.
+    num_stats: numbers that the posterior asks for, of the size of z.
     num_params: numbers a pixel and channel that the likelihood asks for.
     z_dim: size of z.
     width: units of a hidden layer.
@@ -30,7 +32,7 @@ class MLP(nn.Module):
   """
 
   image_shape: tuple[int, int, int]
-  num_stats: int
+  num_stats: Callable[[int], int]
   num_params: int
   z_dim: int = 20
   width: int = 500
@@ -38,6 +40,8 @@ class MLP(nn.Module):
   activation: str = "tanh"
   kernel_init: str = "lecun_normal"
   dtype: str = "float32"
+  lower_z_dims: ClassVar[tuple[int, ...]] = ()
+  decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
 
   def setup(self):
     init = choose(INITIALIZERS, self.kernel_init, "config.model.kernel_init")
@@ -45,18 +49,18 @@ class MLP(nn.Module):
     height, width, channels = self.image_shape
     dense = functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype)
     self.encoder_layers = [dense(self.width) for _ in range(self.layers)]
-    self.encoder_out = dense(self.num_stats)
+    self.encoder_out = dense(self.num_stats(self.z_dim))
     self.decoder_layers = [dense(self.width) for _ in range(self.layers)]
     self.decoder_out = dense(height * width * channels * self.num_params)
 
-  def encode(self, x: Array, *, train: bool) -> Array:
-    h = x.reshape(x.shape[0], math.prod(self.image_shape))
+  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
+    h = jnp.concatenate([x.reshape(x.shape[0], math.prod(self.image_shape)), y], axis=-1)
     for layer in self.encoder_layers:
       h = self.act(layer(h))
     return self.encoder_out(h).astype(jnp.float32)
 
-  def decode(self, z: Array, *, train: bool) -> Array:
-    h = z
+  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
+    h = jnp.concatenate([*z, y], axis=-1)
     for layer in self.decoder_layers:
       h = self.act(layer(h))
     height, width, channels = self.image_shape

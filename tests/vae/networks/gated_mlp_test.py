@@ -11,6 +11,10 @@ from vae.networks.gated_mlp import GatedDense, GatedMLP
 BATCH = jnp.asarray(np.random.default_rng(0).normal(size=(5, 7)), jnp.float32)
 
 
+def no_labels(x):
+  return jnp.zeros((len(x), 0))
+
+
 def gated(params, x):
   p = {name: np.asarray(value, np.float64) for name, value in params.items()}
   return (x @ p["kernel"] + p["bias"]) * expit(x @ p["gate_kernel"] + p["gate_bias"])
@@ -39,12 +43,12 @@ def test_each_of_the_two_starts_as_a_layer_of_its_own():
 
 
 def test_encoder_and_decoder_of_two_layers():
-  network = GatedMLP(image_shape=(4, 2, 1), num_stats=6, num_params=2, z_dim=3, width=10)
+  network = GatedMLP(image_shape=(4, 2, 1), num_stats=lambda z_dim: 2 * z_dim, num_params=2, z_dim=3, width=10)
   x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4, 2, 1)), jnp.float32)
   z = BATCH[:, :3]
 
   def both(module, x, z):
-    return module.encode(x, train=True), module.decode(z, train=True)
+    return module.encode(x, no_labels(x), train=True), module.decode((z,), no_labels(z), train=True)
 
   variables = network.init(jax.random.key(0), x, z, method=both)
   encoded, decoded = network.apply(variables, x, z, method=both)
@@ -61,10 +65,10 @@ def test_encoder_and_decoder_of_two_layers():
 
 def test_the_published_network_has_its_number_of_parameters():
   """784-300-300-(40, 40) and 40-300-300-784, each hidden layer twice."""
-  network = GatedMLP(image_shape=(28, 28, 1), num_stats=80, num_params=1)
+  network = GatedMLP(image_shape=(28, 28, 1), num_stats=lambda z_dim: 2 * z_dim, num_params=1)
 
   def both(module, x, z):
-    return module.encode(x, train=True), module.decode(z, train=True)
+    return module.encode(x, no_labels(x), train=True), module.decode((z,), no_labels(z), train=True)
 
   shapes = jax.eval_shape(
     lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), jnp.zeros((1, 40)), method=both)

@@ -1,0 +1,169 @@
+"""Objectives against their papers' formulas, and gradients of the importance-weighted bound against autodiff."""
+
+import functools
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from common import random
+from common.build import ConfigError, build
+from tests.vae.tiny_model import model_of
+from vae.model import Terms
+from vae.objectives import OBJECTIVES
+from vae.objectives.mmd import KERNELS, mmd
+from vae.objectives.objective import Context
+
+DISTORTION = np.array([[3.0, 4.0], [5.0, 2.0], [1.0, 6.0]])  # 3 draws of 2 images
+RATES = {"z2": np.array([[1.0, 2.0], [0.5, 1.5], [0.2, 0.1]]), "z1": np.array([[0.5, 0.5], [1.0, 0.0], [0.3, 0.4]])}
+
+
+def terms_of(**changes):
+  fields = {"distortion": DISTORTION, "rates": RATES, "penalties": {}, "figures": {}, "z": (), "moments": {}}
+  return jax.tree.map(jnp.asarray, Terms(**{**fields, **changes}))
+
+
+def context_of(updates=0, **changes):
+  rows = random.row_keys(jax.random.key(0), jnp.arange(2))
+  fields = {"updates": jnp.asarray(updates), "rows": rows, "decoder_params": {}, "axis_name": None}
+  return Context(**{"decode": None, "prior_sample": None, **fields, **changes})
+
+
+def losses(section, terms=None, **context):
+  return np.asarray(build(OBJECTIVES, section, "objective")(terms or terms_of(), context_of(**context)))
+
+
+TOTAL = sum(RATES.values())
+
+
+def test_the_elbo_weighs_all_rates_by_beta_of_the_updates():
+  np.testing.assert_allclose(losses({"name": "elbo"}), np.mean(DISTORTION + TOTAL, axis=0), rtol=1e-6)
+  warm_up = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": 10}}
+  for updates, beta in ((0, 0.0), (5, 0.5), (20, 1.0)):
+    expected = np.mean(DISTORTION + beta * TOTAL, axis=0)
+    np.testing.assert_allclose(losses(warm_up, updates=updates), expected, rtol=1e-6)
+
+
+def test_capacity_is_a_distance_on_both_sides():
+  section = {"name": "capacity", "capacity": {"name": "linear", "start": 0.0, "end": 4.0, "steps": 100}, "gamma": 10.0}
+  for updates, capacity in ((0, 0.0), (100, 4.0)):
+    expected = DISTORTION.mean(0) + 10.0 * np.abs(TOTAL.mean(0) - capacity)
+    np.testing.assert_allclose(losses(section, updates=updates), expected, rtol=1e-6)
+
+
+def test_free_bits_are_free_by_unit_and_by_the_batch_mean():
+  """Two units of 0.1 and 0.9 nats on average: at 0.5 free nats the first costs 0.5 and has no gradient."""
+  mean = np.array([[[np.sqrt(0.4), np.sqrt(1.8)], [0.0, np.sqrt(1.8)]]])  # rates 0.2 and 0 of the first unit
+
+  def total(mean):
+    return jnp.asarray(losses_of(mean)).sum()
+
+  def losses_of(mean):
+    terms = terms_of(distortion=np.ones((1, 2)), moments={"z": (mean, np.zeros((1, 2, 2)))})
+    return build(OBJECTIVES, {"name": "free_bits", "nats": 0.5}, "objective")(terms, context_of())
+
+  np.testing.assert_allclose(losses_of(mean), [1.0 + 0.5 + 0.9] * 2, rtol=1e-6)
+  gradient = np.asarray(jax.grad(total)(jnp.asarray(mean)))[0]
+  assert np.all(gradient[:, 0] == 0) and np.all(gradient[:, 1] != 0)
+
+
+def test_the_importance_weighted_bound_prefers_the_best_draw():
+  """log mean exp of the weights, better than the ELBO: a published code weighs the worst draw most."""
+  expected = -(logsumexp(-(DISTORTION + TOTAL), axis=0) - np.log(3))
+  actual = losses({"name": "importance_weighted", "draws": 3})
+  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  assert np.all(actual < np.mean(DISTORTION + TOTAL, axis=0)) and np.all(actual > np.min(DISTORTION + TOTAL, axis=0))
+  one = terms_of(distortion=DISTORTION[:1], rates={"z": TOTAL[:1]})
+  np.testing.assert_allclose(
+    losses({"name": "importance_weighted", "draws": 1}, one), DISTORTION[0] + TOTAL[0], rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_mmd_is_unbiased(kernel):
+  """0 on average between samples of one distribution, and its closed form between two Gaussians."""
+  rng = np.random.default_rng(0)
+  function = jax.jit(jax.vmap(lambda a, b: mmd(a, b, KERNELS[kernel])))
+  values = np.asarray(function(*jnp.asarray(rng.normal(size=(2, 4000, 5, 1)))))
+  assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values)) and values.std() > 0
+  shifted = rng.normal(size=(2, 4000, 5, 1)) + np.array([0.0, 1.5]).reshape(2, 1, 1, 1)
+  values = np.asarray(function(*jnp.asarray(shifted)))
+  grid = np.linspace(-12, 12, 4001)
+  k = np.asarray(KERNELS[kernel](jnp.asarray(grid) ** 2, 1))
+  expectation = lambda shift: np.sum(k * norm.pdf(grid, shift, np.sqrt(2))) * (grid[1] - grid[0])  # noqa: E731
+  exact = 2 * expectation(0.0) - 2 * expectation(1.5)
+  assert abs(values.mean() - exact) < 4 * values.std() / np.sqrt(len(values)) and exact > 0.1
+
+
+def test_wae_and_info_vae_weigh_the_aggregate():
+  z = np.random.default_rng(1).normal(size=(1, 2, 3))
+  prior = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3)))
+  terms = terms_of(distortion=DISTORTION[:1], rates={"z": TOTAL[:1]}, z=(z,))
+  draw = {"prior_sample": lambda rows: (prior,)}
+  divergence = mmd(jnp.asarray(z[0]), prior, KERNELS["imq"])
+  np.testing.assert_allclose(
+    losses({"name": "wae", "weight": 7.0}, terms, **draw), DISTORTION[0] + 7 * divergence, rtol=1e-5
+  )
+  section = {"name": "info_vae", "alpha": 0.25, "weight": 3.0, "kernel": "imq"}
+  expected = DISTORTION[0] + 0.75 * TOTAL[0] + 2.25 * divergence
+  np.testing.assert_allclose(losses(section, terms, **draw), expected, rtol=1e-5)
+  with pytest.raises(ConfigError, match=r"alpha=2.0 and weight=1000.0"):
+    losses({"name": "info_vae", "alpha": 2.0})
+
+
+def test_regularized_autoencoders():
+  z = np.random.default_rng(1).normal(size=(1, 2, 3))
+  terms = terms_of(distortion=DISTORTION[:1], rates={}, z=(z,))
+  np.testing.assert_allclose(losses({"name": "reconstruction"}, terms), DISTORTION[0], rtol=1e-6)
+  base = DISTORTION[0] + 0.05 * np.sum(z[0] ** 2, axis=-1)
+  np.testing.assert_allclose(losses({"name": "rae", "z_weight": 0.1}, terms), base, rtol=1e-6)
+  params = {"decoder": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}}
+  section = {"name": "rae", "z_weight": 0.1, "regularizer": "l2", "weight": 0.5}
+  np.testing.assert_allclose(losses(section, terms, decoder_params=params), base + 0.5 * (24 + 3), rtol=1e-6)
+
+
+def test_the_decoders_slope_is_the_jacobians_norm_on_average():
+  matrix = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+  terms = terms_of(distortion=np.zeros((1, 4000)), rates={}, z=(np.ones((1, 4000, 3)),))
+  rows = random.row_keys(jax.random.key(1), jnp.arange(4000))
+  section = {"name": "rae", "z_weight": 0.0, "regularizer": "gradient", "weight": 1.0}
+  values = losses(section, terms, rows=rows, decode=lambda z: (z[0] @ matrix).reshape(-1, 2, 2, 1))
+  assert abs(values.mean() - float(jnp.sum(matrix**2))) < 4 * values.std() / np.sqrt(4000)
+
+
+@functools.cache
+def gradients_of(gradient, draws, seeds=2000):
+  """The step's gradient under so many keys, [seeds, parameters]."""
+  algorithm, state, batch = model_of(objective={"name": "importance_weighted", "draws": draws, "gradient": gradient})
+
+  def one(seed):
+    def loss(params):
+      terms, _ = algorithm._terms({"params": params}, batch, jax.random.key(seed), train=True)
+      return jnp.mean(algorithm.objective(terms, None))
+
+    return jax.flatten_util.ravel_pytree(jax.grad(loss)(state.net.params))[0]
+
+  return np.asarray(jax.jit(lambda s: jax.lax.map(one, s, batch_size=100))(jnp.arange(seeds)), np.float64)
+
+
+def scores(gradient, draws):
+  """Of the difference from the bound's own gradient under the same draws, in standard errors; where there is one."""
+  difference = gradients_of(gradient, draws) - gradients_of("standard", draws)
+  error = difference.std(0) / np.sqrt(len(difference))
+  assert np.abs(difference.mean(0)[error < 1e-7]).max() < 1e-6  # the decoder's gradient is the same
+  return difference.mean(0)[error >= 1e-7] / error[error >= 1e-7]
+
+
+@pytest.mark.parametrize(("gradient", "draws"), [("path", 1), ("doubly", 1), ("doubly", 4)])
+def test_gradients_agree_in_expectation_with_those_of_the_bound(gradient, draws):
+  found = scores(gradient, draws)
+  assert len(found) > 100 and np.abs(found).max() < 4.5 and found.std() < 1.5, np.abs(found).max()
+
+
+def test_the_path_gradient_is_biased_for_several_draws():
+  """Tucker et al. 2019, Section 3: so the test above can fail."""
+  assert np.abs(scores("path", 4)).max() > 8

@@ -1,0 +1,30 @@
+"""A small VAE of which tests change one axis."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.algorithm import Spec
+from configs import vae as config_file
+from vae.from_config import from_config
+
+SPEC = Spec((4, 4, 1), 10, 8, "images", (0.0, 1.0), "")
+
+
+@functools.cache
+def _images():
+  return jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)), jnp.float32)
+
+
+def model_of(spec=SPEC, **changes):
+  """The VAE of the tiny config with z of 3 and other sections, its fresh state, and a batch of 8 binary images."""
+  config = config_file.get_config("tiny").unlock()
+  config.model.update({"z_dim": 3, "width": 16, "kernel_init": "lecun_normal"})
+  for section, value in changes.items():
+    config[section] = value
+  algorithm = from_config(config, spec)
+  x = _images()
+  batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
+  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch

@@ -1,0 +1,187 @@
+"""Which values of two fields of a VAE's config do not go together, as common/legality.py has it.
+
+That the words below are true of the code is tested.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from common.legality import Data, Rule, clashes
+from common.spec import Spec
+
+POINTS = ("deterministic",)  # posteriors without a density
+GAUSSIANS = ("diagonal_gaussian",)
+CODES = "vector_quantized"
+UNIFORM = "uniform_codes"
+RATELESS = ("reconstruction", "rae")  # objectives in which no prior has a part
+MOMENT_MATCHING = ("wae", "info_vae")  # by draws of the prior
+HIERARCHIES = ("hvae", "conv_hvae")
+CONVOLUTIONAL = ("conv", "infogan", "resnet", "conv_hvae")
+DISCRETE = ("discretized_logistic", "categorical")  # likelihoods of 256 levels
+NO_RATE = "a point has no density, so that its rate is infinite"
+
+
+def _exactly_one(a: Collection[str], b: Collection[str]) -> Any:
+  """Of the two values one is in its set and the other is not in its own."""
+  return lambda first, second: (first in a) != (second in b)
+
+
+def _both(a: Collection[str], b: Collection[str]) -> Any:
+  return lambda first, second: first in a and second in b
+
+
+def _only(a: Collection[str], b: Collection[str]) -> Any:
+  """A value of ``a`` goes with nothing but values of ``b``."""
+  return lambda first, second: first in a and second not in b
+
+
+RULES: tuple[Rule, ...] = (
+  Rule(
+    "posterior.name",
+    "objective.name",
+    _only(POINTS, (*RATELESS, "wae")),
+    NO_RATE,
+    'config.objective.name of reconstruction, rae, wae, or "diagonal_gaussian"',
+  ),
+  Rule(
+    "posterior.name",
+    "objective.name",
+    lambda posterior, objective: objective in RATELESS and posterior not in POINTS,
+    "without a rate nothing keeps its draws apart from a point",
+    'config.posterior.name="deterministic" or an objective with a rate',
+  ),
+  Rule(
+    "prior.name",
+    "objective.name",
+    _exactly_one(("none",), RATELESS),
+    "a prior is needed just where the objective has a rate or draws of it",
+    'config.prior.name="none" with reconstruction and rae, another prior with all else',
+  ),
+  Rule(
+    "prior.name",
+    "posterior.name",
+    _exactly_one((UNIFORM,), (CODES,)),
+    "codes have a distribution over codes, and nothing else has",
+    f'"{UNIFORM}" with "{CODES}"',
+  ),
+  Rule(
+    "posterior.name",
+    "objective.name",
+    _only((CODES,), ("elbo",)),
+    "its rate is the same for all images and all draws",
+    'config.objective.name="elbo"',
+  ),
+  Rule(
+    "prior.name",
+    "posterior.name",
+    lambda prior, posterior: prior == "vampprior" and posterior not in GAUSSIANS,
+    "its components are posteriors, whose densities at other images' z must be known",
+    'config.posterior.name="diagonal_gaussian" or another prior',
+  ),
+  Rule(
+    "prior.name",
+    "conditioning.name",
+    lambda prior, conditioning: prior == "vampprior" and conditioning != "none",
+    "its pseudo-inputs have no labels",
+    'config.conditioning.name="none" or another prior',
+  ),
+  Rule(
+    "prior.name",
+    "objective.name",
+    _both(("mixture",), ("wae",)),
+    "a draw of a component has no gradient, so that the weights would not be learned",
+    "another prior or info_vae",
+  ),
+  Rule(
+    "objective.name",
+    "posterior.name",
+    lambda objective, posterior: objective == "free_bits" and posterior not in GAUSSIANS,
+    "it needs the rate of each unit",
+    'config.posterior.name="diagonal_gaussian" or another objective',
+  ),
+  Rule(
+    "objective.name",
+    "prior.name",
+    _only(("free_bits",), ("standard_normal",)),
+    "it needs the rate of each unit, which only independent units have",
+    'config.prior.name="standard_normal" or another objective',
+  ),
+  Rule(
+    "objective.name",
+    "model.name",
+    _both(("free_bits",), HIERARCHIES),
+    "the rate of a lower layer's units is not that to N(0, I)",
+    "another objective or a network of one layer",
+  ),
+  Rule(
+    "objective.gradient",
+    "posterior.name",
+    lambda gradient, posterior: gradient != "standard" and posterior not in GAUSSIANS,
+    "it needs log q at a given z without q's gradient",
+    'config.objective.gradient="standard" or config.posterior.name="diagonal_gaussian"',
+  ),
+  Rule(
+    "objective.gradient",
+    "model.name",
+    lambda gradient, model: gradient != "standard" and model in HIERARCHIES,
+    "q of a lower layer depends on the z above it, whose gradient would be lost",
+    'config.objective.gradient="standard" or a network of one layer',
+  ),
+  Rule(
+    "posterior.name",
+    "model.name",
+    _both((*POINTS, CODES), HIERARCHIES),
+    "the prior of a lower layer is a Gaussian",
+    "a posterior with a density or a network of one layer",
+  ),
+  Rule(
+    "conditioning.name",
+    "data.name",
+    lambda conditioning, data: conditioning != "none" and not data.num_classes,
+    "it needs labels, and this data set has none",
+    '{"name": "none"}',
+  ),
+  Rule(
+    "model.name",
+    "data.name",
+    lambda model, data: model in CONVOLUTIONAL and data.kind != "images",
+    "it is for images, and these data are points",
+    "mlp or gated_mlp",
+  ),
+  Rule(
+    "likelihood.name",
+    "data.name",
+    lambda likelihood, data: (
+      likelihood not in ("gaussian", "shared_gaussian", "optimal_gaussian") and data.kind != "images"
+    ),
+    "it is for pixels, and these data are points",
+    "a Gaussian",
+  ),
+  Rule(
+    "likelihood.name",
+    "data.dequantize",
+    lambda likelihood, dequantize: likelihood in DISCRETE and dequantize,
+    "it is of the 256 levels, which the noise would move",
+    "config.data.dequantize=False or a continuous likelihood",
+  ),
+)
+
+
+def illegal(config: Any, spec: Spec) -> list[str]:
+  """What does not go together in ``config`` for data of ``spec``, one line a pair: fields, values, why, the way out."""
+  return clashes(RULES, values(config, spec))
+
+
+def values(config: Any, spec: Spec) -> dict[str, Any]:
+  """{field: value} of what rules may speak of; a field that a config does not have is left out."""
+  names = ("model", "likelihood", "posterior", "prior", "objective", "conditioning", "corruption")
+  sections = {name: dict(config[name]) for name in names if hasattr(config[name], "items")}
+  found = {
+    f"{name}.{key}": section[key]
+    for name, section in sections.items()
+    for key in ("name", "gradient")
+    if key in section
+  }
+  found["data.name"] = Data(config.data.name, spec.kind, spec.num_classes)
+  found["data.dequantize"] = config.data.dequantize
+  return found

@@ -1,0 +1,90 @@
+"""Objectives that hold the aggregate posterior to the prior by the maximum mean discrepancy."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from common import random
+from common.algorithm import Array
+from common.build import ConfigError, choose
+from common.parallel import batch_gather
+from vae.model import Terms
+from vae.objectives.objective import Context, distortion, rate
+
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def inverse_multiquadratic(square: Array, z_dim: int) -> Array:
+  """sum_s C / (C + d^2), C = 2 s Z: squared distances -> kernel (Tolstikhin et al. 2018, Section 4)."""
+  return sum((2.0 * z_dim * s / (2.0 * z_dim * s + square) for s in SCALES), start=jnp.zeros(()))
+
+
+def gaussian(square: Array, z_dim: int) -> Array:
+  """exp(-d^2 / Z): squared distances -> kernel (Zhao et al. 2017, as in their code)."""
+  return jnp.exp(-square / z_dim)
+
+
+KERNELS: dict[str, Callable[[Array, int], Array]] = {"imq": inverse_multiquadratic, "gaussian": gaussian}
+
+
+def mmd(a: Array, b: Array, kernel: Callable[[Array, int], Array]) -> Array:
+  """The unbiased estimate of MMD^2 between two samples, [N, Z] each -> [] (Gretton et al. 2012, Eq. 3)."""
+
+  def square(u: Array, v: Array) -> Array:
+    return jnp.sum((u[:, None] - v[None]) ** 2, axis=-1)
+
+  count, z_dim = a.shape
+  off = 1.0 - jnp.eye(count)
+  within = sum(jnp.sum(off * kernel(square(u, u), z_dim)) for u in (a, b)) / (count * (count - 1))
+  return within - 2.0 * jnp.mean(kernel(square(a, b), z_dim))
+
+
+def _aggregate_mmd(terms: Terms, context: Context, kernel: Callable[[Array, int], Array]) -> Array:
+  """Between one draw of z for each image of the global batch, all layers side by side, and as many of the prior."""
+  z = jnp.concatenate([part[0] for part in terms.z], axis=-1)
+  prior = jnp.concatenate(context.prior_sample(random.row_stream(context.rows, "prior")), axis=-1)
+  return mmd(batch_gather(z, context.axis_name), batch_gather(prior, context.axis_name), kernel)
+
+
+class Wae:
+  """distortion + weight * MMD^2(q(z), p(z)) (Tolstikhin et al. 2018, arXiv:1711.01558, Algorithm 2, WAE-MMD).
+
+  Attributes:
+    weight: lambda of the paper.
+    kernel: "imq", the paper's, or "gaussian".
+  """
+
+  rate, draws = "closed", 1
+
+  def __init__(self, weight: float = 10.0, kernel: str = "imq"):
+    self.weight, self.kernel = _weight(weight), choose(KERNELS, kernel, "kernel")
+
+  def __call__(self, terms: Terms, context: Context) -> Array:
+    return distortion(terms) + self.weight * _aggregate_mmd(terms, context, self.kernel)
+
+
+class InfoVae:
+  """distortion + (1 - alpha) rate + (alpha + weight - 1) MMD^2 (Zhao et al. 2017, arXiv:1706.02262, Eq. 6).
+
+  Attributes:
+    alpha: how much of the mutual information of x and z goes free; 1: all of it ("MMD-VAE").
+    weight: lambda of the paper.
+    kernel: "gaussian", that of the paper's code, or "imq".
+  """
+
+  rate, draws = "closed", 1
+
+  def __init__(self, alpha: float = 0.0, weight: float = 1000.0, kernel: str = "gaussian"):
+    if alpha > 1.0 or alpha + weight < 1.0:
+      raise ConfigError(f"alpha={alpha} and weight={weight}: 1 - alpha and alpha + weight - 1 must be at least 0")
+    self.alpha, self.weight, self.kernel = alpha, weight, choose(KERNELS, kernel, "kernel")
+
+  def __call__(self, terms: Terms, context: Context) -> Array:
+    divergence = _aggregate_mmd(terms, context, self.kernel)
+    return distortion(terms) + (1.0 - self.alpha) * rate(terms) + (self.alpha + self.weight - 1.0) * divergence
+
+
+def _weight(weight: float) -> float:
+  if not weight >= 0:
+    raise ConfigError(f"weight={weight} must be at least 0")
+  return weight

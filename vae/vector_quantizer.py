@@ -1,0 +1,254 @@
+"""Latents that are entries of a learned codebook (van den Oord et al. 2017, arXiv:1711.00937), and a prior of them."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from common import random
+from common.algorithm import Array, Images
+from common.build import ConfigError
+from common.parallel import batch_gather, batch_mean
+from vae.posteriors import Draw
+
+EPSILON = 1e-5  # of the published code, though its counts are of positions of a batch
+
+
+class VectorQuantized(nn.Module):
+  """All mass on the codebook's entries that are nearest to the encoder's outputs (van den Oord et al. 2017, Eq. 1-3).
+
+  P = Z / code_dim positions share the codebook, which follows the running means of the outputs at each entry (App. A.1;
+  Razavi et al. 2019, Eq. 3) and gets no gradient. Its collection "codebook" holds "embedding" [K, D]; "counts" [K] and
+  "sums" [K, D], running averages of how often a batch uses an entry and of the sum of its outputs there, both in units
+  of an entry's mean usage; and with ``kmeans_steps`` "started". A training pass quantizes by the codebook that it finds
+  and leaves a new one; only the start by k-means comes before.
+
+  Attributes:
+    num_codes: K, entries of the codebook.
+    code_dim: D, numbers of an entry.
+    commitment: beta of Eq. 3.
+    decay: of the running averages.
+    restart: an entry whose count is below this share of the mean usage is dead; an output of the batch, drawn anew for
+      each, replaces it, with the count of the mean usage (after Dhariwal et al. 2020, "Jukebox"). 0: never.
+    kmeans_steps: Lloyd steps on the outputs of the first training batch, from K of them, that give the codebook it
+      starts with. 0: it starts at random, with |e|^2 = 1 on average.
+    axis_name: mapped axis whose devices share the batch; None: the global view.
+  """
+
+  num_codes: int = 512
+  code_dim: int = 64
+  commitment: float = 0.25
+  decay: float = 0.99
+  restart: float = 0.0
+  kmeans_steps: int = 0
+  axis_name: str | None = None
+
+  def __post_init__(self):
+    _check_codes(self.num_codes, self.code_dim)
+    if self.commitment < 0.0:
+      raise ConfigError(f"commitment={self.commitment} must be 0 or more")
+    if not 0.0 <= self.decay < 1.0:
+      raise ConfigError(f"decay={self.decay} must be in [0, 1)")
+    if not 0.0 <= self.restart < 1.0:
+      raise ConfigError(f"restart={self.restart} must be in [0, 1), a share of the mean usage")
+    if self.kmeans_steps < 0:
+      raise ConfigError(f"kmeans_steps={self.kmeans_steps} must be 0 or more")
+    super().__post_init__()
+
+  def setup(self) -> None:
+    shape = (self.num_codes, self.code_dim)
+    start = nn.initializers.variance_scaling(1.0, "fan_out", "uniform")
+    self.embedding = self.variable("codebook", "embedding", lambda: start(self.make_rng("params"), shape))
+    self.counts = self.variable("codebook", "counts", jnp.ones, shape[:1])
+    self.sums = self.variable("codebook", "sums", lambda: jnp.copy(self.embedding.value))
+    if self.kmeans_steps:
+      self.started = self.variable("codebook", "started", jnp.zeros, ())  # a float, which devices can average
+
+  def num_stats(self, z_dim: int) -> int:
+    """How many numbers the encoder gives for z of z_dim."""
+    _positions(z_dim, self.code_dim)
+    return z_dim
+
+  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
+    """The entries nearest to ``stats`` [B, Z]; their gradient goes to ``stats`` as it is ("straight-through").
+
+    In training the codebook moves if its collection is mutable; ``init`` only creates it. ``rows`` are drawn from for
+    restarts and the start.
+
+    Returns:
+      z, log_q = 0, the penalty "commitment" beta |stats - sg(z)|^2, and the figure "code_usage" [B, K], the share of
+      the image's positions at each entry. The penalty is a sum over positions and numbers, as the distortion is one
+      over pixels. The paper has the mean over positions beside log p(x|z) (Section 3.2); its published code has means
+      over everything in both terms, which are the sums but for a factor of the size of z by that of x.
+
+    Raises:
+      ConfigError: code_dim does not divide Z, or the batch has too few positions to start k-means.
+    """
+    outputs = self._outputs(stats)
+    fixed = lax.stop_gradient(outputs)
+    moves = train and self.is_mutable_collection("codebook") and not self.is_initializing()
+    if moves and self.kmeans_steps:
+      self._start(fixed, rows)
+    embedding = lax.stop_gradient(self.embedding.value)
+    codes = nearest(fixed, embedding)
+    one_hot = jax.nn.one_hot(codes, self.num_codes)
+    quantized = embedding[codes]
+    if moves:
+      self._move(fixed, one_hot, rows)
+    # Of this form the value is the entry to the last bit: outputs - outputs is 0.
+    z = (quantized + (outputs - fixed)).reshape(stats.shape)
+    commitment = self.commitment * jnp.sum((outputs - quantized) ** 2, axis=(1, 2))
+    return Draw(z, jnp.zeros(len(stats)), {"commitment": commitment}, {"code_usage": jnp.mean(one_hot, axis=1)})
+
+  def codes(self, stats: Array) -> Array:
+    """The numbers of the nearest entries, [B, Z] -> int32 [B, P]."""
+    return nearest(self._outputs(stats), self.embedding.value)
+
+  def lookup(self, codes: Array) -> Array:
+    """int32 [B, P] -> z [B, Z]."""
+    return self.embedding.value[codes].reshape(len(codes), -1)
+
+  def codes_of(self, z: Array) -> Array:
+    """The numbers of the entries that z consists of, [B, Z] -> int32 [B, P]; of equal entries the first."""
+    outputs = self._outputs(z)
+    # Differences, where `nearest` has products: an entry is at 0 from itself, and however close another is, it is not.
+    distance = jnp.sum((outputs[:, :, None, :] - self.embedding.value) ** 2, axis=-1)
+    return jnp.argmin(distance, axis=-1).astype(jnp.int32)
+
+  def _outputs(self, stats: Array) -> Array:
+    """[B, Z] -> float32 [B, P, D]."""
+    positions = _positions(stats.shape[-1], self.code_dim)
+    return stats.astype(jnp.float32).reshape(-1, positions, self.code_dim)
+
+  def _start(self, outputs: Array, rows: Array) -> None:
+    def clustered() -> Array:
+      everything = batch_gather(outputs, self.axis_name).reshape(-1, self.code_dim)
+      if len(everything) < self.num_codes:
+        raise ConfigError(
+          f"kmeans_steps={self.kmeans_steps} starts num_codes={self.num_codes} codes from the positions of one batch, "
+          f"which are {len(everything)}; use larger batches, fewer codes or kmeans_steps=0"
+        )
+      return kmeans(everything, self._picks(outputs, rows), self.kmeans_steps)
+
+    first = self.started.value == 0.0
+    embedding = lax.cond(first, clustered, lambda: self.embedding.value)
+    self.sums.value = jnp.where(first, embedding, self.sums.value)
+    self.embedding.value = embedding
+    self.started.value = jnp.ones(())
+
+  def _move(self, outputs: Array, one_hot: Array, rows: Array) -> None:
+    sums = jnp.einsum("bpk,bpd->kd", one_hot, outputs, precision="highest") / (one_hot.shape[0] * one_hot.shape[1])
+    counts, sums = batch_mean((jnp.mean(one_hot, axis=(0, 1)), sums), self.axis_name)
+    counts = self.decay * self.counts.value + (1.0 - self.decay) * self.num_codes * counts
+    sums = self.decay * self.sums.value + (1.0 - self.decay) * self.num_codes * sums
+    total = jnp.sum(counts)
+    smoothed = (counts + EPSILON) / (total + self.num_codes * EPSILON) * total
+    embedding = sums / smoothed[:, None]
+    if self.restart:
+      embedding, counts, sums = self._restart(embedding, counts, sums, outputs, rows)
+    self.embedding.value, self.counts.value, self.sums.value = embedding, counts, sums
+
+  def _restart(
+    self, embedding: Array, counts: Array, sums: Array, outputs: Array, rows: Array
+  ) -> tuple[Array, Array, Array]:
+    """The codebook with its dead entries replaced, as many as the batch has positions."""
+    dead = counts < self.restart
+
+    def replaced() -> tuple[Array, Array, Array]:
+      picks = self._picks(outputs, rows)
+      rank = jnp.cumsum(dead) - 1
+      again = dead & (rank < len(picks))
+      fresh = picks[jnp.clip(rank, 0, len(picks) - 1)]
+      return (
+        jnp.where(again[:, None], fresh, embedding),
+        jnp.where(again, 1.0, counts),
+        jnp.where(again[:, None], fresh, sums),
+      )
+
+    return lax.cond(jnp.any(dead), replaced, lambda: (embedding, counts, sums))
+
+  def _picks(self, outputs: Array, rows: Array) -> Array:
+    """Up to K outputs of the global batch in random order, the same on every device and for any number of them."""
+    scores = random.uniform(random.row_stream(rows, "codebook"), outputs.shape[1:2])
+    scores, outputs = batch_gather(scores, self.axis_name), batch_gather(outputs, self.axis_name)
+    _, highest = lax.top_k(scores.reshape(-1), min(self.num_codes, scores.size))
+    return outputs.reshape(-1, self.code_dim)[highest]
+
+
+class UniformCodes(nn.Module):
+  """p(z) = 1 / K^P at each of the K^P quantized z (van den Oord et al. 2017, Section 3.1); draws are codes.
+
+  Attributes:
+    z_dim: size of z.
+    num_codes: K, entries of the codebook.
+    code_dim: numbers of an entry.
+  """
+
+  z_dim: int
+  num_codes: int
+  code_dim: int
+
+  def __post_init__(self):
+    _check_codes(self.num_codes, self.code_dim)
+    _positions(self.z_dim, self.code_dim)
+    super().__post_init__()
+
+  def __call__(self, encode: Callable[[Images], tuple[Array, Array]]) -> "UniformCodes":
+    """Itself: it depends on nothing."""
+    return self
+
+  def log_prob(self, z: Array) -> Array:
+    """-P log K for any z, [..., Z] -> [...]."""
+    return jnp.full(z.shape[:-1], -_positions(self.z_dim, self.code_dim) * jnp.log(self.num_codes))
+
+  def sample_codes(self, rows: Array) -> Array:
+    """Keys [B] -> int32 [B, P], for `VectorQuantized.lookup`."""
+    places = jnp.arange(_positions(self.z_dim, self.code_dim))
+    return jax.vmap(lambda key: random.integers(random.row_keys(key, places), 0, self.num_codes))(rows)
+
+
+def nearest(points: Array, centers: Array) -> Array:
+  """The number of the nearest center, [..., D], [K, D] -> int32 [...]."""
+  # Squares lose the digits that a common offset takes, so that goes first.
+  middle = jnp.mean(centers, axis=0)
+  points, centers = points - middle, centers - middle
+  products = jnp.einsum("...d,kd->...k", points, centers, precision="highest")
+  return jnp.argmin(0.5 * jnp.sum(centers**2, axis=-1) - products, axis=-1).astype(jnp.int32)
+
+
+def kmeans(points: Array, centers: Array, steps: int) -> Array:
+  """Centers after ``steps`` of Lloyd, [N, D], [K, D] -> [K, D]; one that is nearest to no point stays."""
+
+  def lloyd(_: Array, centers: Array) -> Array:
+    members = jax.nn.one_hot(nearest(points, centers), len(centers))
+    size = jnp.sum(members, axis=0)[:, None]
+    total = jnp.einsum("nk,nd->kd", members, points, precision="highest")
+    return jnp.where(size > 0.0, total / jnp.maximum(size, 1.0), centers)
+
+  return lax.fori_loop(0, steps, lloyd, centers)
+
+
+def perplexity(usage: Array) -> Array:
+  """e^entropy of the share of positions at each code, [K] -> []; K for uniform use, 1 for one code."""
+  share = usage / jnp.sum(usage)
+  return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
+
+
+def codes_in_use(usage: Array) -> Array:
+  """How many codes have any share, [K] -> []."""
+  return jnp.sum(usage > 0.0)
+
+
+def _positions(z_dim: int, code_dim: int) -> int:
+  if z_dim % code_dim:
+    raise ConfigError(f"z_dim={z_dim} is not a multiple of code_dim={code_dim}, the numbers of one code")
+  return z_dim // code_dim
+
+
+def _check_codes(num_codes: int, code_dim: int) -> None:
+  if num_codes < 2:
+    raise ConfigError(f"num_codes={num_codes} must be 2 or more")
+  if code_dim < 1:
+    raise ConfigError(f"code_dim={code_dim} must be 1 or more")
