@@ -1,0 +1,136 @@
+"""PixelCNN: what each position sees, that probabilities are probabilities, and draws that follow them."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from common import random
+from common.build import ConfigError
+from vae.pixel_cnn import PixelCNN
+
+MAPS = np.asarray(list(itertools.product(range(3), repeat=4)), np.int32).reshape(81, 2, 2)
+
+
+@functools.cache
+def example(**changes):
+  """A model, and parameters of which the distribution is far from even."""
+  module = PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, "channels": 8, "layers": 2, **changes})
+  codes = np.zeros((1, module.height, module.width), np.int32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), codes, np.zeros(1, np.int32) if module.classes else None)
+  rng = np.random.default_rng(0)
+  return module, jax.tree.map(
+    lambda p: (1.2 * rng.normal(size=p.shape) / np.sqrt(np.prod(p.shape[:-1]))).astype(np.float32), shapes
+  )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def run(module, method, variables, *args):
+  return module.apply(variables, *args, method=method)
+
+
+def log_probs(module, variables, *args):
+  """float64 [81] of all maps of 2x2."""
+  return np.asarray(run(module, "log_prob", variables, MAPS, *args), np.float64)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def rows_of(count):
+  return random.row_keys(jax.random.key(0), jnp.arange(count))
+
+
+def seen(module, variables):
+  """[place read, place changed] -> whether its logits change with the code there."""
+  size = module.height * module.width
+  base = np.random.default_rng(0).integers(0, module.num_codes, size)
+  codes = np.stack([base, *((base + row) % module.num_codes for row in np.eye(size, dtype=int))])
+  codes = codes.reshape(-1, module.height, module.width).astype(np.int32)
+  logits = np.asarray(run(module, "logits", variables, codes))
+  change = np.abs(logits[1:] - logits[:1]).max(-1).reshape(size, size).T
+  assert not np.any((change > 1e-6) & (change < 1e-5))  # rounding, or a dependence
+  return change > 1e-5
+
+
+def test_a_code_depends_on_all_before_and_on_none_after():
+  found = seen(*example(height=4, width=4, layers=3))
+  np.testing.assert_array_equal(found, np.tri(16, k=-1, dtype=bool))
+
+
+def test_a_layer_reaches_as_far_as_it_says():
+  """One of kernel 5 sees, beside the shifts by one, two rows up with two columns to each side, and two to the left."""
+  size, place = 7, 4 * 7 + 3
+  found = seen(*example(height=size, width=size, layers=1, kernel_size=5))[place].reshape(size, size)
+  expected = np.zeros((size, size), bool)
+  expected[1:4, 1:6] = True
+  expected[4, 0:3] = True
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_probabilities_of_all_maps_sum_to_one():
+  log_p = log_probs(*example(layers=1))
+  assert log_p.shape == (81,)
+  assert np.ptp(log_p) > 1.0  # no even distribution
+  np.testing.assert_allclose(np.exp(log_p).sum(), 1.0, rtol=1e-5)
+
+
+def test_labels_choose_the_distribution():
+  first, second = (np.exp(log_probs(*example(classes=2), np.full(81, label))) for label in (0, 1))
+  np.testing.assert_allclose([first.sum(), second.sum()], 1.0, rtol=1e-5)
+  assert np.abs(first - second).sum() > 0.1
+
+
+def test_samples_follow_the_model():
+  """And a row of them depends on its key and label only."""
+  module, variables = example(classes=2)
+  count = 4000
+  rows, labels = rows_of(count), np.arange(count) % 2
+  codes = np.asarray(run(module, "sample", variables, rows, labels))
+  assert (codes.dtype, codes.shape) == (np.int32, (count, 2, 2))
+  for label in (0, 1):
+    drawn = np.bincount(codes[label::2].reshape(-1, 4) @ [27, 9, 3, 1], minlength=81)
+    p = np.exp(log_probs(module, variables, np.full(81, label)))
+    assert 0.5 * np.abs(p - 1 / 81).sum() > 0.2  # an even distribution would be found out
+    expected = p / p.sum() * drawn.sum()
+    often = expected >= 5
+    observed, expected = (np.append(counts[often], counts[~often].sum()) for counts in (drawn, expected))
+    assert stats.chisquare(observed, expected).pvalue > 1e-3
+  order = np.random.default_rng(0).permutation(count)
+  np.testing.assert_array_equal(run(module, "sample", variables, rows[order], labels[order]), codes[order])
+
+
+def test_every_parameter_has_a_gradient():
+  module, variables = example(classes=2)
+  labels = np.arange(81) % 2
+  loss = jax.jit(jax.grad(lambda v: -jnp.mean(module.apply(v, MAPS, labels))))
+  for path, grad in jax.tree_util.tree_leaves_with_path(loss(variables)):
+    assert np.any(np.asarray(grad) != 0.0), jax.tree_util.keystr(path)
+
+
+def test_bfloat16_gives_float32_logits():
+  module, variables = example(layers=1)
+  logits = run(module.clone(dtype="bfloat16"), "logits", variables, MAPS)
+  exact = run(module, "logits", variables, MAPS)
+  assert logits.dtype == jnp.float32
+  assert 0.0 < np.abs(logits - exact).max() < 0.1 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("changes", [{"num_codes": 1}, {"layers": 0}, {"classes": -1}, {"kernel_size": 4}])
+def test_settings_that_mean_nothing_are_refused(changes):
+  (name, value), *_ = changes.items()
+  with pytest.raises(ConfigError, match=f"{name}={value}"):
+    PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, **changes})
+
+
+def test_inputs_that_do_not_fit_are_refused():
+  module, variables = example()
+  with pytest.raises(ValueError, match="takes no labels"):
+    module.apply(variables, MAPS, np.zeros(81, np.int32))
+  with pytest.raises(ValueError, match=r"codes are \(4, 1\), and this model is of \(2, 2\)"):
+    module.apply(variables, MAPS.reshape(81, 4, 1))
+  module, variables = example(classes=2)
+  with pytest.raises(ValueError, match="needs labels"):
+    module.apply(variables, MAPS)
