@@ -1,4 +1,4 @@
-"""What every config shares: its keys, their one line of doc and their rule, the data sets, and how variants are read.
+"""What every config shares: its keys and their values, the data sets, and how variants are read; the rules: rules.py.
 
 A paper's file starts from `get_config`, adds its own sections and returns `finish(config)`, which locks it: a key
 that is not there cannot be set by mistake. A choice is one section ``{"name": ..., **arguments}``, swapped whole on
@@ -7,129 +7,12 @@ no JAX: a launcher reads a config without a device.
 """
 
 import difflib
-import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any
 
 from ml_collections import ConfigDict
 
-
-class Field(NamedTuple):
-  """One key: its doc, the rule in words, and whether a value keeps it."""
-
-  doc: str
-  rule: str = ""
-  holds: Callable[[Any], bool] = lambda value: True
-
-
-def _above_zero(doc: str) -> Field:
-  return Field(doc, "must be above 0", lambda v: v > 0)
-
-
-def _not_negative(doc: str) -> Field:
-  return Field(doc, "must be 0 or more", lambda v: v >= 0 and math.isfinite(v))
-
-
-def _one_of(doc: str, *choices: Any) -> Field:
-  return Field(doc, f"must be one of {', '.join(map(str, choices))}", lambda v: v in choices)
-
-
-FIELDS: dict[str, Field] = {
-  "seed": Field(
-    "seed of everything random: weights, data order, noise", "must be in [0, 2^32)", lambda v: 0 <= v < 2**32
-  ),
-  "family": _one_of("which code trains it", "gan", "vae", "classifier"),
-  "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
-  "data.name": Field("digits, an MNIST-like set of IDX files, any TFDS image set, gaussians8, gaussians25, blobs"),
-  "data.dir": Field("where prepared files lie; empty for the usual places"),
-  "data.train_split": Field('examples to train on, as in "train[:50000]"'),
-  "data.validation_split": Field("examples that choose and stop"),
-  "data.test_split": Field("examples that only results are read from"),
-  "data.image_size": _not_negative("height and width that the networks see; 0 for the set's own"),
-  "data.channels": _one_of("colour channels; 0 for the set's own", 0, 1, 3),
-  "data.resize": _one_of("how an image gets that size", "pad", "bilinear"),
-  "data.pixel_range": Field(
-    "low and high of the floats that networks see and make",
-    "must be (0.0, 1.0) or (-1.0, 1.0)",
-    lambda v: tuple(v) in ((0.0, 1.0), (-1.0, 1.0)),
-  ),
-  "data.download": Field("whether a missing TFDS set may be downloaded and prepared (extra tfds-prepare)"),
-  "data.flip": Field("mirror training images left to right, half of them, anew at every use"),
-  "data.dequantize": Field("add uniform noise of one grey level, so that densities are bounded"),
-  "data.binarize": _one_of(
-    "dynamic: training pixels drawn anew at every use, evaluation splits drawn once", "none", "dynamic"
-  ),
-  "data.resident_mb": _not_negative("a set up to this many MB, all local devices together, lives on the devices"),
-  "train.num_steps": _above_zero("training steps in all; of a GAN, generator updates"),
-  "train.batch_size": _above_zero("images a batch, over all devices"),
-  "train.steps_per_call": _above_zero("steps in one dispatch; changes speed only"),
-  "train.grad_clip": _not_negative("global norm that gradients are clipped to; 0 for none"),
-  "train.patience": _not_negative("evaluations without a better checkpoint.keep_best before stopping; 0 for never"),
-  "checkpoint.every": _above_zero("steps between checkpoints"),
-  "checkpoint.keep": _above_zero("how many of the last checkpoints are kept"),
-  "checkpoint.keep_best": Field("validation metric whose best checkpoint is kept as well; empty for none"),
-  "checkpoint.best_mode": _one_of("whether the least or the greatest value is the best", "min", "max"),
-  "log.every": _above_zero("steps between lines of metrics.jsonl, each the mean since the last"),
-  "samples.every": _not_negative("steps between pictures; 0 for none"),
-  "evaluate.every": _not_negative("steps between evaluations on the validation split; 0 for none"),
-  "evaluate.metrics": Field("of pictures drawn at each evaluation, {name: {setting: value}}; empty for none"),
-  "evaluate.num_samples": _above_zero("how many pictures those metrics are of"),
-  "evaluate.features": Field("what they see with: classifier, inception, random, pixels, or module:function"),
-  "parallel.mode": _one_of("how a step is compiled for the devices", "jit", "shard_map", "pmap"),
-  "parallel.sync_batch_norm": Field("BatchNorm over the global batch; False: per device in shard_map and pmap"),
-  # Of a GAN.
-  "z_dim": _above_zero("size of the generator's latents"),
-  "z_prior": _one_of("distribution of the latents: N(0, I) or U[-1, 1)", "normal", "uniform"),
-  "n_critic": _above_zero("discriminator updates a step"),
-  "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
-  "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),
-  "generator_batch_multiple": _above_zero("batches of latents in an update of G, which a batch of images then meets"),
-  "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 1, 2),
-  "critic_warmup.updates": _not_negative("D updates before some of G's, which skips rounds for them; 0: none"),
-  "critic_warmup.first": _not_negative("the first so many updates of G are such"),
-  "critic_warmup.every": _not_negative("and each so many-th; 0 for no others"),
-  "weight_clip": _not_negative("D's parameters are clipped to [-c, c] after each update; 0 for not"),
-  "penalties": Field("terms added to the discriminator's loss, {name: {argument: value}}; empty for none"),
-  "discriminator_loss_scale": _above_zero("factor of the discriminator's loss; many codes have 0.5"),
-}
-
-# A run goes on under other values of these; of all others the difference is shown and the start refused.
-MAY_CHANGE = (
-  "data.dir",
-  "data.download",
-  "data.resident_mb",
-  "train.num_steps",
-  "train.steps_per_call",
-  "checkpoint.every",
-  "checkpoint.keep",
-  "log.every",
-  "samples.every",
-  "evaluate.every",
-)
-
-# {family: {key: value}} for keys that runs of older versions lack; reported when used.
-_EVERY_FAMILY = {
-  "ema.name": "decay",
-  "evaluate.metrics": {},
-  "evaluate.num_samples": 10000,
-  "evaluate.features": "classifier",
-}
-_WARMUP = {"updates": 0, "first": 0, "every": 0}
-_ALL_FAKES = {"name": "constant", "value": 1.0}
-MIGRATIONS: dict[str, dict[str, Any]] = {
-  "gan": {
-    "augment": {"name": "none"},
-    "top_k": dict(_ALL_FAKES),
-    "penalties": {},
-    "weight_clip": 0.0,
-    "critic_warmup": _WARMUP,
-    "generator_batch_multiple": 1,
-    **_EVERY_FAMILY,
-  },
-  "vae": {"conditioning": {"name": "none"}, "corruption": {"name": "none"}, **_EVERY_FAMILY},
-  "classifier": _EVERY_FAMILY,
-}
-CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
+from configs.rules import ALL_FAKES, WARMUP
 
 _MNIST_LIKE = {
   "image_size": 28,
@@ -164,6 +47,9 @@ DATASETS: dict[str, dict[str, Any]] = {
   },
   "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0, "validation_split": "validation"},
 }
+TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000}
+FEW = 10000  # examples, below which an epoch is too short to evaluate after each
+ADAM = {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8}
 FEATURES = {  # what pictures are seen with; a classifier where one comes with the code
   "digits": "classifier",
   "fashion_mnist": "classifier",
@@ -213,7 +99,7 @@ def use_gan(config: ConfigDict) -> None:
   config.z_dim = 128
   config.z_prior = "normal"
   config.n_critic = 1
-  config.critic_warmup = dict(_WARMUP)
+  config.critic_warmup = dict(WARMUP)
   config.weight_clip = 0.0
   config.update_order = "alternating"
   config.fakes = "fresh"
@@ -224,7 +110,7 @@ def use_gan(config: ConfigDict) -> None:
   config.loss = {"name": "non_saturating"}
   config.penalties = {}
   config.augment = {"name": "none"}
-  config.top_k = dict(_ALL_FAKES)
+  config.top_k = dict(ALL_FAKES)
 
 
 def use_vae(config: ConfigDict) -> None:
@@ -236,6 +122,44 @@ def use_vae(config: ConfigDict) -> None:
   config.objective = {"name": "elbo"}
   config.conditioning = {"name": "none"}
   config.corruption = {"name": "none"}
+
+
+def use_binary_images(
+  config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False
+) -> None:
+  """A data set under Bernoulli pixels that are drawn anew from the grey values at each use, those of held-out images once.
+
+  An evaluation, pictures and a checkpoint after each epoch; 3,000 steps on the few digits, which are 16x16, evaluated
+  every 500. The best bound on the validation split is kept.
+  """
+  use_dataset(config, dataset, image_size=16 if dataset == "digits" else 0, tiny=tiny)
+  examples = TRAIN_EXAMPLES[dataset]
+  few = examples < FEW
+  epoch = 500 if few else examples // batch_size // 10 * 10
+  config.train.update({"num_steps": 3000 if few else epochs * epoch, "batch_size": batch_size})
+  set_every(config, log=epoch // 5 if epoch % 50 == 0 else epoch, rest=epoch)
+  config.data.binarize = "dynamic"
+  config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})
+
+
+def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
+  """Data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795), from their code.
+
+  50,000 images of a batch of 100, Adam 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000
+  epochs, stopping after 50 without a better validation bound; log-variances in [-6, 2]. Not as there: rates are closed
+  forms where there are any, beta rises with each step, not each epoch; patience counts during the warm-up too;
+  probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
+  """
+  use_binary_images(config, dataset, batch_size=100, epochs=2000, tiny=tiny)
+  epoch = config.evaluate.every
+  few = TRAIN_EXAMPLES[dataset] < FEW
+  config.posterior = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
+  steps = 100 * (TRAIN_EXAMPLES[dataset] // config.train.batch_size)
+  config.objective = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": steps}}
+  config.optim = {"name": "normalized_adam", **ADAM, "learning_rate": 5e-4, "norm_eps": 1e-7}
+  config.train.patience = 50
+  if not few:
+    config.samples.every = config.checkpoint.every = 10 * epoch
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
@@ -289,45 +213,3 @@ def shrink(config: ConfigDict) -> None:
 def finish(config: ConfigDict) -> ConfigDict:
   """Locks the config: from here on only keys that exist can be set."""
   return config.lock()
-
-
-def problems(config: Mapping[str, Any]) -> list[str]:
-  """Every shared or plain key that breaks its rule, one line each: field, value, rule."""
-  found = [
-    f"config.{path}={_get(config, path)} {field.rule}"
-    for path, field in FIELDS.items()
-    if _get(config, path) is not None and not field.holds(_get(config, path))
-  ]
-  return found or _interval_problems(config)
-
-
-def _interval_problems(config: Any) -> list[str]:
-  call = config.train.steps_per_call
-  found = [
-    f"config.{path}={_get(config, path)} must be a multiple of config.train.steps_per_call={call}; "
-    f"set --config.train.steps_per_call={math.gcd(call, _get(config, path))} or another interval"
-    for path in ("train.num_steps", "log.every", "samples.every", "evaluate.every", "checkpoint.every")
-    if _get(config, path) % call
-  ]
-  if not found and config.checkpoint.every % config.log.every:
-    found.append(
-      f"config.checkpoint.every={config.checkpoint.every} must be a multiple of config.log.every={config.log.every}"
-    )
-  if config.train.patience and not (config.checkpoint.keep_best and config.evaluate.every):
-    found.append(
-      f"config.train.patience={config.train.patience} needs config.checkpoint.keep_best and config.evaluate.every"
-    )
-  return found
-
-
-def may_change(path: str) -> bool:
-  """Whether a run may be resumed under another value of this key."""
-  return path in MAY_CHANGE
-
-
-def _get(config: Any, path: str) -> Any:
-  for key in path.split("."):
-    if key not in config:
-      return None
-    config = config[key]
-  return config

@@ -17,7 +17,7 @@ import configs
 from common.build import ConfigError, nearest
 from common.lock import LockedError
 from common.manifest import CheckpointError
-from configs import base
+from configs import rules
 
 EXIT_BAD_SETTING = 2
 CONFIGS = Path(configs.__file__).parent
@@ -98,7 +98,7 @@ def config_from_flags() -> ConfigDict:
     ConfigError: naming each field that breaks its rule (three at most).
   """
   config = flags.FLAGS.config
-  found = base.problems(config)
+  found = rules.problems(config)
   if found:
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     raise ConfigError("\n".join(found[:3]) + more)
@@ -175,7 +175,7 @@ def find_config(path: str) -> Path:
 
 def config_names() -> list[str]:
   """The bare names that --config takes."""
-  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("__init__", "base"))
+  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("__init__", "base", "rules"))
 
 
 def load_config(file: Path, variant: str) -> ConfigDict:
@@ -202,7 +202,7 @@ def _check_override(config: ConfigDict, path: str, word: str) -> None:
     section = section[part]
   _check_known(section, key, path)
   if isinstance(section[key], ConfigDict):
-    if any(field.startswith(f"{path}.") for field in base.FIELDS):
+    if any(field.startswith(f"{path}.") for field in rules.FIELDS):
       raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
     try:
       section[key] = ConfigDict(ast.literal_eval(text))

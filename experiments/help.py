@@ -7,7 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from common.workdir import flatten
-from configs import base
+from configs import rules
 from experiments import choices
 from experiments import flags as command_line
 
@@ -43,7 +43,7 @@ def field_lines(config: ConfigDict) -> list[str]:
   """For each field its path, type, value and one line of doc; a section's doc is its constructor's."""
   lines = []
   for path, value in flatten(config.to_dict()).items():
-    field = base.FIELDS.get(path)
+    field = rules.FIELDS.get(path)
     doc = field.doc + (f"; {field.rule}" if field.rule else "") if field else choices.doc(config, path)
     lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {doc}")
   return lines

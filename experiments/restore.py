@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from common.algorithm import PyTree, Spec, Trainable
 from common.build import ConfigError
 from common.workdir import read_json, read_spec
-from configs import base
+from configs import rules
 from experiments import build_algorithm
 from experiments import flags as command_line
 
@@ -56,7 +56,7 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
   """config.json with the keys that runs of older versions lack, and a line for each of those."""
   record, notes = read_json(workdir / "config.json"), []
-  for path, value in base.MIGRATIONS.get(record["family"], {}).items():
+  for path, value in rules.MIGRATIONS.get(record["family"], {}).items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:
       section = section.setdefault(key, {})

@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 
 from common.build import ConfigError
-from configs import base
+from configs import rules
 from experiments import build_algorithm
 from experiments import flags as command_line
 
@@ -168,7 +168,7 @@ def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Calla
   from common.lock import LockedError, WorkdirLock
   from experiments.restore import read_config
 
-  record = {"version": base.CONFIG_VERSION, **json.loads(config.to_json())}
+  record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
 
   def claim() -> list[str]:
     command_line.make_directory("workdir", workdir)
@@ -178,7 +178,7 @@ def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Calla
     if not (workdir / "config.json").exists():
       return []
     old, notes = read_config(workdir)
-    return [*notes, *files.check_resume(workdir, old, record, spec, base.may_change)]
+    return [*notes, *files.check_resume(workdir, old, record, spec, rules.may_change)]
 
   def start_at(step: int) -> None:
     if jax.process_index() != 0:

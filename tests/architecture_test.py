@@ -104,9 +104,8 @@ def arrows(path: str, tree: ast.Module) -> Iterator[str]:
     top = name.split(".")[0]
     if top in FOLDERS and top not in MAY_IMPORT[folder]:
       yield f"imports {name}"
-    if folder == "configs" and not (
-      under(name, "configs.base") or under(name, "ml_collections") or top in sys.stdlib_module_names
-    ):
+    shared = under(name, "configs.base") or under(name, "configs.rules")
+    if folder == "configs" and not (shared or under(name, "ml_collections") or top in sys.stdlib_module_names):
       yield f"imports {name}: a launcher reads configs without a device"
 
 

@@ -18,7 +18,7 @@ from common.algorithm import Generative, Spec
 from common.build import ConfigError
 from common.program import make_state
 from common.workdir import flatten
-from configs import base
+from configs import base, rules
 from experiments import build_algorithm, choices
 from experiments.flags import config_names
 
@@ -91,10 +91,10 @@ def test_the_docstring_names_every_variant_the_command_and_the_time(name):
 def test_a_variant_is_locked_complete_and_described(variant):
   config = load(variant)
   assert config.is_locked
-  assert base.problems(config) == []
+  assert rules.problems(config) == []
   for path, value in flatten(config.to_dict()).items():
     assert value is not None, path
-    assert path in base.FIELDS or choices.doc(config, path), f"{path} has no line for --help"
+    assert path in rules.FIELDS or choices.doc(config, path), f"{path} has no line for --help"
 
 
 @pytest.mark.parametrize("variant", traced_variants())
@@ -133,7 +133,7 @@ def read_keys() -> set[str]:
 
 def test_every_shared_key_is_read():
   read = read_keys()
-  for path in base.FIELDS:
+  for path in rules.FIELDS:
     section, _, key = path.rpartition(".")
     aliases = {"data": ("data", "options", "data_options")}.get(section, (section or "config",))
     assert any(f"{alias}.{key}" in read for alias in aliases), f"nothing reads config.{path}"
@@ -141,9 +141,9 @@ def test_every_shared_key_is_read():
 
 def test_every_field_is_of_some_config_and_every_shared_key_has_a_field():
   seen = {path for variant in VARIANTS for path in flatten(load(variant).to_dict())}
-  assert set(base.FIELDS) <= seen
+  assert set(rules.FIELDS) <= seen
   shared = flatten(base.get_config().to_dict())
-  assert not [path for path in shared if path not in base.FIELDS and not choices.doc(load("vae:tiny"), path)]
+  assert not [path for path in shared if path not in rules.FIELDS and not choices.doc(load("vae:tiny"), path)]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_broken_rule_is_one_line(changes, message):
   for path, value in changes.items():
     section, _, key = path.rpartition(".")
     config[section][key] = value
-  assert re.match(message, base.problems(config)[0])
+  assert re.match(message, rules.problems(config)[0])
 
 
 def test_a_misspelt_key_cannot_be_set():

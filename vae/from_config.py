@@ -7,6 +7,8 @@ from common.ema import build_ema
 from common.optim import build_optimizer
 from common.spec import Spec
 from vae.corruptions import CORRUPTIONS
+from vae.flow_posteriors import InverseAutoregressive, Planar
+from vae.flows.coupling import CouplingFlow
 from vae.legality import illegal
 from vae.likelihoods import LIKELIHOODS
 from vae.model import LatentVariableModel
@@ -19,6 +21,8 @@ from vae.vector_quantizer import UniformCodes, VectorQuantized
 
 POSTERIORS: dict[str, Any] = {
   "diagonal_gaussian": DiagonalGaussian,
+  "inverse_autoregressive": InverseAutoregressive,
+  "planar": Planar,
   "deterministic": Deterministic,
   "vector_quantized": VectorQuantized,
 }
@@ -26,6 +30,7 @@ PRIORS: dict[str, Any] = {
   "standard_normal": StandardNormal,
   "mixture": Mixture,
   "vampprior": VampPrior,
+  "flow": CouplingFlow,
   "uniform_codes": UniformCodes,
   "none": NoPrior,
 }

@@ -15,6 +15,7 @@ CODES = "vector_quantized"
 UNIFORM = "uniform_codes"
 RATELESS = ("reconstruction", "rae")  # objectives in which no prior has a part
 MOMENT_MATCHING = ("wae", "info_vae")  # by draws of the prior
+FITTED = ("mixture", "vampprior", "flow")  # priors with parameters
 HIERARCHIES = ("hvae", "conv_hvae")
 CONVOLUTIONAL = ("conv", "infogan", "resnet", "conv_hvae")
 DISCRETE = ("discretized_logistic", "categorical")  # likelihoods of 256 levels
@@ -86,6 +87,13 @@ RULES: tuple[Rule, ...] = (
     'config.conditioning.name="none" or another prior',
   ),
   Rule(
+    "posterior.name",
+    "prior.name",
+    _both(POINTS, FITTED),
+    "without a rate the prior would learn nothing",
+    'config.prior.name="standard_normal" or "none", and a sampler that is fitted afterwards',
+  ),
+  Rule(
     "prior.name",
     "objective.name",
     _both(("mixture",), ("wae",)),
@@ -126,6 +134,13 @@ RULES: tuple[Rule, ...] = (
     lambda gradient, model: gradient != "standard" and model in HIERARCHIES,
     "q of a lower layer depends on the z above it, whose gradient would be lost",
     'config.objective.gradient="standard" or a network of one layer',
+  ),
+  Rule(
+    "posterior.name",
+    "model.name",
+    _both(("inverse_autoregressive",), HIERARCHIES),
+    "its networks would be the same for both layers",
+    "another posterior or a network of one layer",
   ),
   Rule(
     "posterior.name",

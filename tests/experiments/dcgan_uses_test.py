@@ -16,7 +16,7 @@ from common.features.extractor import Extractor
 from common.program import make_state
 from common.spec import Spec
 from common.workdir import write_description
-from configs import base
+from configs import rules
 from experiments import build_algorithm
 from experiments.latent_arithmetic import Classifier, add_terms, panel
 from tests.experiments.runs import call
@@ -32,7 +32,7 @@ def untrained(workdir: Path, variant: str, seed: int) -> Path:
   with Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(0, state, {})
     checkpoints.wait()
-  write_description(workdir, {"version": base.CONFIG_VERSION, **config.to_dict()}, spec)
+  write_description(workdir, {"version": rules.CONFIG_VERSION, **config.to_dict()}, spec)
   return workdir
 
 

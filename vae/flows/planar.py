@@ -1,0 +1,45 @@
+"""Planar flow (Rezende & Mohamed 2015, arXiv:1505.05770, Section 4.1)."""
+
+import math
+
+import jax.numpy as jnp
+
+from common.algorithm import Array
+
+MIN_SLOPE = 1e-3  # of the flow along w; at 0 it would fold z into a plane of infinite density
+_P = -math.expm1(MIN_SLOPE - 1.0)  # the slope of m at 0
+
+
+def planar(z: Array, u: Array, w: Array, b: Array) -> tuple[Array, Array]:
+  """f(z) = z + u_hat tanh(w^T z + b) (Eq. 10, and Eq. 12 for the determinant).
+
+  Args:
+    z: [..., Z].
+    u: [..., Z]; any u is made one that the flow is invertible with.
+    w: [..., Z].
+    b: [...].
+
+  Returns:
+    f(z) [..., Z], and log|det df/dz| [...].
+  """
+  u_hat, slope = invertible(u, w)
+  h = jnp.tanh(jnp.sum(w * z, axis=-1) + b)
+  return z + u_hat * h[..., None], jnp.log1p((1.0 - h**2) * slope)
+
+
+def invertible(u: Array, w: Array) -> tuple[Array, Array]:
+  """u_hat = u + (m(w^T u) - w^T u) w / |w|^2, and m(w^T u) = w^T u_hat, [..., Z] -> [..., Z], [...] (App. A.1).
+
+  The paper's m(x) = softplus(x) - 1 is -0.31 at 0, so that u_hat grows beyond bounds as w shrinks. Here it is
+  softplus(x + c) - (1 - MIN_SLOPE) with c such that m(0) = 0: u = 0 is the identity, and u_hat is at most twice as long
+  as u.
+  """
+  x = jnp.sum(w * u, axis=-1)
+  # m(x) = log((1 - p) + p e^x), written by the side of 0: small x keep their digits, and large ones do not overflow.
+  tail = jnp.expm1(jnp.where(x > 0, -x, x))
+  above, below = jnp.log1p((1.0 - _P) * tail), jnp.log1p(_P * tail)
+  slope = jnp.where(x > 0, x + above, below)
+  square = jnp.sum(w**2, axis=-1)
+  # Where w is next to nothing the flow is a translation whatever u is along w.
+  correction = jnp.where(x > 0, above, below - x) / jnp.where(square > 1e-16, square, 1.0)
+  return u + correction[..., None] * w, slope
