@@ -127,7 +127,7 @@ def use_vae(config: ConfigDict) -> None:
 def use_binary_images(
   config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False
 ) -> None:
-  """A data set under Bernoulli pixels that are drawn anew from the grey values at each use, those of held-out images once.
+  """A data set of black and white pixels, drawn anew from the grey values at each use, those of held-out images once.
 
   An evaluation, pictures and a checkpoint after each epoch; 3,000 steps on the few digits, which are 16x16, evaluated
   every 500. The best bound on the validation split is kept.
@@ -143,7 +143,7 @@ def use_binary_images(
 
 
 def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
-  """Data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795), from their code.
+  """Data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795), by its code.
 
   50,000 images of a batch of 100, Adam 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000
   epochs, stopping after 50 without a better validation bound; log-variances in [-6, 2]. Not as there: rates are closed
@@ -160,6 +160,13 @@ def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = Fals
   config.train.patience = 50
   if not few:
     config.samples.every = config.checkpoint.every = 10 * epoch
+
+
+def use_grey_images(config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False) -> None:
+  """As `use_binary_images`, under grey values as they are; the least distortion on the validation split is kept."""
+  use_binary_images(config, dataset, batch_size=batch_size, epochs=epochs, tiny=tiny)
+  config.data.binarize = "none"
+  config.checkpoint.update({"keep_best": "distortion", "best_mode": "min"})
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:

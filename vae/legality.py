@@ -18,7 +18,7 @@ MOMENT_MATCHING = ("wae", "info_vae")  # by draws of the prior
 FITTED = ("mixture", "vampprior", "flow")  # priors with parameters
 HIERARCHIES = ("hvae", "conv_hvae")
 CONVOLUTIONAL = ("conv", "infogan", "resnet", "conv_hvae")
-DISCRETE = ("discretized_logistic", "categorical")  # likelihoods of 256 levels
+DISCRETE = ("discretized_logistic", "logistic_mixture", "categorical")  # likelihoods of 256 levels
 NO_RATE = "a point has no density, so that its rate is infinite"
 
 

@@ -2,7 +2,8 @@
 
 Dimensions are pixels times channels. How the pixels came to what the model sees decides what, if anything, is added:
 
-- Bernoulli on binarized pixels: a probability of the pixels themselves; nothing is added.
+- Bernoulli on binarized pixels, or a likelihood of the 256 levels on grey values as they are: a probability of the
+  pixels themselves; nothing is added.
 - A density on dequantized pixels, low + (high - low) (v + u) / 256 of the grey value v with u uniform in [0, 1):
   -log P(v) <= E_u[-log p(x)] + log(256 / (high - low)) a dimension (Theis et al. 2016, arXiv:1511.01844, Section 3.1).
 - A density on grey values as they are is not bounded by any probability, and a Bernoulli on grey values is no
@@ -23,7 +24,15 @@ from common.metrics.importance import CHUNK, ImportanceNll
 from common.metrics.likelihood import LikelihoodResult, Model, mean_score
 
 GREY_VALUES = 256
-SUPPORT = {"bernoulli": "binary", "gaussian": "real"}  # of a pixel under each likelihood
+SUPPORT = {  # of a pixel under each likelihood
+  "bernoulli": "binary",
+  "continuous_bernoulli": "real",
+  "gaussian": "real",
+  "shared_gaussian": "real",
+  "discretized_logistic": "levels",
+  "logistic_mixture": "levels",
+  "categorical": "levels",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +73,12 @@ def dimensions(spec: Spec, config: Any) -> Dimensions:
         'config.data.binarize="dynamic"'
       )
     return Dimensions(count, 0.0, "binarized pixels")
+  if SUPPORT[name] == "levels":
+    if data.binarize != "none":
+      raise ConfigError(
+        f'bits_per_dim: config.likelihood.name="{name}" is of {GREY_VALUES} grey values; unset config.data.binarize'
+      )
+    return Dimensions(count, 0.0, f"{GREY_VALUES} grey values")
   if not data.dequantize:
     raise ConfigError(
       f'bits_per_dim: config.likelihood.name="{name}" is a density, which on grey values as they are has no bound; set '

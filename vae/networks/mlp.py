@@ -13,7 +13,11 @@ from common.algorithm import Array, Latents
 from common.build import choose
 from common.layers import ACTIVATIONS
 
-INITIALIZERS = {"lecun_normal": initializers.lecun_normal(), "normal": initializers.normal(0.01)}
+INITIALIZERS = {
+  "lecun_normal": initializers.lecun_normal(),
+  "glorot_uniform": initializers.glorot_uniform(),
+  "normal": initializers.normal(0.01),
+}
 
 
 class MLP(nn.Module):
@@ -27,7 +31,7 @@ class MLP(nn.Module):
     width: units of a hidden layer.
     layers: number of hidden layers on each side.
     activation: of the hidden layers: relu, tanh, softplus or leaky_relu.
-    kernel_init: "lecun_normal", or "normal" for the paper's N(0, 0.01).
+    kernel_init: "lecun_normal", "glorot_uniform", or "normal" for the paper's N(0, 0.01).
     dtype: what the layers compute in.
   """
 

@@ -1,11 +1,6 @@
-"""p(x|z): log-densities of images in nats an image, summed over pixels and channels.
+"""Bernoulli pixels on logits, and the density on [0, 1] of the same form."""
 
-The decoder gives ``params`` [B, H, W, C * num_params]; images are in spec.pixel_range.
-"""
-
-import math
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,14 +8,8 @@ import jax.numpy as jnp
 
 from common.algorithm import Array
 from common.build import ConfigError
-from common.layers import output_activation
 
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-def sum_pixels(values: Array) -> Array:
-  """[B, ...] -> [B]: a log-likelihood is a sum over pixels; means are taken over images only."""
-  return jnp.sum(values.reshape(values.shape[0], -1), axis=-1)
+SMALL = 0.1  # of a logit, below which a series has more digits than the closed form
 
 
 def _fold(values: Array, op: Callable[[Array, Array], Array]) -> Array:
@@ -61,8 +50,7 @@ class Bernoulli(nn.Module):
   num_params = 1
 
   def __post_init__(self):
-    if tuple(self.pixel_range) != (0.0, 1.0):
-      raise ConfigError(f'"bernoulli" needs config.data.pixel_range=(0.0, 1.0), not {tuple(self.pixel_range)}')
+    _check_range("bernoulli", self.pixel_range)
     super().__post_init__()
 
   def log_prob(self, params: Array, x: Array) -> Array:
@@ -73,41 +61,40 @@ class Bernoulli(nn.Module):
     return nn.sigmoid(params)
 
 
-class Gaussian(nn.Module):
-  """Independent pixels with means squashed into the pixel range (Kingma & Welling 2013, App. C.2).
+class ContinuousBernoulli(nn.Module):
+  """p(x) = C(l) s(l)^x (1 - s(l))^(1 - x) on [0, 1], params = logits l (Loaiza-Ganem & Cunningham 2019, Eq. 4-6).
 
-  Attributes:
-    sigma: standard deviation in units of the pixel range's floats; 0: the decoder gives a log-variance for each pixel.
-    min_log_var: floor of that log-variance, without which a density on 8-bit grey values is unbounded.
+  What the cross-entropy of grey values lacks to be a density: C(l) = l / tanh(l / 2), which is 2 at 0.
   """
 
   pixel_range: tuple[float, float]
-  sigma: float = 0.0
-  min_log_var: float = -7.0
+  num_params = 1
 
   def __post_init__(self):
-    if self.sigma < 0:
-      raise ConfigError(f"sigma={self.sigma} must be above 0, or 0 for one learned at each pixel")
+    _check_range("continuous_bernoulli", self.pixel_range)
     super().__post_init__()
 
-  @property
-  def num_params(self) -> int:
-    return 1 if self.sigma else 2
-
-  def _split(self, params: Array) -> tuple[Array, Array]:
-    if self.sigma:
-      return output_activation(params, self.pixel_range), jnp.asarray(2.0 * math.log(self.sigma))
-    mean, log_var = jnp.split(params, 2, axis=-1)
-    # A smooth floor: the gradient never dies.
-    return output_activation(mean, self.pixel_range), self.min_log_var + nn.softplus(log_var - self.min_log_var)
-
   def log_prob(self, params: Array, x: Array) -> Array:
-    """log N(x; mean, e^log_var), [B, H, W, C * num_params], [B, H, W, C] -> [B]."""
-    mean, log_var = self._split(params)
-    return sum_pixels(-0.5 * (LOG_2PI + log_var + (x - mean) ** 2 * jnp.exp(-log_var)))
+    """[B, H, W, C], [B, H, W, C] -> [B]."""
+    logits = params.reshape(params.shape[0], -1)
+    return bernoulli_log_prob(logits, x.reshape(x.shape[0], -1)) + jnp.sum(log_constant(logits), axis=-1)
 
   def mean(self, params: Array) -> Array:
-    return self._split(params)[0]
+    """1 / (1 - e^-l) - 1 / l, which is no sigmoid."""
+    small = jnp.abs(params) < SMALL
+    safe = jnp.where(small, 1.0, params)
+    return jnp.where(small, 0.5 + params / 12.0 - params**3 / 720.0, 1.0 / -jnp.expm1(-safe) - 1.0 / safe)
 
 
-LIKELIHOODS: dict[str, Any] = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+def log_constant(logits: Array) -> Array:
+  """log(l / tanh(l / 2)) of each logit, with a finite gradient everywhere."""
+  small = jnp.abs(logits) < SMALL
+  # Both branches must be finite for the gradient of either to be.
+  size = jnp.where(small, 1.0, jnp.abs(logits))
+  series = jnp.log(2.0) + logits**2 / 12.0 - 7.0 * logits**4 / 1440.0
+  return jnp.where(small, series, jnp.log(size) - jnp.log(jnp.tanh(0.5 * size)))
+
+
+def _check_range(name: str, pixel_range: tuple[float, float]) -> None:
+  if tuple(pixel_range) != (0.0, 1.0):
+    raise ConfigError(f'"{name}" needs config.data.pixel_range=(0.0, 1.0), not {tuple(pixel_range)}')

@@ -1,0 +1,41 @@
+"""The autoencoder that VAEs come from (Hinton & Salakhutdinov 2006; denoising: Vincent et al. 2008 and 2010).
+
+Recipe: one hidden layer of 500 on each side, z of 32, squared error summed over pixels (a Gaussian of deviation
+sqrt(1/2) but for a constant), Adam 1e-3, batch 100, 20 epochs. ``conv`` has strided convolutions. ``denoising`` shows
+the encoder images with a quarter of the pixels black. It has no prior: to draw from it, fit one to its latents
+(`experiments.fit_sampler`).
+
+Number to expect: none is published for this network; see experiments/RESULTS.md for what this code reached.
+
+Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, denoising, tiny.
+Command: python -m experiments.train --config=configs/autoencoder.py:fashion_mnist --workdir=runs/autoencoder
+Time: not measured; --check tells.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  dataset, words = base.variants(argument, DATASETS, ("conv", "denoising"))
+  conv, tiny = "conv" in words, "tiny" in words
+  config = base.get_config()
+  base.use_vae(config)
+  base.use_grey_images(config, dataset, batch_size=100, tiny=tiny)
+  config.model = {"name": "mlp", "z_dim": 32, "width": 500, "layers": 1, "activation": "relu"}
+  if conv:
+    config.model = {"name": "conv", "z_dim": 32, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
+  config.likelihood = {"name": "gaussian", "sigma": 0.5**0.5}
+  config.posterior = {"name": "deterministic"}
+  config.prior = {"name": "none"}
+  config.objective = {"name": "reconstruction"}
+  if "denoising" in words:
+    config.corruption = {"name": "masking", "probability": 0.25}
+  config.optim = {"name": "adam", **base.ADAM}
+  if tiny:
+    base.shrink(config)
+    config.model.update({"channels": (8, 8)} if conv else {"width": 32})
+  return base.finish(config)
