@@ -61,14 +61,15 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   """Trains and scores one row unless that is done; returns the exit code of what stopped it, or 0."""
   if (workdir / DONE).exists():
     return 0
-  overrides = {**row.overrides, **table.tiers[FLAGS.tier], "seed": seed}
+  tier = {**table.tiers[FLAGS.tier], **(row.tiers[FLAGS.tier] if row.tiers else {})}
+  overrides = {**row.overrides, **tier, "seed": seed}
   if FLAGS.data_dir:
     overrides["data.dir"] = FLAGS.data_dir
   words = [f"--config.{path}={value}" for path, value in overrides.items()]
   if code := _run("train", f"--config={row.config}", f"--workdir={workdir}", *words):
     return code
   before = _lines(workdir)
-  words = [f"--workdir={workdir}", "--checkpoint=last,best", f"--metrics={table.metrics}"]
+  words = [f"--workdir={workdir}", f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
   words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
   if code := _run("evaluate", *words):
     return code
@@ -109,7 +110,7 @@ def write(table: Table, root: Path) -> str:
 def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
   """Markdown: a row a model and seed, each score at the last and at the best checkpoint, the floor last."""
   scores = list(dict.fromkeys(line["metric"].partition("@")[0] for entry in found for line in entry["records"]))
-  heads = [f"{score}, {which}" for score in scores for which in ("last", "best")]
+  heads = [f"{score}, {which}" for score in scores for which in table.checkpoints.split(",")]
   lines = [f"{table.title}; tier {tier}.", "", "| model | seed | steps | " + " | ".join(heads) + " | published |"]
   lines.append("|---" * (len(heads) + 4) + "|")
   floors: dict[str, str] = {}
@@ -129,9 +130,10 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
     lines.append(
       f"| {entry['row']} | {entry['seed']} | {steps:,} | {' | '.join(values)} | {entry['published'] or '-'} |"
     )
-  if found:
+  if floors:
     floor = [floors.get(head.rpartition(",")[0], "-") if head.endswith("last") else "-" for head in heads]
     lines.append(f"| real training images | - | - | {' | '.join(floor)} | - |")
+  if found:
     first = found[0]["records"][0]
     kept = {k: v for k, v in first["protocol"].items() if k not in ("weights", "batch_norm", "truncation", "sampler")}
     lines += [

@@ -14,12 +14,14 @@ class Row:
     config: as --config takes it.
     published: the paper's figure, with its protocol and where it comes from; empty for none.
     overrides: {path in the config: value}.
+    tiers: {name: overrides} where this row's tier is not that of its table.
   """
 
   name: str
   config: str
   published: str = ""
   overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  tiers: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Table:
     tiers: {name: overrides of every row}; "A" is the shortened one, "B" the published length.
     seeds: of each tier.
     metrics: as --metrics of experiments.evaluate takes them.
+    checkpoints: as its --checkpoint takes them.
     evaluation: its other flags.
   """
 
@@ -40,11 +43,20 @@ class Table:
   tiers: Mapping[str, Mapping[str, Any]]
   seeds: Mapping[str, tuple[int, ...]]
   metrics: str = "frechet,precision_recall"
+  checkpoints: str = "last,best"
   evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 _FID = "FID {}, 10k samples against 10k test images, best of a search, 50 seeds (recalled, unverified)"
 _MODES = "stacked MNIST, other networks, modes and KL: {} (recalled, unverified)"
+
+_NLL = "{} nats (Norouzi et al. 2020)"
+
+
+def _epochs(shortened: int) -> dict[str, dict[str, Any]]:
+  """Tiers of so many epochs of 500 steps, and of the published length, which early stopping ends."""
+  return {"A": {"train.num_steps": 500 * shortened}, "B": {}}
+
 
 TABLES = {
   "lucic2018": Table(
@@ -73,6 +85,44 @@ TABLES = {
     seeds={"A": (0,), "B": (0, 1, 2)},
     metrics="stacked_modes",
     evaluation={"features": "stacked:fashion_mnist", "num_samples": 26000},
+  ),
+  "exemplar2020": Table(
+    title="Exemplar VAE: test NLL of Fashion-MNIST, binarized as there, by 5,000 importance-weighted draws",
+    rows=(
+      Row("VAE", "vae:fashion_mnist,gated", _NLL.format("228.70 +- 0.15"), tiers=_epochs(400)),
+      Row("VampPrior", "vampprior:fashion_mnist", _NLL.format("227.35 +- 0.05"), tiers=_epochs(200)),
+      Row("VAE, as long as VampPrior", "vae:fashion_mnist,gated", tiers=_epochs(200)),
+      Row("HVAE", "hvae:fashion_mnist", _NLL.format("227.37"), tiers=_epochs(150)),
+      Row("HVAE, VampPrior", "hvae:fashion_mnist,vampprior", _NLL.format("226.72"), tiers=_epochs(150)),
+      Row("VAE, as long as HVAE", "vae:fashion_mnist,gated", tiers=_epochs(150)),
+    ),
+    tiers={"A": {}, "B": {}},
+    seeds={"A": (0,), "B": (0, 1, 2)},
+    metrics="{'nll': {'k': 5000}, 'bound': {}}",
+    checkpoints="best",
+  ),
+  "iwae": Table(
+    title="Importance-weighted bounds on Fashion-MNIST, Exemplar VAE's network and data",
+    rows=(
+      Row("k = 1", "iwae:fashion_mnist,gated", overrides={"objective.draws": 1}),
+      Row("k = 5", "iwae:fashion_mnist,gated"),
+      Row("k = 50, doubly reparameterized", "iwae:fashion_mnist,gated,doubly", overrides={"objective.draws": 50}),
+    ),
+    tiers=_epochs(50),
+    seeds={"A": (0,), "B": (0,)},
+    metrics="{'nll': {'k': 5000}, 'bound': {}, 'latents': {}}",
+    checkpoints="best",
+  ),
+  "beta": Table(
+    title="Rate and distortion of Fashion-MNIST over beta, 20 epochs",
+    rows=tuple(
+      Row(f"beta {beta:g}", "beta_vae:fashion_mnist", overrides={"objective.beta": float(beta)})
+      for beta in (0.25, 0.5, 1, 2, 4, 8)
+    ),
+    tiers={"A": {}, "B": {"train.num_steps": 100_000}},
+    seeds={"A": (0,), "B": (0, 1, 2)},
+    metrics="{'bound': {}, 'latents': {}}",
+    checkpoints="last",
   ),
   "smoke": Table(
     title="A table that takes a minute: tiny networks on digits",
