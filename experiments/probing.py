@@ -87,9 +87,15 @@ def _discriminator(algorithm: GAN) -> Network:
 
 
 def _encoder(algorithm: VAE, weights: str) -> Network:
+  if algorithm.conditional:
+    raise ConfigError(
+      'config.conditioning.name="concat" tells the encoder the label that is to be read off its features; take a run '
+      "without labels"
+    )
+
   def apply(variables: PyTree, x: Images) -> Any:
     rows = random.row_keys(jax.random.key(0), jnp.arange(len(x)))
-    return algorithm.network.apply(variables, x, rows, method="infer")
+    return algorithm.network.apply(variables, x, jnp.zeros((len(x), 0)), rows, method="encode")
 
   return Network("encoder", lambda state: state.net.variables(ema=True), apply, weights)
 
