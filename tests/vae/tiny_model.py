@@ -14,8 +14,8 @@ SPEC = Spec((4, 4, 1), 10, 8, "images", (0.0, 1.0), "")
 
 
 @functools.cache
-def _images():
-  return jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)), jnp.float32)
+def _images(shape):
+  return jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *shape)), jnp.float32)
 
 
 def model_of(spec=SPEC, **changes):
@@ -25,6 +25,6 @@ def model_of(spec=SPEC, **changes):
   for section, value in changes.items():
     config[section] = value
   algorithm = from_config(config, spec)
-  x = _images()
+  x = _images(spec.image_shape)
   batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
   return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch
