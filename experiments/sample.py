@@ -1,7 +1,8 @@
 """Draws pictures from a run, with no data set: python -m experiments.sample --workdir=runs/dcgan [--num=64] [--seed=0]
 
 Picture i depends on the seed and on i only, not on --num. --interpolate=K draws --num rows of K pictures each, on
-straight lines between two latents.
+straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and --show=traversals
+moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the plane of two.
 """
 
 from pathlib import Path
@@ -19,6 +20,8 @@ flags.DEFINE_integer("num", 64, "how many pictures, or rows of an interpolation"
 flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
+flags.DEFINE_enum("show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are")
+flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
 flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
 flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
@@ -38,7 +41,7 @@ def main() -> int:
 
   import numpy as np
 
-  from common import images, parallel
+  from common import parallel
   from common.algorithm import Generative
   from common.log import Status
   from common.sampling import Sampler
@@ -53,6 +56,8 @@ def main() -> int:
     algorithm = run.algorithm
     if not isinstance(algorithm, Generative):
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
+    if FLAGS.show != "samples":
+      return _write(out, run, _show(run, status), None, FLAGS.columns)
     labels = _labels(algorithm.conditional, run.spec.num_classes)
     sampler = Sampler(
       algorithm, run.spec, mesh, ema=not FLAGS.raw, truncation=FLAGS.truncation, batch_norm=FLAGS.batch_norm
@@ -67,15 +72,45 @@ def main() -> int:
       pixels = sampler(run.state, FLAGS.seed, num, labels)
   for note in run.notes:
     status.line(note)
+  drawn = None if labels is None else np.repeat(labels, FLAGS.interpolate or 1)
+  return _write(out, run, pixels, drawn, columns)
+
+
+def _show(run: Any, status: Any) -> Any:
+  """What --show asks for, [N, H, W, C]."""
+  from common.data.dataset import open_dataset
+  from experiments import latent_pictures
+
+  columns = FLAGS.columns
+  if FLAGS.show == "manifold":
+    return latent_pictures.manifold(run, columns)
+  data = run.config.data.copy_and_resolve_references()
+  with data.unlocked():
+    data.update({"flip": False, "dir": FLAGS.data_dir or data.dir})
+  dataset, rows = open_dataset(data), max(FLAGS.num // columns, 1)
+  if FLAGS.show == "reconstructions":
+    return latent_pictures.reconstructions(run, dataset, rows, columns)
+  pixels, lines = latent_pictures.traversals(run, dataset, rows, columns)
+  for line in lines:
+    status.line(line)
+  return pixels
+
+
+def _write(out: Path, run: Any, pixels: Any, labels: Any, columns: int) -> int:
+  """The pictures [N, H, W, C] to ``out``, and a line that says which weights they are of."""
+  import numpy as np
+
+  from common import images
+
   if out.suffix == ".npz":
     points = run.spec.kind == "points"
     arrays: dict[str, Any] = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
     if labels is not None:
-      arrays["labels"] = np.repeat(labels, FLAGS.interpolate or 1)
+      arrays["labels"] = labels
     np.savez_compressed(out, **arrays)
   else:
     images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
-  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not algorithm.ema.kept else 'EMA'} weights)")
+  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")
   return 0
 
 

@@ -1,0 +1,78 @@
+"""Pictures of what a VAE's latents hold: reconstructions, traversals of its units, and the plane of two of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common import random
+from common.algorithm import Batch
+from common.build import ConfigError
+from common.data.dataset import Dataset
+from common.data.preprocess import preprocess
+from experiments.restore import RestoredRun
+from vae.vae import VAE
+
+SPREAD = 3.0  # standard deviations of N(0, I) to each side
+LOOKED_AT = 1000  # images that units are ordered by
+
+
+def reconstructions(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> np.ndarray:
+  """``columns`` / 2 test images a row, each beside its reconstruction from one draw of z; [rows * columns, H, W, C]."""
+  batch, rng = _images(run, dataset, rows * (columns // 2))
+  return np.asarray(jax.jit(_vae(run).visualize)(run.state, batch, rng)["reconstructions"])
+
+
+def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
+  """The first test image's posterior mean with one unit moved from -3 to 3, a row a unit, those of most rate first.
+
+  Returns:
+    [rows * columns, H, W, C], and a line a row: the unit and its rate KL(q(z_i|x) || N(0, 1)) in nats, a mean over
+    1,000 images.
+  """
+  vae = _vae(run)
+  if not vae.normal_latents:
+    raise ConfigError("--show=traversals needs one layer of latents under the standard normal prior")
+  batch, _ = _images(run, dataset, LOOKED_AT)
+  mean, log_var = jax.jit(vae.posterior_moments)(run.state, batch["image"])
+  rate = np.asarray(jnp.mean(0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var), axis=0))
+  units = np.argsort(-rate)[:rows]
+  z = np.tile(np.asarray(mean[0]), (len(units), columns, 1))
+  z[np.arange(len(units)), :, units] = np.linspace(-SPREAD, SPREAD, columns)
+  lines = [f"row {row}: unit {unit}, {rate[unit]:.3f} nats" for row, unit in enumerate(units)]
+  return _decode(run, z.reshape(-1, z.shape[-1])), lines
+
+
+def manifold(run: RestoredRun, columns: int) -> np.ndarray:
+  """E[x|z] over a square of two latents, at the normal quantiles of equal steps (Kingma & Welling 2013, Fig. 4)."""
+  vae = _vae(run)
+  if not vae.normal_latents or run.config.model.z_dim != 2:
+    raise ConfigError("--show=manifold is for two latents under N(0, I); train with --config.model.z_dim=2")
+  at = np.asarray(jax.scipy.special.ndtri((np.arange(columns) + 0.5) / columns))
+  y, x = np.meshgrid(at[::-1], at, indexing="ij")
+  return _decode(run, np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float32))
+
+
+def _vae(run: RestoredRun) -> VAE:
+  if not isinstance(run.algorithm, VAE):
+    raise ConfigError(f"a {run.config.family} has no posterior to show; take the run of a VAE, or --show=samples")
+  return run.algorithm
+
+
+def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
+  """The first ``num`` test images, prepared as in evaluation."""
+  data, rng = run.config.data, random.stream(jax.random.key(run.config.seed), "show")
+  raw = dataset.test.rows(np.arange(min(num, len(dataset.test))))
+  raw = jax.tree.map(jnp.asarray, {**raw, "index": np.arange(len(raw["label"]), dtype=np.int32)})
+  keys = {"flip": False, "dequantize": data.dequantize, "binarize": data.binarize, "train": False}
+  return preprocess(raw, rng, spec=run.spec, **keys), rng
+
+
+def _decode(run: RestoredRun, z: np.ndarray) -> np.ndarray:
+  vae = _vae(run)
+  if vae.conditional:
+    raise ConfigError("latents of a model given labels are shown by --labels and --interpolate")
+  decode: Callable[..., Any] = jax.jit(lambda state, z: vae.decode(state, (z,)))
+  return np.asarray(decode(run.state, jnp.asarray(z)))
