@@ -18,13 +18,19 @@ def _images(shape):
   return jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, *shape)), jnp.float32)
 
 
-def model_of(spec=SPEC, **changes):
-  """The VAE of the tiny config with z of 3 and other sections, its fresh state, and a batch of 8 binary images."""
+def config_of_model(**changes):
+  """The tiny config with z of 3, and other sections."""
   config = config_file.get_config("tiny").unlock()
   config.model.update({"z_dim": 3, "width": 16, "kernel_init": "lecun_normal"})
   for section, value in changes.items():
     config[section] = value
-  algorithm = from_config(config, spec)
+  return config
+
+
+def model_of(spec=SPEC, *, compiled=True, **changes):
+  """The VAE of that config, its fresh state (or what makes it, not compiled), and a batch of 8 binary images."""
+  algorithm = from_config(config_of_model(**changes), spec)
   x = _images(spec.image_shape)
   batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
-  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch
+  make = jax.jit(lambda: algorithm.init(jax.random.key(0), batch))
+  return algorithm, make() if compiled else make, batch

@@ -1,0 +1,240 @@
+"""Every pair of settings of a VAE fits together in some row of a covering array, or is refused with both its names.
+
+Rows are traced: the step, the evaluation, and draws of the prior. The first COMPILED of them run, and every value is in
+one of those. A likelihood meets all but the network in nats an image, and what the encoder sees meets nothing but the
+network, so that the other pairs of those are left out.
+"""
+
+import dataclasses
+import functools
+import itertools
+import random
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.legality import Data, clashes
+from experiments.choices import tables
+from tests.vae.tiny_model import SPEC, config_of_model, model_of
+from vae import legality
+from vae.from_config import from_config
+
+COMPILED = 10
+TRIES = 30  # rows that are tried for each that is taken
+SMALL = {
+  "model": {
+    "mlp": {"z_dim": 4, "width": 8},
+    "gated_mlp": {"z_dim": 4, "width": 8},
+    "conv": {"z_dim": 4, "channels": (4,), "batch_norm": True},
+    "infogan": {"z_dim": 4, "width": 2, "hidden": 8},
+    "resnet": {"z_dim": 4, "width": 4, "hidden": 2, "halvings": 1},
+    "hvae": {"z_dim": 4, "lower_z_dim": 4, "width": 8},
+    "conv_hvae": {"z_dim": 4, "lower_z_dim": 4, "width": 8, "channels": 2},
+  },
+  "posterior": {
+    "diagonal_gaussian": {"log_var_range": (-6.0, 2.0)},
+    "inverse_autoregressive": {"steps": 2, "width": 8, "layers": 1, "context": 4},
+    "planar": {"steps": 2},
+    "deterministic": {},
+    "vector_quantized": {"num_codes": 3, "code_dim": 2, "restart": 0.1, "kmeans_steps": 1},
+  },
+  "prior": {
+    "standard_normal": {},
+    "mixture": {"components": 3},
+    "vampprior": {"components": 3},
+    "flow": {"layers": 2, "width": 4},
+    "uniform_codes": {},
+    "none": {},
+  },
+  "objective": {
+    "elbo": {"beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": 10}},
+    "capacity": {"capacity": 1.0},
+    "free_bits": {"nats": 0.1},
+    "importance_weighted": {"draws": 2, "gradient": "doubly"},
+    "info_vae": {},
+    "wae": {},
+    "reconstruction": {},
+    "rae": {"regularizer": "gradient"},
+  },
+  "likelihood": {
+    "bernoulli": {},
+    "continuous_bernoulli": {},
+    "gaussian": {},
+    "shared_gaussian": {},
+    "optimal_gaussian": {},
+    "discretized_logistic": {},
+    "logistic_mixture": {"components": 2},
+    "categorical": {},
+  },
+  "conditioning": {"none": {}, "concat": {}},
+  "corruption": {"none": {}, "gaussian": {}, "masking": {}},
+}
+
+
+def section(axis, name):
+  return {"name": name, **SMALL[axis][name]}
+
+
+def row_of(names):
+  return {axis: section(axis, name) for axis, name in names.items()}
+
+
+def refused(names):
+  """What the table says of a row, or of a part of one."""
+  found = {f"{axis}.name": name for axis, name in names.items()}
+  if names.get("objective") == "importance_weighted":
+    found["objective.gradient"] = "doubly"
+  data = {"data.name": Data("digits", "images", 10), "data.dequantize": False}
+  return clashes(legality.RULES, {**found, **data})
+
+
+@functools.cache
+def legal_pairs():
+  values = [(axis, name) for axis in SMALL for name in SMALL[axis]]
+  pairs = (pair for pair in itertools.combinations(values, 2) if pair[0][0] != pair[1][0] and meet(pair))
+  return frozenset(pair for pair in pairs if not refused(dict(pair)))
+
+
+def meet(pair):
+  axes = {axis for axis, _ in pair}
+  return "model" in axes or not axes & {"likelihood", "corruption"}
+
+
+def pairs_of(row):
+  return set(itertools.combinations(((axis, row[axis]) for axis in SMALL), 2))
+
+
+def completed(part, draw):
+  """A legal row with the values of ``part``, by chance and backtracking; None where there is none."""
+  if len(part) == len(SMALL):
+    return part
+  axis = next(axis for axis in SMALL if axis not in part)
+  for name in draw.sample(list(SMALL[axis]), len(SMALL[axis])):
+    if not refused({**part, axis: name}) and (found := completed({**part, axis: name}, draw)):
+      return found
+  return None
+
+
+@functools.cache
+def possible_pairs():
+  """Of the legal pairs those that some row can have."""
+  return frozenset(pair for pair in legal_pairs() if completed(dict(pair), random.Random(0)))
+
+
+@functools.cache
+def array():
+  """Rows that have every possible pair between them; those with values that are new come first."""
+  draw, rows, missing = random.Random(0), [], set(possible_pairs())
+  while missing:
+    pair = min(missing)
+    tried = [completed(dict(pair), draw) for _ in range(TRIES)]
+    best = max(tried, key=lambda row: len(missing & pairs_of(row)))
+    missing -= pairs_of(best)
+    rows.append(best)
+  seen, ordered = set(), []
+  while rows:
+    best = max(rows, key=lambda row: len(set(row.items()) - seen))
+    rows.remove(best)
+    seen |= set(best.items())
+    ordered.append(best)
+  return ordered
+
+
+def steps(row):
+  """(the algorithm, its state, a batch, the step, what is drawn from it)."""
+  algorithm, state, batch = model_of(compiled=False, **row_of(row))
+
+  def all_of(state, batch):
+    after, metrics = algorithm.train_step(state, batch, jax.random.key(1))
+    found = algorithm.eval_step(after, batch, jax.random.key(2))
+    images = jnp.zeros(())
+    if algorithm.has_prior:
+      z = algorithm.prior_sample(after, jax.random.key(3), jnp.arange(3))
+      images = algorithm.decode(after, z, jnp.arange(3) if algorithm.conditional else None)
+    return after, metrics, found, images
+
+  return algorithm, state, batch, all_of
+
+
+def test_every_choice_has_settings_here():
+  assert {axis: set(names) for axis, names in SMALL.items()} == {axis: set(tables("vae")[axis]) for axis in SMALL}
+
+
+def test_the_first_rows_have_every_value():
+  values = {(axis, name) for axis in SMALL for name in SMALL[axis]}
+  assert set().union(*(row.items() for row in array()[:COMPILED])) == values
+  assert set().union(*map(pairs_of, array())) >= possible_pairs() and len(array()) <= 80
+
+
+@pytest.mark.parametrize("number", range(COMPILED))
+def test_a_row_takes_a_step(number):
+  row = array()[number]
+  _, state, batch, all_of = steps(row)
+  state = state()
+  after, metrics, found, images = jax.jit(all_of)(state, batch)
+  for name, mean in {**metrics, **found}.items():
+    assert np.all(np.isfinite(mean.total)), (row, name)
+  assert np.all(np.isfinite(images)) and int(after.net.updates) == 1
+  assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(after.net)), row
+  changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.net.params, after.net.params)
+  still = [jax.tree_util.keystr(path) for path, moved in jax.tree_util.tree_leaves_with_path(changed) if not moved]
+  # Weights behind a layer that starts at 0 move from the second step on; the rest moves at once.
+  assert len(still) <= len(jax.tree.leaves(changed)) // 2, (row, still)
+  if row["posterior"] == "vector_quantized":
+    before, now = (net.mutable["codebook"]["posterior"]["embedding"] for net in (state.net, after.net))
+    assert np.any(before != now)
+
+
+def test_the_other_rows_fit_together():
+  for row in array()[COMPILED:]:
+    _, state, batch, all_of = steps(row)
+    after, *_ = jax.eval_shape(all_of, jax.eval_shape(state), batch)
+    assert jax.tree.structure(after) == jax.tree.structure(jax.eval_shape(state)), row
+
+
+def test_an_illegal_pair_is_refused_by_name():
+  """Each rule bites for some pair of values, and from_config says so."""
+  bitten = set()
+  for names in itertools.chain.from_iterable(
+    itertools.product(*([(axis, name) for name in SMALL[axis]] for axis in axes))
+    for axes in itertools.combinations(SMALL, 2)
+  ):
+    for line in refused(dict(names)):
+      fields = re.findall(r"config\.(\w+\.\w+)=", line.partition(":")[0])
+      bitten.add(tuple(sorted(fields)))
+      config = config_of_model(**row_of(dict(names)))
+      with pytest.raises(ConfigError, match="does not go with"):
+        from_config(config, SPEC)
+  by_name = {tuple(sorted((rule.first, rule.second))) for rule in legality.RULES if not rule.second.startswith("data.")}
+  assert bitten == by_name
+
+
+def test_the_sets_of_names_are_those_of_the_code():
+  networks, likelihoods = tables("vae")["model"], tables("vae")["likelihood"]
+  hierarchies = {name for name, network in networks.items() if isinstance(network.lower_z_dims, property)}
+  assert set(legality.HIERARCHIES) == hierarchies
+  flat = {"mlp", "gated_mlp", "hvae"}
+  assert set(legality.CONVOLUTIONAL) == set(networks) - flat
+  assert set(legality.DISCRETE) < set(likelihoods) and set(legality.FITTED) < set(tables("vae")["prior"])
+  assert {*legality.RATELESS, *legality.MOMENT_MATCHING} < set(tables("vae")["objective"])
+  assert {*legality.POINTS, *legality.GAUSSIANS, legality.CODES} < set(tables("vae")["posterior"])
+
+
+def test_the_data_have_their_say():
+  """Labels that are not there, points, and levels that noise would move."""
+  points = {"kind": "points", "image_shape": (1, 1, 2), "num_classes": 0}
+  for changes, spec, match in (
+    ({"conditioning": section("conditioning", "concat")}, {"num_classes": 0}, "it needs labels"),
+    ({"model": section("model", "conv")}, points, "it is for images"),
+    ({"likelihood": section("likelihood", "categorical")}, points, "it is for pixels"),
+  ):
+    with pytest.raises(ConfigError, match=match):
+      from_config(config_of_model(**changes), dataclasses.replace(SPEC, **spec))
+  config = config_of_model(likelihood=section("likelihood", "categorical"))
+  config.data.dequantize = True
+  with pytest.raises(ConfigError, match="which the noise would move"):
+    from_config(config, SPEC)
