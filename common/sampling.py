@@ -37,6 +37,7 @@ class Sampler:
     truncation: latents of N(0, I) are drawn given that no value of theirs is larger in size (Brock et al. 2019,
       Section 3.1); 0 for all.
     batch_norm: whose statistics BatchNorm takes, one of STATISTICS.
+    source: where latents come from, for the protocol: the model's "prior", or a sampler fitted afterwards.
 
   Raises:
     ConfigError: a way to draw that this model has not.
@@ -52,6 +53,7 @@ class Sampler:
     batch_size: int = 64,
     truncation: float = 0.0,
     batch_norm: str = "running",
+    source: str = "prior",
   ):
     choose(STATISTICS, batch_norm, "batch_norm")
     if not algorithm.has_prior:
@@ -63,7 +65,7 @@ class Sampler:
     if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
       raise ConfigError(f'batch_norm="{batch_norm}" is for generators with BatchNorm; use "running"')
     model: Any = algorithm
-    self._truncation, self._batch_norm = truncation, batch_norm
+    self._truncation, self._batch_norm, self._source = truncation, batch_norm, source
     self._algorithm = model
     self._spec, self._mesh = spec, mesh
     self._batch_size = batch_size + -batch_size % mesh.size
@@ -103,7 +105,7 @@ class Sampler:
     return {
       "batch_norm": f"{self._batch_norm}{sizes[self._batch_norm]}",
       "truncation": self._truncation or "none",
-      "sampler": "prior",
+      "sampler": self._source,
     }
 
   def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:

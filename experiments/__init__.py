@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setti
 FAMILIES = {
   "gan": "gan.from_config:from_config",
   "vae": "vae.from_config:from_config",
+  "sampler": "vae.samplers.from_config:from_config",
   "classifier": "common.features.classifier:from_config",
 }
 

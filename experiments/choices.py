@@ -49,6 +49,10 @@ def _of_family(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
       "corruption": CORRUPTIONS,
       "optim": OPTIMIZERS,
     }
+  if family == "sampler":
+    from vae.samplers.from_config import SAMPLERS
+
+    return {"sampler": SAMPLERS, "optim": OPTIMIZERS}
   from common.features import classifier
 
   return {"model": classifier.NETWORKS, "optim": OPTIMIZERS}

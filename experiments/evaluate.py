@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 
 from common.build import ConfigError, nearest
-from configs import base
+from configs import base, samplers
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -45,6 +45,9 @@ flags.DEFINE_enum(
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
 flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
 flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
+flags.DEFINE_enum(
+  "sampler", "prior", ["prior", *samplers.NAMES], "where a VAE's latents come from; all others: experiments.fit_sampler"
+)
 flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
 flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_string(
@@ -86,6 +89,7 @@ def main() -> int:
     ema=not FLAGS.raw,
     truncation=FLAGS.truncation,
     batch_norm=FLAGS.batch_norm,
+    sampler=FLAGS.sampler,
     floor=FLAGS.floor,
     data_dir=FLAGS.data_dir,
     cache=Path(cache) if cache else None,

@@ -175,7 +175,8 @@ def find_config(path: str) -> Path:
 
 def config_names() -> list[str]:
   """The bare names that --config takes."""
-  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("__init__", "base", "rules"))
+  others = ("__init__", "base", "rules", "samplers")
+  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
 
 
 def load_config(file: Path, variant: str) -> ConfigDict:

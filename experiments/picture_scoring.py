@@ -32,6 +32,7 @@ class Settings:
   ema: bool
   truncation: float
   batch_norm: str
+  sampler: str
   floor: bool
   data_dir: str
   cache: Path | None

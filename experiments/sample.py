@@ -3,6 +3,7 @@
 Picture i depends on the seed and on i only, not on --num. --interpolate=K draws --num rows of K pictures each, on
 straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and --show=traversals
 moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the plane of two.
+--sampler=gmm draws a VAE's latents from a density that experiments.fit_sampler fitted to this checkpoint's.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from absl import flags
 
 from common.build import ConfigError
+from configs import samplers
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -21,6 +23,9 @@ flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upp
 flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
 flags.DEFINE_enum("show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are")
+flags.DEFINE_enum(
+  "sampler", "prior", ["prior", *samplers.NAMES], "where a VAE's latents come from; all others: experiments.fit_sampler"
+)
 flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
 flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
@@ -33,9 +38,12 @@ flags.DEFINE_string(
 
 def main() -> int:
   command_line.required("workdir")
-  out = Path(FLAGS.out or Path(FLAGS.workdir) / f"samples-seed{FLAGS.seed}.png")
+  name = "samples" if FLAGS.sampler == "prior" else f"samples-{FLAGS.sampler}"
+  out = Path(FLAGS.out or Path(FLAGS.workdir) / f"{name}-seed{FLAGS.seed}.png")
   if out.suffix not in (".png", ".npz"):
     raise ConfigError(f"--out={out} must end in .png or .npz")
+  if FLAGS.sampler != "prior" and FLAGS.show != "samples":
+    raise ConfigError(f"--sampler={FLAGS.sampler} is for --show=samples; --show={FLAGS.show} draws no latents from it")
   if FLAGS.out:
     command_line.make_directory("out", out.parent)
 
@@ -46,13 +54,13 @@ def main() -> int:
   from common.log import Status
   from common.sampling import Sampler
   from experiments import compilation_cache
-  from experiments.restore import restore
+  from experiments.restore import restore_sampled
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   with status.phase("restoring and drawing"):
     mesh = parallel.make_mesh()
-    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+    run = restore_sampled(Path(FLAGS.workdir), FLAGS.checkpoint, FLAGS.sampler, mesh)
     algorithm = run.algorithm
     if not isinstance(algorithm, Generative):
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")

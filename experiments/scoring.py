@@ -29,7 +29,7 @@ from common.state import NetState
 from experiments import records
 from experiments.picture_scoring import PictureScoring, Settings
 from experiments.pictures import read_pictures
-from experiments.restore import RestoredRun, restore
+from experiments.restore import RestoredRun, restore_sampled
 
 Record = dict[str, Any]
 
@@ -44,7 +44,7 @@ def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list
   found: list[Record] = []
   for i, checkpoint in enumerate(checkpoints):
     with settings.say.phase("restoring"):
-      run = restore(workdir, checkpoint, mesh)
+      run = restore_sampled(workdir, checkpoint, settings.sampler, mesh)
     for note in run.notes:
       settings.say.line(note)
     for line in _score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0):
@@ -78,6 +78,7 @@ def _score_state(
       ema=settings.ema,
       truncation=settings.truncation,
       batch_norm=settings.batch_norm,
+      source=run.sampler,
     )
     scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
   if "model" in settings.sections or likelihoods:
@@ -178,6 +179,8 @@ def _score_split(
     "weights": "ema" if run.algorithm.ema.kept else "raw",
     "batch_norm": "running",
   }
+  if run.sampler != "prior":  # else p(z) is the model's own
+    protocol["sampler"] = run.sampler
   common: dict[str, Any] = {"protocol": protocol, "source": source, "seed": config.seed}
   if "model" in settings.sections:
     with settings.say.phase("evaluating"):

@@ -7,6 +7,8 @@ from typing import Any
 from common.build import ConfigError, nearest
 from common.data import idx, procedural, tfds_source
 from common.data.digits import digits
+from common.data.latents import NAME as LATENTS
+from common.data.latents import latents
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
 
@@ -25,7 +27,8 @@ def open_source(data: Any) -> Source:
   """The source that config.data names; the first of these that has it.
 
   1. ``digits`` (comes with the code), ``gaussians8``, ``gaussians25``, ``blobs`` or ``blobs:CLASSES`` (made here).
-  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one.
+  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: the vectors of a file in
+     ``data.dir``.
   3. IDX files in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, those of a Debian package.
   4. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
 
@@ -39,6 +42,8 @@ def open_source(data: Any) -> Source:
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+  if data.name == LATENTS:
+    return latents(data.dir)
   if data.name.startswith(PREFIX):
     base = data.copy_and_resolve_references()
     with base.unlocked():

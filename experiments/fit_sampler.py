@@ -1,0 +1,136 @@
+"""Fits a density to a VAE's latents: python -m experiments.fit_sampler --workdir=runs/rae --sampler=gmm
+
+Then experiments.sample and experiments.evaluate draw from it: --workdir=runs/rae --sampler=gmm. The samplers are gmm
+(ten Gaussians), flow (affine couplings), two_stage (a second VAE) and, of a model of codes, autoregressive (a
+PixelCNN); configs/samplers.py has their recipes. They are fitted to one draw of q(z|x) for each training image.
+
+It is a run of its own, in WORKDIR/samplers/SAMPLER-STEP with the step of the VAE's checkpoint: the latents of each
+split, log, checkpoints. The same command goes on where it stopped. Exit codes are those of experiments.train.
+"""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.build import ConfigError
+from configs import rules, samplers
+from experiments import flags as command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "", "directory of the VAE's run")
+flags.DEFINE_enum("sampler", None, samplers.NAMES, "which density")
+flags.DEFINE_string("checkpoint", "last", "of the VAE: last, best, or the number of a step")
+flags.DEFINE_integer("num_steps", 0, "training steps; 0 for the sampler's own", lower_bound=0)
+flags.DEFINE_string("settings", "{}", "of the sampler: {'components': 20}, {'layers': 8, 'width': 128}, ...")
+flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
+
+
+def main() -> int:
+  command_line.required("workdir")
+  command_line.required("sampler")
+  settings = _settings()
+
+  from common import parallel
+  from common.data.dataset import open_dataset
+  from common.log import Status
+  from common.program import Program
+  from common.trainer import Run
+  from experiments import build_algorithm, compilation_cache
+  from experiments.restore import restore, sampler_workdir
+  from experiments.running import claimed, to_the_end
+
+  status = Status(enabled=True)
+  compilation_cache.start(status)
+  mesh = parallel.make_mesh()
+  with status.phase("restoring"):
+    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+  for note in run.notes:
+    status.line(note)
+  workdir = sampler_workdir(Path(FLAGS.workdir), FLAGS.sampler, run.step).absolute()
+  config = _config(run, settings, workdir)
+  _write_latents(run, workdir, mesh, status)
+  dataset = open_dataset(config.data)
+  algorithm: Any = build_algorithm(config, dataset.spec)
+  z = dataset.train.arrays()["image"].reshape(len(dataset.train), -1)
+  with claimed(workdir, config, dataset.spec, status) as start_at:
+    # One device: these networks are small, and a batch need not divide over several.
+    program = Program(algorithm, dataset, config, parallel.make_mesh(1))
+    fit = Run(program, workdir, status, lambda fresh: algorithm.start(fresh(), z))
+    start_at(fit.step)
+    return to_the_end(fit, status)
+
+
+def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
+  """The sampler's config.
+
+  Raises:
+    ConfigError: a run, or settings, that it is not for; before anything is encoded.
+  """
+  from common.spec import Spec
+  from experiments import build_algorithm
+  from vae.samplers.latents import check_sampler, code_map, is_of_codes, size
+  from vae.vae import VAE
+
+  if not isinstance(run.algorithm, VAE):
+    raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}; samplers are of the latents of a vae")
+  check_sampler(FLAGS.sampler, run.algorithm)
+  if is_of_codes(run.algorithm):
+    settings = {**code_map(run.algorithm), **settings}
+  config = samplers.get_config(FLAGS.sampler, settings, FLAGS.num_steps)
+  with config.unlocked():
+    config.data.dir = str(workdir)
+  if found := rules.problems(config):
+    raise ConfigError("\n".join(found))
+  try:
+    build_algorithm(config, Spec((1, 1, size(run.algorithm)), 0, 0, "points", (0.0, 1.0), ""))
+  except ConfigError as error:
+    raise ConfigError(str(error).replace("config.sampler", "--settings")) from None
+  return config
+
+
+def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
+  """The latents of each split into the workdir, where they are not there yet."""
+  from common.data.dataset import open_dataset
+  from common.data.latents import FILE, save_latents
+  from vae.samplers.latents import encode
+
+  command_line.make_directory("workdir", workdir)
+  if (workdir / FILE).exists():
+    return
+  data = run.config.data.copy_and_resolve_references()
+  with data.unlocked():
+    data.dir = FLAGS.data_dir or data.dir
+  with status.phase("reading the data set"):
+    dataset = open_dataset(data)
+    if dataset.spec != run.spec:
+      raise ConfigError(
+        f"the data set is not the one that {FLAGS.workdir} was trained on: {dataset.spec} against {run.spec}"
+      )
+  with status.phase("encoding the data set"):
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    save_latents(
+      workdir,
+      {name: encode(run.algorithm, run.state, split, run.config, mesh, name=name) for name, split in splits.items()},
+    )
+
+
+def _settings() -> dict[str, Any]:
+  """--settings.
+
+  Raises:
+    ConfigError: a text that is no such section.
+  """
+  try:
+    found = ast.literal_eval(FLAGS.settings)
+  except (ValueError, SyntaxError):
+    found = None
+  if not isinstance(found, Mapping) or "name" in found:
+    raise ConfigError(f"--settings={FLAGS.settings} is not {{'setting': value}}")
+  return dict(found)
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__)

@@ -1,0 +1,79 @@
+"""What commands that train share: the claim on a workdir, and a run to its end with the exit code that it has."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from common import parallel
+from common import workdir as files
+from common.build import ConfigError
+from common.lock import LockedError, WorkdirLock
+from common.log import Status
+from common.spec import Spec
+from common.trainer import Interrupted, NonFiniteError, Run
+from configs import rules
+from experiments import flags as command_line
+from experiments.restore import read_config
+
+EXIT_NON_FINITE = 3
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
+
+
+@contextmanager
+def claimed(
+  workdir: Path, config: Any, spec: Spec, status: Status, *, init_from: str = ""
+) -> Iterator[Callable[[int], None]]:
+  """Locks the workdir and checks its description, if any; yields what writes down a start at a step.
+
+  All of it is done by process 0, and a refusal reaches every process.
+  """
+  record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
+
+  def claim() -> list[str]:
+    command_line.make_directory("workdir", workdir)
+    lock = held.enter_context(WorkdirLock(workdir))
+    if lock.previous:
+      status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
+    if not (workdir / "config.json").exists():
+      return []
+    old, notes = read_config(workdir)
+    return [*notes, *files.check_resume(workdir, old, record, spec, rules.may_change)]
+
+  def start_at(step: int) -> None:
+    if jax.process_index() != 0:
+      return
+    if not (workdir / "config.json").exists():
+      files.write_description(workdir, record, spec)
+    elif changes:
+      files.write_json(workdir / "config.json", record)
+    for difference in files.record_start(workdir, step, changes, init_from):
+      status.line(f"another version than at the first start: {difference}")
+
+  with ExitStack() as held:
+    changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
+    for change in changes:
+      status.line(f"changed since the last start: {change}")
+    yield start_at
+
+
+def to_the_end(run: Run, status: Status) -> int:
+  """Trains, closes the run, and returns the command's exit code."""
+  try:
+    run.run()
+  except Interrupted:
+    status.line(f"stopped by a signal at step {run.step:,}, saved; the same command goes on")
+    return EXIT_INTERRUPTED
+  except NonFiniteError as error:
+    saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
+    status.line(
+      f"error: {error}; {saved}. Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
+    )
+    return EXIT_NON_FINITE
+  finally:
+    run.close()
+  status.line(f"done: {run.step:,} steps in {run.workdir}")
+  return 0

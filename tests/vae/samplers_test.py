@@ -1,0 +1,264 @@
+"""Densities of latents against closed forms, scipy and scikit-learn; and the VAE that draws from them."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from common import random
+from common.algorithm import Generative, LatentVariable, Spec
+from common.build import ConfigError
+from configs import samplers
+from tests.vae.tiny_model import model_of
+from vae.samplers.from_config import from_config
+from vae.samplers.gmm import FullMixture
+from vae.samplers.latents import check_sampler, code_map, size
+from vae.samplers.sampled import SampledState, SampledVAE
+
+
+@functools.cache
+def fresh(name, z_dim, **settings):
+  """The sampler of z of a size, and its fresh state."""
+  algorithm = from_config(samplers.get_config(name, settings), Spec((1, 1, z_dim), 0, 8, "points", (0.0, 1.0), ""))
+  batch = {"image": jnp.zeros((2, 1, 1, z_dim)), "index": jnp.arange(2), "label": jnp.zeros(2, jnp.int32)}
+  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch)
+
+
+def rows(count, seed=0):
+  return random.row_keys(jax.random.key(seed), jnp.arange(count))
+
+
+def three_clusters(count=600):
+  """Correlated Gaussians in the plane, of unlike shares, far from unit scale."""
+  generator = np.random.default_rng(0)
+  member = generator.choice(3, count, p=[0.5, 0.3, 0.2])
+  factor = np.array([[[1.0, 0.0], [0.8, 0.5]], [[0.3, 0.0], [-1.0, 0.4]], [[0.6, 0.0], [0.0, 0.6]]])
+  mean = np.array([[0.0, 0.0], [3.0, 1.0], [-1.0, 3.5]])
+  z = mean[member] + np.einsum("nij,nj->ni", factor[member], generator.normal(size=(count, 2)))
+  return (z * [5.0, 0.1] + [2.0, -7.0]).astype(np.float32)
+
+
+def random_mixture():
+  """A mixture of three in 4-D, its parameters, and its components' shares, means and covariances."""
+  generator = np.random.default_rng(1)
+  params = {
+    "logits": generator.normal(size=3),
+    "mean": 2.0 * generator.normal(size=(3, 4)),
+    "log_diagonal": 0.3 * generator.normal(size=(3, 4)),
+    "lower": generator.normal(size=(3, 4, 4)),
+  }
+  factor = np.tril(params["lower"], -1) + np.exp(params["log_diagonal"])[:, :, None] * np.eye(4)
+  share = np.exp(params["logits"]) / np.sum(np.exp(params["logits"]))
+  return FullMixture(4, components=3), params, share, np.linalg.inv(factor @ factor.swapaxes(1, 2))
+
+
+def test_a_mixtures_density_is_scipys():
+  module, params, share, covariance = random_mixture()
+  z = np.random.default_rng(2).normal(size=(5, 4))
+  parts = [
+    w * stats.multivariate_normal.pdf(z, m, c) for w, m, c in zip(share, params["mean"], covariance, strict=True)
+  ]
+  found = module.apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(z), method="log_prob")
+  np.testing.assert_allclose(found, np.log(np.sum(parts, axis=0)), rtol=1e-4)
+
+
+def test_a_mixtures_draws_have_its_moments():
+  module, params, share, covariance = random_mixture()
+  draw = jax.jit(lambda rows: module.apply({"params": jax.tree.map(jnp.float32, params)}, rows, method="sample"))
+  z = np.asarray(draw(rows(20000)))
+  mean = share @ params["mean"]
+  spread = params["mean"] - mean
+  whole = np.einsum("k,kij->ij", share, covariance + spread[:, :, None] * spread[:, None, :])
+  deviation = np.sqrt(np.diag(whole))
+  np.testing.assert_array_less(np.abs(z.mean(axis=0) - mean), 5.0 * deviation / np.sqrt(len(z)))
+  bound = 0.1 * deviation[:, None] * deviation
+  np.testing.assert_array_less(np.abs(np.cov(z, rowvar=False) - whole), bound)
+  np.testing.assert_allclose(draw(rows(20000)[7:9]), z[7:9], atol=1e-4)  # row i is of key i only
+
+
+def test_one_gaussian_starts_at_the_latents_own():
+  z = three_clusters()
+  algorithm, state = fresh("gmm", 2, components=1)
+  state = algorithm.start(state, z)
+  expected = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False))
+  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, atol=0.02)
+
+
+def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
+  """Mean log-likelihoods in nats; that of one Gaussian is well below."""
+  mixture = pytest.importorskip("sklearn.mixture")
+  z = three_clusters()
+  expected = mixture.GaussianMixture(3, n_init=5, random_state=0).fit(z).score(z)
+  algorithm, state = fresh("gmm", 2, components=3)
+  state = algorithm.start(state, z)
+  batch = {"image": jnp.asarray(z)[:, None, None], "index": jnp.arange(len(z)), "mask": jnp.ones(len(z))}
+
+  @jax.jit
+  def train(state):
+    return jax.lax.fori_loop(0, 300, lambda _, s: algorithm.train_step(s, batch, jax.random.key(0))[0], state)
+
+  state = train(state)
+  nll = algorithm.eval_step(state, batch, jax.random.key(0))["nll"]
+  assert abs(float(-nll.total / nll.count) - expected) < 0.05
+  alone = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False)).mean()
+  assert expected - alone > 0.3
+
+
+def test_a_flow_starts_as_independent_normals_in_the_latents_units():
+  z = three_clusters()
+  algorithm, state = fresh("flow", 2, layers=2, width=8)
+  state = algorithm.start(state, z)
+  expected = stats.norm.logpdf(z, z.mean(axis=0), z.std(axis=0)).sum(axis=-1)
+  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, rtol=1e-4)
+  draws = np.asarray(jax.jit(algorithm.draw)(state, rows(2000)))
+  np.testing.assert_allclose(draws.std(axis=0), z.std(axis=0), rtol=0.1)
+
+
+def test_a_latent_that_does_not_vary_is_no_division_by_zero():
+  z = np.concatenate([three_clusters(), np.full((600, 1), 3.0, np.float32)], axis=1)
+  for name, settings in (("gmm", {"components": 2}), ("flow", {"layers": 2, "width": 8})):
+    algorithm, state = fresh(name, 3, **settings)
+    state = algorithm.start(state, z)
+    assert np.all(np.isfinite(jax.jit(algorithm.log_density)(state, z, rows(len(z)))))
+    np.testing.assert_allclose(jax.jit(algorithm.draw)(state, rows(50))[:, 2], 3.0, atol=1e-4)
+
+
+def test_more_gaussians_than_latents_are_refused():
+  algorithm, state = fresh("gmm", 2, components=3)
+  with pytest.raises(ConfigError, match="components=3 needs more latents than the 3 there are"):
+    algorithm.start(state, three_clusters(3))
+
+
+def test_a_second_stage_whose_networks_say_nothing_is_one_gaussian():
+  """Encoder and decoder at 0: q = p(u) and mean 0, so the bound is log N(z; shift, (scale sigma)^2) itself."""
+  z = three_clusters()
+  algorithm, state = fresh("two_stage", 2, width=4, layers=1)
+  state = algorithm.start(state, z)
+  params = jax.tree.map(jnp.zeros_like, state.net.params)
+  params["likelihood"]["log_var"] = jnp.float32(np.log(0.25))
+  state = state.replace(net=state.net.replace(params=params))
+  sigma = 0.5 * z.std(axis=0)
+  expected = stats.norm.logpdf(z, z.mean(axis=0), sigma).sum(axis=-1)
+  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, rtol=1e-4)
+  draws = np.asarray(jax.jit(algorithm.draw)(state, rows(2000)))
+  np.testing.assert_allclose(draws.std(axis=0), sigma, rtol=0.1)
+  np.testing.assert_allclose(draws.mean(axis=0), z.mean(axis=0), atol=0.1 * sigma.max())
+  np.testing.assert_allclose(jax.jit(algorithm.draw)(state, rows(2000)[3:5]), draws[3:5], rtol=1e-5)
+  batch = {"image": jnp.asarray(z)[:, None, None], "index": jnp.arange(len(z)), "mask": jnp.ones(len(z))}
+  elbo = jax.jit(algorithm.eval_step)(state, {**batch, "label": batch["index"]}, jax.random.key(0))["elbo"]
+  own_units = expected.mean() + np.sum(np.log(z.std(axis=0)))
+  np.testing.assert_allclose(elbo.total / elbo.count, own_units, rtol=1e-4)
+
+
+def test_code_maps_are_a_distribution():
+  algorithm, state = fresh("autoregressive", 2, num_codes=3, height=2, width=1, channels=4, layers=2)
+  every = np.stack(np.meshgrid(np.arange(3.0), np.arange(3.0), indexing="ij"), axis=-1).reshape(9, 2)
+  started = algorithm.start(state, every)  # numbers of codes have no units
+  log_p = jax.jit(algorithm.log_density)(started, jnp.float32(every), rows(9))
+  np.testing.assert_allclose(np.sum(np.exp(log_p)), 1.0, atol=1e-5)
+  draws = np.asarray(jax.jit(algorithm.draw)(started, rows(3000)))
+  share = np.bincount((3 * draws[:, 0] + draws[:, 1]).astype(int), minlength=9) / len(draws)
+  np.testing.assert_allclose(share, np.exp(log_p), atol=0.04)
+
+
+CODES = {
+  "model": {"name": "resnet", "z_dim": 8, "width": 4, "hidden": 2, "halvings": 1, "blocks": 0, "maps": True},
+  "posterior": {"name": "vector_quantized", "num_codes": 5, "code_dim": 2},
+  "prior": {"name": "uniform_codes"},
+}
+LAYERS = {"model": {"name": "hvae", "z_dim": 2, "lower_z_dim": 3, "width": 4}}
+
+
+@functools.cache
+def small(kind):
+  """A tiny VAE, its fresh state and a batch; compiled once."""
+  return model_of(**{"plain": {}, "codes": CODES, "layers": LAYERS}[kind])
+
+
+def test_a_vae_under_its_own_prior_is_unchanged():
+  """A fresh flow is N(0, I), the VAE's prior: densities, bounds and their parts agree."""
+  vae, state, batch = small("plain")
+  sampler, fitted = fresh("flow", 3, layers=2, width=8)
+  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
+  assert isinstance(both, Generative) and isinstance(both, LatentVariable)
+  rng, x, index = jax.random.key(1), batch["image"], batch["index"]
+
+  @jax.jit
+  def look(pair, state):
+    z, log_q = both.posterior_sample(pair, x, rng, index, 2)
+    drawn = both.prior_sample(pair, rng, jnp.arange(6))
+    return {
+      "rate": (both.bound_terms(pair, x, rng, index, 2)[1]["z"], log_q - vae.log_prior(state, z)),
+      "distortion": (both.bound_terms(pair, x, rng, index, 2)[0], -vae.log_likelihood(state, x, z)),
+      "rows": (both.prior_sample(pair, rng, jnp.arange(4, 6))[0], drawn[0][4:]),
+      "pictures": (both.decode(pair, drawn), vae.decode(state, drawn)),
+    }, both.eval_step(pair, batch, rng)
+
+  pairs, metrics = look(pair, state)
+  for name, (ours, expected) in pairs.items():
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+  found = {name: float(mean.total / mean.count) for name, mean in metrics.items()}
+  np.testing.assert_allclose(found["elbo"], -(found["distortion"] + found["rate"]), rtol=1e-5)
+  np.testing.assert_allclose(found["latent_nll"], found["latent_bits_per_dim"] * 16 * np.log(2.0), rtol=1e-5)
+  assert 0.0 < found["rate"] < found["latent_nll"]
+
+
+def test_layers_are_drawn_side_by_side():
+  vae, state, _ = small("layers")
+  assert size(vae) == 5
+  sampler, fitted = fresh("gmm", 5, components=1)
+  fitted = fitted.replace(shift=jnp.arange(5.0), scale=jnp.full(5, 1e-6))
+  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
+  top, below = jax.jit(both.prior_sample)(pair, jax.random.key(0), jnp.arange(2))
+  np.testing.assert_allclose(top, [[0.0, 1.0]] * 2, atol=1e-4)
+  np.testing.assert_allclose(below, [[2.0, 3.0, 4.0]] * 2, atol=1e-4)
+  log_p = jax.jit(both.log_prior)(pair, (top[None], below[None]))
+  assert log_p.shape == (1, 2) and np.all(log_p > 5 * np.log(1e6) - 50.0)
+
+
+def test_codes_are_looked_up_and_found_again():
+  vae, state, batch = small("codes")
+  assert code_map(vae) == {"num_codes": 5, "height": 2, "width": 2} and size(vae) == 4
+  sampler, fitted = fresh("autoregressive", 4, channels=4, layers=2, **code_map(vae))
+  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
+  rng, index = jax.random.key(2), jnp.arange(6)
+
+  @jax.jit
+  def look(pair):
+    numbers = sampler.draw(pair.sampler, random.row_keys(random.stream(rng, "z"), index))
+    (z,) = both.prior_sample(pair, rng, index)
+    log_p = sampler.log_density(pair.sampler, numbers, rows(6))
+    return numbers.astype(int), z, log_p, both.log_prior(pair, (z[None],))[0], both.eval_step(pair, batch, rng)
+
+  numbers, z, log_p, log_prior, metrics = look(pair)
+  assert len(np.unique(numbers)) == 5
+  embedding = state.net.mutable["codebook"]["posterior"]["embedding"]
+  np.testing.assert_array_equal(z, embedding[numbers].reshape(6, 8))
+  np.testing.assert_allclose(log_prior, log_p, rtol=1e-5)
+  found = {name: float(mean.total / mean.count) for name, mean in metrics.items()}
+  np.testing.assert_allclose(found["rate"], found["latent_nll"], rtol=1e-6)
+  bits = -found["elbo"] / (16 * np.log(2.0))
+  np.testing.assert_allclose(bits, found["latent_bits_per_dim"] + found["distortion"] / (16 * np.log(2.0)), rtol=1e-5)
+
+
+def test_a_bound_of_the_latents_density_is_no_likelihood():
+  vae, state, _ = small("plain")
+  sampler, fitted = fresh("two_stage", 2, width=4, layers=1)
+  with pytest.raises(ConfigError, match="two-stage sampler bounds"):
+    SampledVAE(vae, sampler).log_prior(SampledState(state.step, state.net, fitted), (jnp.zeros((1, 2, 2)),))
+
+
+def test_samplers_that_models_cannot_have():
+  plain, codes = small("plain")[0], small("codes")[0]
+  with pytest.raises(ConfigError, match="this model is given labels"):
+    check_sampler("gmm", dataclasses.replace(plain, classes=10))
+  with pytest.raises(ConfigError, match="--sampler=autoregressive is of codes, and this model has none"):
+    check_sampler("autoregressive", plain)
+  for name in ("gmm", "flow", "two_stage"):
+    with pytest.raises(ConfigError, match=f'--sampler={name} is of real numbers.*use "autoregressive"'):
+      check_sampler(name, codes)
+  check_sampler("autoregressive", codes)
