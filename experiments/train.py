@@ -5,22 +5,16 @@ another process writes, or a checkpoint that cannot be written or read; 3 a loss
 score is not finite; 75 stopped by a signal, everything saved.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from common.build import ConfigError
-from configs import rules
 from experiments import build_algorithm
 from experiments import flags as command_line
-
-EXIT_NON_FINITE = 3
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
@@ -54,8 +48,9 @@ def main() -> int:
   from common import parallel
   from common.log import Status
   from common.program import Program, check
-  from common.trainer import Interrupted, NonFiniteError, Run
+  from common.trainer import Run
   from experiments import compilation_cache
+  from experiments.running import claimed, to_the_end
 
   _start_devices()
   status = Status(enabled=jax.process_index() == 0)
@@ -72,26 +67,12 @@ def main() -> int:
     return 0
 
   workdir = Path(FLAGS.workdir).absolute()
-  with _claim(workdir, config, dataset.spec, status) as start_at:
+  with claimed(workdir, config, dataset.spec, status, init_from=FLAGS.init_from) as start_at:
     run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status), profile)
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
-    try:
-      run.run()
-    except Interrupted:
-      status.line(f"stopped by a signal at step {run.step:,}, saved; the same command goes on")
-      return EXIT_INTERRUPTED
-    except NonFiniteError as error:
-      saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
-      status.line(
-        f"error: {error}; {saved}. Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
-      )
-      return EXIT_NON_FINITE
-    finally:
-      run.close()
-  status.line(f"done: {run.step:,} steps in {workdir}")
-  return 0
+    return to_the_end(run, status)
 
 
 def _read_dataset(data: Any) -> Any:
@@ -153,48 +134,6 @@ def _profile_steps(config: Any) -> tuple[int, int] | None:
   begin = min(max(begin + -begin % call, call), last - call)
   end = min(max(end + -end % call, begin + call), last)
   raise ConfigError(f"{rule}; use --profile={begin}:{end}")
-
-
-@contextmanager
-def _claim(workdir: Path, config: Any, spec: Any, status: Any) -> Iterator[Callable[[int], None]]:
-  """Locks the workdir and checks its description, if any; yields what writes down a start at a step.
-
-  All of it is done by process 0, and a refusal reaches every process.
-  """
-  import jax
-
-  from common import parallel
-  from common import workdir as files
-  from common.lock import LockedError, WorkdirLock
-  from experiments.restore import read_config
-
-  record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
-
-  def claim() -> list[str]:
-    command_line.make_directory("workdir", workdir)
-    lock = held.enter_context(WorkdirLock(workdir))
-    if lock.previous:
-      status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
-    if not (workdir / "config.json").exists():
-      return []
-    old, notes = read_config(workdir)
-    return [*notes, *files.check_resume(workdir, old, record, spec, rules.may_change)]
-
-  def start_at(step: int) -> None:
-    if jax.process_index() != 0:
-      return
-    if not (workdir / "config.json").exists():
-      files.write_description(workdir, record, spec)
-    elif changes:
-      files.write_json(workdir / "config.json", record)
-    for difference in files.record_start(workdir, step, changes, FLAGS.init_from):
-      status.line(f"another version than at the first start: {difference}")
-
-  with ExitStack() as held:
-    changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
-    for change in changes:
-      status.line(f"changed since the last start: {change}")
-    yield start_at
 
 
 def _initial_weights(mesh: Any, status: Any) -> Callable[[Callable[[], Any]], Any]:

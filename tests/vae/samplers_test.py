@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -154,20 +155,24 @@ def test_a_second_stage_whose_networks_say_nothing_is_one_gaussian():
   np.testing.assert_allclose(elbo.total / elbo.count, own_units, rtol=1e-4)
 
 
+@functools.cache
+def maps_of_codes():
+  """A PixelCNN of 2x2 maps of three codes, its state, and log p of every map by its number in base 3."""
+  algorithm, state = fresh("autoregressive", 4, num_codes=3, height=2, width=2, channels=4, layers=1)
+  every = np.float32(list(itertools.product(range(3), repeat=4)))
+  state = algorithm.start(state, every)  # numbers of codes have no units
+  return algorithm, state, np.asarray(jax.jit(algorithm.log_density)(state, every, rows(81)))
+
+
 def test_code_maps_are_a_distribution():
-  algorithm, state = fresh("autoregressive", 2, num_codes=3, height=2, width=1, channels=4, layers=2)
-  every = np.stack(np.meshgrid(np.arange(3.0), np.arange(3.0), indexing="ij"), axis=-1).reshape(9, 2)
-  started = algorithm.start(state, every)  # numbers of codes have no units
-  log_p = jax.jit(algorithm.log_density)(started, jnp.float32(every), rows(9))
+  log_p = maps_of_codes()[2]
   np.testing.assert_allclose(np.sum(np.exp(log_p)), 1.0, atol=1e-5)
-  draws = np.asarray(jax.jit(algorithm.draw)(started, rows(3000)))
-  share = np.bincount((3 * draws[:, 0] + draws[:, 1]).astype(int), minlength=9) / len(draws)
-  np.testing.assert_allclose(share, np.exp(log_p), atol=0.04)
+  assert log_p.std() > 0.01
 
 
 CODES = {
   "model": {"name": "resnet", "z_dim": 8, "width": 4, "hidden": 2, "halvings": 1, "blocks": 0, "maps": True},
-  "posterior": {"name": "vector_quantized", "num_codes": 5, "code_dim": 2},
+  "posterior": {"name": "vector_quantized", "num_codes": 3, "code_dim": 2},
   "prior": {"name": "uniform_codes"},
 }
 LAYERS = {"model": {"name": "hvae", "z_dim": 2, "lower_z_dim": 3, "width": 4}}
@@ -222,23 +227,23 @@ def test_layers_are_drawn_side_by_side():
 
 def test_codes_are_looked_up_and_found_again():
   vae, state, batch = small("codes")
-  assert code_map(vae) == {"num_codes": 5, "height": 2, "width": 2} and size(vae) == 4
-  sampler, fitted = fresh("autoregressive", 4, channels=4, layers=2, **code_map(vae))
+  assert code_map(vae) == {"num_codes": 3, "height": 2, "width": 2} and size(vae) == 4
+  sampler, fitted, log_p = maps_of_codes()
   both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
-  rng, index = jax.random.key(2), jnp.arange(6)
+  rng = jax.random.key(2)
 
   @jax.jit
   def look(pair):
-    numbers = sampler.draw(pair.sampler, random.row_keys(random.stream(rng, "z"), index))
-    (z,) = both.prior_sample(pair, rng, index)
-    log_p = sampler.log_density(pair.sampler, numbers, rows(6))
-    return numbers.astype(int), z, log_p, both.log_prior(pair, (z[None],))[0], both.eval_step(pair, batch, rng)
+    (z,) = both.prior_sample(pair, rng, jnp.arange(6))
+    return z, both.log_prior(pair, (z[None],))[0], both.eval_step(pair, batch, rng)
 
-  numbers, z, log_p, log_prior, metrics = look(pair)
-  assert len(np.unique(numbers)) == 5
-  embedding = state.net.mutable["codebook"]["posterior"]["embedding"]
-  np.testing.assert_array_equal(z, embedding[numbers].reshape(6, 8))
-  np.testing.assert_allclose(log_prior, log_p, rtol=1e-5)
+  z, log_prior, metrics = look(pair)
+  embedding = np.asarray(state.net.mutable["codebook"]["posterior"]["embedding"])
+  same = np.all(np.asarray(z).reshape(6, 4, 1, 2) == embedding, axis=-1)
+  assert np.all(same.sum(axis=-1) == 1)  # each position is an entry of the codebook, to the bit
+  numbers = np.argmax(same, axis=-1) @ [27, 9, 3, 1]
+  assert len(set(numbers)) > 3
+  np.testing.assert_allclose(log_prior, log_p[numbers], rtol=1e-5)
   found = {name: float(mean.total / mean.count) for name, mean in metrics.items()}
   np.testing.assert_allclose(found["rate"], found["latent_nll"], rtol=1e-6)
   bits = -found["elbo"] / (16 * np.log(2.0))
