@@ -60,7 +60,7 @@ def main() -> int:
     program = Program(algorithm, dataset, config, parallel.make_mesh(1))
     fit = Run(program, workdir, status, lambda fresh: algorithm.start(fresh(), z))
     start_at(fit.step)
-    return to_the_end(fit, status)
+    return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents")
 
 
 def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:

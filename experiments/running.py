@@ -60,8 +60,8 @@ def claimed(
     yield start_at
 
 
-def to_the_end(run: Run, status: Status) -> int:
-  """Trains, closes the run, and returns the command's exit code."""
+def to_the_end(run: Run, status: Status, advice: str) -> int:
+  """Trains, closes the run, and returns the command's exit code; ``advice`` is for numbers that are not finite."""
   try:
     run.run()
   except Interrupted:
@@ -69,9 +69,7 @@ def to_the_end(run: Run, status: Status) -> int:
     return EXIT_INTERRUPTED
   except NonFiniteError as error:
     saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
-    status.line(
-      f"error: {error}; {saved}. Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
-    )
+    status.line(f"error: {error}; {saved}. {advice}")
     return EXIT_NON_FINITE
   finally:
     run.close()

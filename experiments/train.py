@@ -72,7 +72,8 @@ def main() -> int:
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
-    return to_the_end(run, status)
+    advice = "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
+    return to_the_end(run, status, advice)
 
 
 def _read_dataset(data: Any) -> Any:
