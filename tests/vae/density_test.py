@@ -22,7 +22,6 @@ MODELS = {
   "mixture": {"prior": {"name": "mixture", "components": 3}},
   "vampprior": {"prior": {"name": "vampprior", "components": 3, "mean": 0.5, "deviation": 0.5}},
   "flow": {"prior": {"name": "flow", "layers": 2, "width": 8}},
-  "hvae": {"model": {"name": "hvae", "z_dim": 2, "lower_z_dim": 3, "width": 8}},
   "hvae, vampprior": {
     "model": {"name": "hvae", "z_dim": 2, "lower_z_dim": 3, "width": 8},
     "prior": {"name": "vampprior", "components": 3, "mean": 0.5, "deviation": 0.5},

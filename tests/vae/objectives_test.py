@@ -158,7 +158,7 @@ def scores(gradient, draws):
   return difference.mean(0)[error >= 1e-7] / error[error >= 1e-7]
 
 
-@pytest.mark.parametrize(("gradient", "draws"), [("path", 1), ("doubly", 1), ("doubly", 4)])
+@pytest.mark.parametrize(("gradient", "draws"), [("path", 1), ("doubly", 4)])
 def test_gradients_agree_in_expectation_with_those_of_the_bound(gradient, draws):
   found = scores(gradient, draws)
   assert len(found) > 100 and np.abs(found).max() < 4.5 and found.std() < 1.5, np.abs(found).max()
