@@ -14,7 +14,6 @@ GAUSSIANS = ("diagonal_gaussian",)
 CODES = "vector_quantized"
 UNIFORM = "uniform_codes"
 RATELESS = ("reconstruction", "rae")  # objectives in which no prior has a part
-MOMENT_MATCHING = ("wae", "info_vae")  # by draws of the prior
 FITTED = ("mixture", "vampprior", "flow")  # priors with parameters
 HIERARCHIES = ("hvae", "conv_hvae")
 CONVOLUTIONAL = ("conv", "infogan", "resnet", "conv_hvae")
@@ -150,6 +149,27 @@ RULES: tuple[Rule, ...] = (
     "a posterior with a density or a network of one layer",
   ),
   Rule(
+    "posterior.name",
+    "objective.draws",
+    lambda posterior, draws: posterior == CODES and draws > 1,
+    "its draws are all the same, and the codebook would be a mean of as many",
+    "config.objective.draws=1",
+  ),
+  Rule(
+    "likelihood.name",
+    "objective.name",
+    _both(("optimal_gaussian",), ("importance_weighted",)),
+    "it is no density, so that draws have no weights",
+    'another likelihood or config.objective.name="elbo"',
+  ),
+  Rule(
+    "conditioning.name",
+    "model.name",
+    lambda conditioning, model: conditioning != "none" and model in HIERARCHIES,
+    "the prior of a lower layer has been given labels, which draws of it lack",
+    'config.conditioning.name="none" or a network of one layer',
+  ),
+  Rule(
     "conditioning.name",
     "data.name",
     lambda conditioning, data: conditioning != "none" and not data.num_classes,
@@ -162,6 +182,13 @@ RULES: tuple[Rule, ...] = (
     lambda model, data: model in CONVOLUTIONAL and data.kind != "images",
     "it is for images, and these data are points",
     "mlp or gated_mlp",
+  ),
+  Rule(
+    "prior.name",
+    "data.name",
+    lambda prior, data: prior == "vampprior" and data.kind != "images",
+    "its pseudo-inputs are held to the pixel range, and these data are points",
+    "another prior",
   ),
   Rule(
     "likelihood.name",
@@ -194,7 +221,7 @@ def values(config: Any, spec: Spec) -> dict[str, Any]:
   found = {
     f"{name}.{key}": section[key]
     for name, section in sections.items()
-    for key in ("name", "gradient")
+    for key in ("name", "gradient", "draws")
     if key in section
   }
   found["data.name"] = Data(config.data.name, spec.kind, spec.num_classes)

@@ -87,7 +87,7 @@ def refused(names):
   """What the table says of a row, or of a part of one."""
   found = {f"{axis}.name": name for axis, name in names.items()}
   if names.get("objective") == "importance_weighted":
-    found["objective.gradient"] = "doubly"
+    found |= {"objective.gradient": "doubly", "objective.draws": 2}
   data = {"data.name": Data("digits", "images", 10), "data.dequantize": False}
   return clashes(legality.RULES, {**found, **data})
 
@@ -222,7 +222,7 @@ def test_the_sets_of_names_are_those_of_the_code():
   flat = {"mlp", "gated_mlp", "hvae"}
   assert set(legality.CONVOLUTIONAL) == set(networks) - flat
   assert set(legality.DISCRETE) < set(likelihoods) and set(legality.FITTED) < set(tables("vae")["prior"])
-  assert {*legality.RATELESS, *legality.MOMENT_MATCHING} < set(tables("vae")["objective"])
+  assert set(legality.RATELESS) < set(tables("vae")["objective"])
   assert {*legality.POINTS, *legality.GAUSSIANS, legality.CODES} < set(tables("vae")["posterior"])
 
 
