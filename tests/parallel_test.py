@@ -33,6 +33,23 @@ ARCHITECTURES = {
   "dcgan": ("dcgan:digits,tiny", {**GAN, "generator__width": 4, "discriminator__width": 4}),
   "mlp vae": ("vae:digits,tiny", NET),
   "conv vae": ("vae:digits,conv,tiny", {**NET, "model__batch_norm": True, "model__channels": (4, 4)}),
+  # Statistics of the whole batch: of each unit, and of all pairs of z.
+  **{
+    f"{name} vae": ("vae:digits,tiny", {**NET, "model": {"name": "mlp", "z_dim": 4, "width": 8}, "objective": objective})
+    for name, objective in {
+      "free bits": {"name": "free_bits", "nats": 0.3},
+      "info": {"name": "info_vae", "weight": 10.0},
+      "wae": {"name": "wae"},
+    }.items()
+  },
+  "vampprior hvae": (
+    "vae:digits,tiny",
+    {
+      **NET,
+      "model": {"name": "hvae", "z_dim": 4, "lower_z_dim": 3, "width": 8},
+      "prior": {"name": "vampprior", "components": 5},
+    },
+  ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
 }
 
