@@ -35,7 +35,7 @@ ARCHITECTURES = {
   "conv vae": ("vae:digits,conv,tiny", {**NET, "model__batch_norm": True, "model__channels": (4, 4)}),
   # Statistics of the whole batch: of each unit, and of all pairs of z.
   **{
-    f"{name} vae": ("vae:digits,tiny", {**NET, "model": {"name": "mlp", "z_dim": 4, "width": 8}, "objective": objective})
+    f"{name} vae": ("vae:digits,tiny", {**NET, "model": {"name": "mlp", "z_dim": 4}, "objective": objective})
     for name, objective in {
       "free bits": {"name": "free_bits", "nats": 0.3},
       "info": {"name": "info_vae", "weight": 10.0},
