@@ -28,6 +28,7 @@ SMALL = {"train__batch_size": 16, "train__steps_per_call": 1}
 GAN = {**SMALL, "generator_optim": SGD, "discriminator_optim": SGD}
 NET = {**SMALL, "optim": SGD}
 # At the paper's initial range the MLP discriminator's gradient is a difference of equal halves: all rounding.
+SMALL_MLP = {"name": "mlp", "z_dim": 4, "width": 8}
 ARCHITECTURES = {
   "mlp gan": ("gan:digits,tiny", {**GAN, "generator__init_range": 0.1, "discriminator__init_range": 0.1}),
   "dcgan": ("dcgan:digits,tiny", {**GAN, "generator__width": 4, "discriminator__width": 4}),
@@ -35,7 +36,7 @@ ARCHITECTURES = {
   "conv vae": ("vae:digits,conv,tiny", {**NET, "model__batch_norm": True, "model__channels": (4, 4)}),
   # Statistics of the whole batch: of each unit, and of all pairs of z.
   **{
-    f"{name} vae": ("vae:digits,tiny", {**NET, "model": {"name": "mlp", "z_dim": 4}, "objective": objective})
+    f"{name} vae": ("vae:digits,tiny", {**NET, "model": SMALL_MLP, "objective": objective})
     for name, objective in {
       "free bits": {"name": "free_bits", "nats": 0.3},
       "info": {"name": "info_vae", "weight": 10.0},
