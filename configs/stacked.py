@@ -1,6 +1,6 @@
 """The test of mode collapse on 1,000 modes: three grey images as one in colour (Metz et al. 2017, arXiv:1611.02163).
 
-Recipe: one small network for all, InfoGAN's (gan/networks/infogan.py), z of 64 from N(0, I), images in [0, 1], batch
+Recipe: one small network for all, InfoGAN's at half its width (gan/networks/infogan.py), z of 64 from N(0, I), images in [0, 1], batch
 64, Adam. dcgan: non-saturating loss, BatchNorm in D, 2e-4, beta1 0.5; wgan_gp: 1e-4, beta1 0 and beta2 0.9, five
 updates of D, lambda 10; and R3GAN's ablation of loss and penalties (Huang et al. 2024, arXiv:2501.05441, Table 2), no
 normalization in D, 2e-4, beta1 0 and beta2 0.99, gamma 1: rpgan_r1_r2, gan_r1_r2, rpgan_r1. 128,000 training images;
@@ -11,7 +11,7 @@ and 3.40, WGAN-GP 959 and 0.73, RpGAN + R1 + R2 1000 and 0.078, GAN + R1 + R2 69
 
 Variants: stacked_fashion (the default), stacked_mnist, wgan_gp, rpgan_r1_r2, gan_r1_r2, rpgan_r1 (none: DCGAN), tiny.
 Command: python -m experiments.train --config=configs/stacked.py:stacked_fashion,wgan_gp --workdir=runs/stacked
-Time: not measured; --check tells.
+Time: one core, 10,000 steps by --check: 19 minutes (dcgan), 26 (rpgan_r1_r2), 68 (wgan_gp), without the evaluations.
 """
 
 from ml_collections import ConfigDict
@@ -40,7 +40,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.checkpoint.update({"keep_best": "modes", "best_mode": "max"})
 
   config.z_dim = 64
-  network = {"name": "infogan", "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  network = {"name": "infogan", "width": 32, "hidden": 512, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.generator = network
   config.discriminator = {**network, "slope": 0.2, "batch_norm": model == "dcgan"}
   rate, b1, b2 = 2e-4, 0.5, 0.999
