@@ -1,8 +1,9 @@
 """Fills a table of a paper, row by row: python -m experiments.reproduce --table=lucic2018 --tier=A --root=runs/tables
 
 Each row is trained by `experiments.train` in a workdir of its own under --root and scored, last and best checkpoint, by
-`experiments.evaluate`. The same command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training
-resumes to the bit. After each row TABLE-TIER.md and .json are written to --root.
+`experiments.evaluate`; where a row names samplers of its latents, `experiments.fit_sampler` fits them first. The same
+command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training resumes to the bit. After each row
+TABLE-TIER.md and .json are written to --root.
 """
 
 import json
@@ -71,8 +72,12 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   before = _lines(workdir)
   words = [f"--workdir={workdir}", f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
   words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
-  if code := _run("evaluate", *words):
-    return code
+  for sampler in row.samplers:
+    fitted = sampler != "prior"
+    if fitted and (code := _run("fit_sampler", f"--workdir={workdir}", f"--sampler={sampler}")):
+      return code
+    if code := _run("evaluate", *words, *([f"--sampler={sampler}"] if fitted else [])):
+      return code
   (workdir / DONE).write_text(json.dumps({"time": round(time.time()), "records": _lines(workdir)[len(before) :]}))
   return 0
 
@@ -115,7 +120,7 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
   lines.append("|---" * (len(heads) + 4) + "|")
   floors: dict[str, str] = {}
   for entry in found:
-    cells: dict[str, str] = {}
+    cells: dict[str, dict[str, str]] = {}  # {sampler: {head: cell}}
     steps = 0
     for line in entry["records"]:
       name, source = line["metric"].partition("@")[0], line["source"]
@@ -125,11 +130,12 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
         continue
       steps = max(steps, source["step"])
       at = "" if source["checkpoint"] == "last" else f" (step {source['step']:,})"
-      cells[f"{name}, {source['checkpoint']}"] = f"{line['value']:.4g}{error}{at}"
-    values = [cells.get(head, "-") for head in heads]
-    lines.append(
-      f"| {entry['row']} | {entry['seed']} | {steps:,} | {' | '.join(values)} | {entry['published'] or '-'} |"
-    )
+      of_sampler = cells.setdefault(line["protocol"].get("sampler", "prior"), {})
+      of_sampler[f"{name}, {source['checkpoint']}"] = f"{line['value']:.4g}{error}{at}"
+    for sampler, scored in cells.items():
+      model = entry["row"] if sampler == "prior" else f"{entry['row']}, {sampler}"
+      values = [model, str(entry["seed"]), f"{steps:,}", *(scored.get(head, "-") for head in heads)]
+      lines.append(f"| {' | '.join(values)} | {entry['published'] or '-'} |")
   if floors:
     floor = [floors.get(head.rpartition(",")[0], "-") if head.endswith("last") else "-" for head in heads]
     lines.append(f"| real training images | - | - | {' | '.join(floor)} | - |")

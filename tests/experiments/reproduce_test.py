@@ -10,13 +10,13 @@ from experiments.tables import TABLES
 from tests.experiments.runs import call
 
 
-def score(value: float, checkpoint: str, step: int) -> dict:
+def score(value: float, checkpoint: str, step: int, sampler: str = "prior") -> dict:
   source = {"workdir": "x", "checkpoint": checkpoint, "step": step}
   return {
     "metric": "frechet@c",
     "value": value,
     "standard_error": 0.5,
-    "protocol": {"n_fake": 7, "weights": "raw"},
+    "protocol": {"n_fake": 7, "weights": "raw", "sampler": sampler},
     "source": source,
   }
 
@@ -49,8 +49,9 @@ def queue(tmp_path, monkeypatch):
       import pathlib
 
       pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+      sampler = next((word.partition("=")[2] for word in words if word.startswith("--sampler=")), "prior")
       with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
-        for line in (score(9.0, "last", 40), score(8.0, "best", 20), floor):
+        for line in (score(9.0, "last", 40, sampler), score(8.0, "best", 20, sampler), floor):
           file.write(json.dumps(line) + "\n")
     return 0
 
@@ -60,11 +61,14 @@ def queue(tmp_path, monkeypatch):
 def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp_path, capfd):
   run, commands, _ = queue
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate"] * 2
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 2 + ["fit_sampler", "evaluate"]
   assert "--config=lucic2018:digits,tiny" in commands[0] and "--config.seed=0" in commands[0]
   assert "--checkpoint=last,best" in commands[1]
   out = capfd.readouterr().out
   assert "| NS-GAN | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
+  assert "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
+  assert "--sampler=gmm" in commands[4] and "--sampler=gmm" in commands[5]
+  assert not [word for command in commands[:4] for word in command if word.startswith("--sampler")]
   assert "| real training images | - | - | 1 ± 0.98 | - | - |" in out and "Protocol: n_fake 7" in out
   assert (tmp_path / "smoke-A.md").read_text() in out
   assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["NS-GAN", "VAE"]
@@ -80,8 +84,11 @@ def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
   assert run() == 75
   assert [command[0] for command in commands] == ["train", "evaluate"]  # of the second row only
   del commands[:]
+  codes[3] = 75  # and its sampler's fit is stopped
+  assert run() == 75
+  del commands[:]
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate"]
+  assert [command[0] for command in commands] == ["train", "evaluate", "fit_sampler", "evaluate"]
   del commands[:]
   assert run() == 0 and not commands
 
@@ -89,7 +96,7 @@ def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
 def test_tiers_have_their_own_lengths_and_seeds(queue):
   run, commands, _ = queue
   assert run("--tier=B", "--rows=VAE") == 0
-  assert [word for command in commands[::2] for word in command if "seed=" in word] == [
+  assert [word for command in commands for word in command if "seed=" in word] == [
     "--config.seed=0",
     "--config.seed=1",
   ]
