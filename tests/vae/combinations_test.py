@@ -1,8 +1,8 @@
 """Every pair of settings of a VAE fits together in some row of a covering array, or is refused with both its names.
 
-Rows are traced: the step, the evaluation, and draws of the prior. The first COMPILED of them take a step, and every value
-is in one of those. A network meets posterior, labels and corruption in arrays of its own shapes, and all else in z [B, Z]
-and nats [B], as a likelihood does: their other pairs are left out.
+Rows are traced: the step, the evaluation, and draws of the prior. The first COMPILED of them take a step, and every
+value is in one of those. A network meets posterior, labels and corruption in arrays of its own shapes, and all else in
+z [B, Z] and nats [B], as a likelihood does: their other pairs are left out.
 """
 
 import dataclasses
