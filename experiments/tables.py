@@ -92,6 +92,17 @@ TABLES = {
     metrics="stacked_modes",
     evaluation={"features": "stacked:fashion_mnist", "num_samples": 26000},
   ),
+  "architectures": Table(
+    title="DCGAN, SNGAN and R3GAN on Fashion-MNIST at 32x32 after the same number of generator steps",
+    rows=(
+      Row("DCGAN", "dcgan:fashion_mnist"),
+      Row("SNGAN", "sngan:fashion_mnist"),
+      Row("R3GAN", "r3gan:fashion_mnist", overrides={"conditioning": {"name": "none"}}),
+    ),
+    tiers={"A": {"train.num_steps": 1000}, "B": {"train.num_steps": 5000}},
+    seeds={"A": (0,), "B": (0, 1, 2)},
+    checkpoints="last",
+  ),
   "exemplar2020": Table(
     title="Exemplar VAE: test NLL of Fashion-MNIST, binarized as there, by 5,000 importance-weighted draws",
     rows=(
