@@ -3,7 +3,7 @@
 Each row is trained by `experiments.train` in a workdir of its own under --root and scored, last and best checkpoint, by
 `experiments.evaluate`; where a row names samplers of its latents, `experiments.fit_sampler` fits them first. The same
 command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training resumes to the bit. After each row
-TABLE-TIER.md and .json are written to --root.
+TABLE-TIER.md and .json, of some tables a plot too, are written to --root.
 """
 
 import json
@@ -17,8 +17,8 @@ from typing import Any
 from absl import flags
 
 from common.build import ConfigError, nearest
+from experiments import curve, records
 from experiments import flags as command_line
-from experiments import records
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
@@ -109,6 +109,11 @@ def write(table: Table, root: Path) -> str:
   text = document(table, FLAGS.tier, found)
   (root.parent / f"{root.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
   (root.parent / f"{root.name}.md").write_text(text, encoding="utf-8")
+  if table.curve and (shown := curve.points(found, table.curve)):
+    try:
+      curve.draw(shown, table.curve, f"{table.title}; tier {FLAGS.tier}", root.parent / f"{root.name}.png")
+    except ImportError:
+      print("no plot: matplotlib is not installed (pip install -e '.[benchmark]')", file=sys.stderr)
   return text
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from experiments import curve
 from experiments.flags import config_names, find_config, load_config
 from experiments.tables import TABLES
 from tests.experiments.runs import call
@@ -128,3 +129,20 @@ def test_every_row_names_a_config_and_keys_that_there_are(table):
         section = config
         for key in path.split("."):
           section = section[key]
+
+
+def test_a_curve_has_the_rows_with_all_its_scores(tmp_path):
+  def row(name: str, **scores: float) -> dict:
+    return {"row": name, "records": [{"metric": metric, "value": value} for metric, value in scores.items()]}
+
+  found = [row("beta 1", rate=20.0, distortion=200.0, active_units=12), row("beta 2", rate=10.0)]
+  assert curve.points(found, ("rate", "distortion", "active_units")) == [("beta 1", 20.0, 200.0, 12)]
+  assert curve.points(found, ("rate",) * 2) == [("beta 1", 20.0, 20.0, None), ("beta 2", 10.0, 10.0, None)]
+  pytest.importorskip("matplotlib")
+  curve.draw(
+    curve.points(found, ("rate", "distortion", "active_units")),
+    ("rate", "distortion", "active_units"),
+    "",
+    tmp_path / "x.png",
+  )
+  assert (tmp_path / "x.png").stat().st_size > 1000
