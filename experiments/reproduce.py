@@ -98,6 +98,10 @@ def _lines(workdir: Path) -> list[dict[str, Any]]:
   return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
+def _is_list(line: dict[str, Any]) -> bool:
+  return isinstance(line["value"], list)
+
+
 def write(table: Table, root: Path) -> str:
   """Writes the table of all finished rows beside their workdirs, and returns it as Markdown."""
   found = []
@@ -119,6 +123,8 @@ def write(table: Table, root: Path) -> str:
 
 def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
   """Markdown: a row a model and seed, each score at the last and at the best checkpoint, the floor last."""
+  # A figure for each latent is a list, which the JSON has and no cell could hold.
+  found = [{**entry, "records": [line for line in entry["records"] if not _is_list(line)]} for entry in found]
   scores = list(dict.fromkeys(line["metric"].partition("@")[0] for entry in found for line in entry["records"]))
   heads = [f"{score}, {which}" for score in scores for which in table.checkpoints.split(",")]
   lines = [f"{table.title}; tier {tier}.", "", "| model | seed | steps | " + " | ".join(heads) + " | published |"]

@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from common.algorithm import Array
+from common.build import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +16,21 @@ class CriticWarmup:
     updates: of D before each update of G that this concerns; 0: it concerns none.
     first: the first so many updates of G.
     every: and each so many-th; 0 for no others.
+
+  Raises:
+    ConfigError: updates before no update of G.
   """
 
   updates: int
   first: int
   every: int
+
+  def __post_init__(self):
+    if self.updates and not (self.first or self.every):
+      raise ConfigError(
+        f"config.critic_warmup.updates={self.updates} concerns no update of G: set config.critic_warmup.first or"
+        " config.critic_warmup.every, or updates to 0"
+      )
 
   def needed(self, generator_updates: Array, n_critic: int) -> Array:
     """Updates of D before the next update of G."""

@@ -52,7 +52,13 @@ def queue(tmp_path, monkeypatch):
       pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
       sampler = next((word.partition("=")[2] for word in words if word.startswith("--sampler=")), "prior")
       with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
-        for line in (score(9.0, "last", 40, sampler), score(8.0, "best", 20, sampler), floor):
+        by_latent = {
+          **score(0.0, "last", 40, sampler),
+          "metric": "activity",
+          "value": [0.5, 0.5],
+          "standard_error": None,
+        }
+        for line in (score(9.0, "last", 40, sampler), score(8.0, "best", 20, sampler), by_latent, floor):
           file.write(json.dumps(line) + "\n")
     return 0
 
@@ -70,6 +76,7 @@ def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp
   assert "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
   assert "--sampler=gmm" in commands[4] and "--sampler=gmm" in commands[5]
   assert not [word for command in commands[:4] for word in command if word.startswith("--sampler")]
+  assert "activity" not in out and "activity" in (tmp_path / "smoke-A.json").read_text()
   assert "| real training images | - | - | 1 ± 0.98 | - | - |" in out and "Protocol: n_fake 7" in out
   assert (tmp_path / "smoke-A.md").read_text() in out
   assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["NS-GAN", "VAE"]

@@ -20,6 +20,7 @@ from gan.from_config import from_config
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES, build_penalties
+from gan.warmup import CriticWarmup
 from tests.gan.penalties.seen import see
 from tests.tiny import config_of
 
@@ -279,3 +280,10 @@ assert "config.penalties.r1={'weight': 1.0} does not go with config.discriminato
 sys.exit(any(module.split(".")[0] in ("jax", "flax", "optax") for module in sys.modules))
 """
   subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+
+
+def test_a_warm_up_before_no_update_is_refused():
+  with pytest.raises(ConfigError, match=r"critic_warmup\.updates=9 concerns no update of G"):
+    CriticWarmup(updates=9, first=0, every=0)
+  assert CriticWarmup(updates=9, first=1, every=0).needed(jnp.int32(0), 5) == 9
+  assert CriticWarmup(updates=0, first=0, every=0).needed(jnp.int32(0), 5) == 5
