@@ -39,10 +39,18 @@ def draw(shown: Sequence[Point], axes: Sequence[str], title: str, path: Path) ->
   figure, plot = pyplot.subplots(figsize=(6, 4), layout="constrained")
   ordered = sorted(shown, key=lambda point: point.x)
   plot.plot([point.x for point in ordered], [point.y for point in ordered], "o-", color="#d1495b", lw=1, ms=4)
+  middle = (ordered[0].x + ordered[-1].x) / 2
   for point in ordered:
+    right = point.x > middle  # where a name to the right of its point would leave the plot
     size = "" if point.size is None else f" ({axes[2].replace('_', ' ')}: {point.size:g})"
     plot.annotate(
-      point.label + size, (point.x, point.y), xytext=(5, 5), textcoords="offset points", fontsize=7, color="#243b53"
+      point.label + size,
+      (point.x, point.y),
+      xytext=(-4, -10) if right else (4, 5),
+      textcoords="offset points",
+      ha="right" if right else "left",
+      fontsize=7,
+      color="#243b53",
     )
   plot.set_xlabel(axes[0].replace("_", " "))
   plot.set_ylabel(axes[1].replace("_", " "))
