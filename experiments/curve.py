@@ -11,7 +11,7 @@ class Point(NamedTuple):
   label: str
   x: float
   y: float
-  size: float | None
+  beside: float | None
 
 
 def points(found: Sequence[dict[str, Any]], axes: Sequence[str]) -> list[Point]:
@@ -20,8 +20,8 @@ def points(found: Sequence[dict[str, Any]], axes: Sequence[str]) -> list[Point]:
   for entry in found:
     scores = {line["metric"].partition("@")[0]: line["value"] for line in entry["records"]}
     if all(name in scores for name in axes):
-      x, y, *size = (scores[name] for name in axes)
-      shown.append(Point(entry["row"], x, y, size[0] if size else None))
+      x, y, *beside = (scores[name] for name in axes)
+      shown.append(Point(entry["row"], x, y, beside[0] if beside else None))
   return shown
 
 
@@ -42,9 +42,9 @@ def draw(shown: Sequence[Point], axes: Sequence[str], title: str, path: Path) ->
   middle = (ordered[0].x + ordered[-1].x) / 2
   for point in ordered:
     right = point.x > middle  # where a name to the right of its point would leave the plot
-    size = "" if point.size is None else f" ({axes[2].replace('_', ' ')}: {point.size:g})"
+    beside = "" if point.beside is None else f" ({axes[2].replace('_', ' ')}: {point.beside:g})"
     plot.annotate(
-      point.label + size,
+      point.label + beside,
       (point.x, point.y),
       xytext=(-4, -10) if right else (4, 5),
       textcoords="offset points",

@@ -27,8 +27,8 @@ SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.5}
 SMALL = {"train__batch_size": 16, "train__steps_per_call": 1}
 GAN = {**SMALL, "generator_optim": SGD, "discriminator_optim": SGD}
 NET = {**SMALL, "optim": SGD}
-# At the paper's initial range the MLP discriminator's gradient is a difference of equal halves: all rounding.
 SMALL_MLP = {"name": "mlp", "z_dim": 4, "width": 8}
+# At the paper's initial range the MLP discriminator's gradient is a difference of equal halves: all rounding.
 ARCHITECTURES = {
   "mlp gan": ("gan:digits,tiny", {**GAN, "generator__init_range": 0.1, "discriminator__init_range": 0.1}),
   "dcgan": ("dcgan:digits,tiny", {**GAN, "generator__width": 4, "discriminator__width": 4}),
