@@ -42,6 +42,8 @@ def main() -> int:
   if not FLAGS.check:
     command_line.required("workdir")
 
+  import numpy  # noqa: F401  # here: two threads that import it at once may get half of it
+
   reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # unpacking runs beside the imports, as long
   import jax
 
