@@ -134,11 +134,12 @@ class HasBatchStatistics(Protocol[S]):
 class LatentVariable(Protocol[S_in]):
   """What likelihood metrics need, all with the averaged weights and in nats.
 
-  k draws of the rows [B] have leading axes [k, B, ...]; draw i of a row depends on (rng, the row's index, i) only. What
-  a method gives for a row depends on that row only. z may be a tuple of layers.
+  k draws of the rows [B] of a batch have leading axes [k, B, ...]; draw i of a row depends on (rng, the row's index, i)
+  only. What a method gives for a row depends on that row only. z may be a tuple of layers. A `Generative.conditional`
+  model has all this given the rows' labels: p(x|label) in the place of p(x).
   """
 
-  def posterior_sample(self, state: S_in, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
+  def posterior_sample(self, state: S_in, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
     """k draws for each row: z [k, B, ...] and log q(z|x) [k, B]."""
     ...
 
@@ -146,7 +147,7 @@ class LatentVariable(Protocol[S_in]):
     """One draw of p(z) for each row, as `Generative.prior_sample`: [B, ...]."""
     ...
 
-  def log_likelihood(self, state: S_in, x: Images, z: Latents) -> Array:
+  def log_likelihood(self, state: S_in, batch: Batch, z: Latents) -> Array:
     """log p(x|z), [k, B] for z [k, B, ...]; may be differentiated in z."""
     ...
 
@@ -154,11 +155,11 @@ class LatentVariable(Protocol[S_in]):
     """log p(z), [k, B] for z [k, B, ...]; may be differentiated in z."""
     ...
 
-  def bound_terms(self, state: S_in, x: Images, rng: Array, index: Array, k: int) -> tuple[Array, dict[str, Array]]:
+  def bound_terms(self, state: S_in, batch: Batch, rng: Array, k: int) -> tuple[Array, dict[str, Array]]:
     """The distortion -log p(x|z) of k draws and the rates by name, each [k, B]; in closed form where there is one."""
     ...
 
-  def posterior_moments(self, state: S_in, x: Images) -> tuple[Array, Array]:
+  def posterior_moments(self, state: S_in, batch: Batch) -> tuple[Array, Array]:
     """Mean and log-variance [B, Z] of q(z|x), a Gaussian of independent latents; Z runs over the layers in order.
 
     Raises:

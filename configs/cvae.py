@@ -8,7 +8,8 @@ Number to expect: for the conditional IWAE of one layer at k = 1 an independent 
 README), with other networks. Not reproduced.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, tiny.
-Command: python -m experiments.train --config=configs/cvae.py:fashion_mnist --workdir=runs/cvae
+Command: python -m experiments.train --config=configs/cvae.py:fashion_mnist --workdir=runs/cvae; of that run
+experiments.evaluate gives bounds and likelihoods of p(x|label).
 Time: not measured; --check tells.
 """
 

@@ -28,6 +28,8 @@ def reconstructions(run: RestoredRun, dataset: Dataset, rows: int, columns: int)
 def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
   """The first test image's posterior mean with one unit moved from -3 to 3, a row a unit, those of most rate first.
 
+  A model that is given labels is given that image's.
+
   Returns:
     [rows * columns, H, W, C], and a line a row: the unit and its rate KL(q(z_i|x) || N(0, 1)) in nats, a mean over
     1,000 images.
@@ -36,13 +38,14 @@ def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> t
   if not vae.normal_latents:
     raise ConfigError("--show=traversals needs one layer of latents under the standard normal prior")
   batch, _ = _images(run, dataset, LOOKED_AT)
-  mean, log_var = jax.jit(vae.posterior_moments)(run.state, batch["image"])
+  mean, log_var = jax.jit(vae.posterior_moments)(run.state, batch)
   rate = np.asarray(jnp.mean(0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var), axis=0))
   units = np.argsort(-rate)[:rows]
   z = np.tile(np.asarray(mean[0]), (len(units), columns, 1))
   z[np.arange(len(units)), :, units] = np.linspace(-SPREAD, SPREAD, columns)
   lines = [f"row {row}: unit {unit}, {rate[unit]:.3f} nats" for row, unit in enumerate(units)]
-  return _decode(run, z.reshape(-1, z.shape[-1])), lines
+  labels = np.full(columns * len(units), batch["label"][0]) if vae.conditional else None
+  return _decode(run, z.reshape(-1, z.shape[-1]), labels), lines
 
 
 def manifold(run: RestoredRun, columns: int) -> np.ndarray:
@@ -50,6 +53,10 @@ def manifold(run: RestoredRun, columns: int) -> np.ndarray:
   vae = _vae(run)
   if not vae.normal_latents or run.config.model.z_dim != 2:
     raise ConfigError("--show=manifold is for two latents under N(0, I); train with --config.model.z_dim=2")
+  if vae.conditional:
+    raise ConfigError(
+      "--show=manifold: each label has a plane of its own; see --labels, --interpolate or --show=traversals"
+    )
   at = np.asarray(jax.scipy.special.ndtri((np.arange(columns) + 0.5) / columns))
   y, x = np.meshgrid(at[::-1], at, indexing="ij")
   return _decode(run, np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float32))
@@ -70,9 +77,7 @@ def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
   return preprocess(raw, rng, spec=run.spec, **keys), rng
 
 
-def _decode(run: RestoredRun, z: np.ndarray) -> np.ndarray:
+def _decode(run: RestoredRun, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
   vae = _vae(run)
-  if vae.conditional:
-    raise ConfigError("latents of a model given labels are shown by --labels and --interpolate")
-  decode: Callable[..., Any] = jax.jit(lambda state, z: vae.decode(state, (z,)))
-  return np.asarray(decode(run.state, jnp.asarray(z)))
+  decode: Callable[..., Any] = jax.jit(lambda state, z, labels: vae.decode(state, (z,), labels))
+  return np.asarray(decode(run.state, jnp.asarray(z), labels))

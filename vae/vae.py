@@ -193,62 +193,58 @@ class VAE:
     again = self.network.apply(state.net.variables(ema=True), x, self._one_hot(batch), rows, method="reconstruct")
     return {"reconstructions": jnp.stack([x, again], axis=1).reshape(-1, *x.shape[1:])}
 
-  def posterior_sample(self, state: VaeState, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
+  def posterior_sample(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
     """k draws of q(z|x): a tuple of [k, B, Z], and log q [k, B] in nats."""
-    variables, y = state.net.variables(ema=True), self._no_labels(x)
+    variables = self._of_density(state)
 
     def draw(i: Array) -> tuple[Latents, Array]:
-      rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), index)
-      return self.network.apply(variables, x, y, rows, method="infer")
+      rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), batch["index"])
+      return self.network.apply(variables, batch["image"], self._one_hot(batch), rows, method="infer")
 
     return jax.vmap(draw)(jnp.arange(k))
 
-  def log_likelihood(self, state: VaeState, x: Images, z: Latents) -> Array:
+  def log_likelihood(self, state: VaeState, batch: Batch, z: Latents) -> Array:
     """log p(x|z) in nats, [k, B] for a tuple of [k, B, Z]."""
-    variables, y = state.net.variables(ema=True), self._no_labels(x)
+    variables, x, y = self._of_density(state), batch["image"], self._one_hot(batch)
     return jax.vmap(lambda z: self.network.apply(variables, x, y, z, method="log_likelihood"))(z)
 
   def log_prior(self, state: VaeState, z: Latents) -> Array:
     """log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
-    variables, y = state.net.variables(ema=True), self._no_labels(z[0][0])
+    variables = self._of_density(state)
+    y = jnp.zeros((z[0].shape[1], self.classes))  # p(z) is the same for all labels
     return jax.vmap(lambda z: self.network.apply(variables, y, z, method="log_prior"))(z)
 
-  def bound_terms(self, state: VaeState, x: Images, rng: Array, index: Array, k: int) -> tuple[Array, dict[str, Array]]:
+  def bound_terms(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Array, dict[str, Array]]:
     """Distortion of k draws and rates, [k, B] each in nats; encoded once."""
-    variables, y = state.net.variables(ema=True), self._no_labels(x)
+    variables = self._of_density(state)
 
     def draw(i: Array) -> tuple[Array, dict[str, Array]]:
-      rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), index)
-      terms = self.network.apply(variables, x, y, rows, train=False)
+      rows = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), batch["index"])
+      terms = self.network.apply(variables, batch["image"], self._one_hot(batch), rows, train=False)
       return terms.distortion, terms.rates
 
     return jax.vmap(draw)(jnp.arange(k))
 
-  def posterior_moments(self, state: VaeState, x: Images) -> tuple[Array, Array]:
+  def posterior_moments(self, state: VaeState, batch: Batch) -> tuple[Array, Array]:
     """Mean and log-variance of q(z|x), [B, Z].
 
     Raises:
       ConfigError: the posterior is no Gaussian of independent latents.
     """
-    y = self._no_labels(x)
+    variables = self._of_density(state)
     if not self.network.gaussian or len(self.network.layers) > 1:
       kind = f"{type(self.network.posterior).__name__} of {' and '.join(self.network.layers)}"
       raise ConfigError(
         f"the posterior {kind} has no mean and variance in closed form; metrics of the aggregate posterior need "
         'config.posterior.name="diagonal_gaussian" and one layer of latents'
       )
-    return self.network.apply(state.net.variables(ema=True), x, y, method="moments")
+    return self.network.apply(variables, batch["image"], self._one_hot(batch), method="moments")
 
-  def _no_labels(self, x: Array) -> Array:
-    """No labels of the rows of x, for a model that has a density of x alone."""
-    if self.conditional:
-      raise ConfigError(
-        "likelihood metrics are of p(x), and this model is of p(x|label): see the bound in its log, or train it with "
-        "--config.conditioning=\"{'name':'none'}\""
-      )
+  def _of_density(self, state: VaeState) -> Any:
+    """The averaged weights of a model whose posterior has a density."""
     if not self.network.has_rate:
       raise ConfigError("likelihood metrics need a posterior with a density, and that of this model is a point")
-    return jnp.zeros((len(x), 0))
+    return state.net.variables(ema=True)
 
 
 def _bound(terms: Terms, mask: Array | None = None) -> Metrics:

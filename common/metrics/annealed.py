@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Images, Latents, LatentVariable, PyTree
+from common.algorithm import Array, Batch, Latents, LatentVariable, PyTree
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score
@@ -52,8 +52,7 @@ def sigmoid_schedule(temperatures: int, sharpness: float = 4.0) -> np.ndarray:
 def annealed_log_weights(
   algorithm: LatentVariable,
   state: PyTree,
-  x: Images,
-  index: Array,
+  batch: Batch,
   rng: Array,
   *,
   chains: int,
@@ -70,25 +69,25 @@ def annealed_log_weights(
   Args:
     algorithm: the model.
     state: its state.
-    x: images [B, H, W, C].
-    index: their numbers in the split, int32 [B].
+    batch: the images, their numbers in the split, and their labels; leaves [B, ...].
     rng: key of all draws.
     chains: chains that count, for each image.
     temperatures: steps of beta from 0 to 1; after each but the last a transition of Hamiltonian Monte Carlo.
     leapfrog: gradients in a transition.
     pilots: further chains for each image.
   """
+  index = batch["index"]
   keys = jnp.concatenate([_chain_keys(rng, "chain", chains), _chain_keys(rng, "pilot", pilots)])
   betas = sigmoid_schedule(temperatures)
   steps = jnp.asarray(np.diff(betas), jnp.float32)
 
   def at(z: Latents) -> Point:
     log_prior, prior_force = _with_gradient(lambda z: algorithm.log_prior(state, z), z)
-    log_likelihood, likelihood_force = _with_gradient(lambda z: algorithm.log_likelihood(state, x, z), z)
+    log_likelihood, likelihood_force = _with_gradient(lambda z: algorithm.log_likelihood(state, batch, z), z)
     return Point(z, log_prior, log_likelihood, prior_force, likelihood_force)
 
   def force(z: Latents, beta: Array) -> Latents:
-    total = lambda z: jnp.sum(algorithm.log_prior(state, z) + beta * algorithm.log_likelihood(state, x, z))  # noqa: E731
+    total = lambda z: jnp.sum(algorithm.log_prior(state, z) + beta * algorithm.log_likelihood(state, batch, z))  # noqa: E731
     return jax.grad(total)(z)
 
   def transition(point: Point, beta: Array, step: Array, t: Array) -> tuple[Point, Array]:
@@ -122,7 +121,7 @@ def annealed_log_weights(
     return (point, log_weight + increment * point.log_likelihood, log_step), jnp.mean(probability[:chains], axis=0)
 
   first = at(jax.vmap(lambda key: algorithm.prior_sample(state, key, index))(keys))
-  carry = (first, steps[0] * first.log_likelihood, jnp.full(len(x), math.log(FIRST_STEP)))
+  carry = (first, steps[0] * first.log_likelihood, jnp.full(len(index), math.log(FIRST_STEP)))
   inputs = (jnp.asarray(betas[1:-1], jnp.float32), steps[1:], jnp.arange(1, temperatures))
   (_, log_weight, _), accepted = lax.scan(anneal, carry, inputs)
   return log_weight[:chains], jnp.sum(accepted, axis=0) / max(temperatures - 1, 1)
@@ -200,10 +199,10 @@ class AnnealedNll:
     """Over the first images of the split."""
     algorithm = model.algorithm
 
-    def values(state: PyTree, x: Images, index: Array, rng: Array) -> tuple[Array, Array]:
+    def values(state: PyTree, batch: Batch, rng: Array) -> tuple[Array, Array]:
       settings = {name: getattr(self, name) for name in ("chains", "temperatures", "leapfrog", "pilots")}
       key = random.stream(rng, "annealed")
-      log_weights, acceptance = annealed_log_weights(algorithm, state, x, index, key, **settings)
+      log_weights, acceptance = annealed_log_weights(algorithm, state, batch, key, **settings)
       return log_weights.T, acceptance
 
     annealed = model.compiled(self, lambda: PerImage(values, model.spec, model.config, model.mesh))

@@ -9,33 +9,32 @@ import numpy as np
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Images, LatentVariable, PyTree
+from common.algorithm import Array, Batch, LatentVariable, PyTree
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score
 
 
 def bound_terms(
-  algorithm: LatentVariable, state: PyTree, x: Images, index: Array, rng: Array, *, samples: int, chunk: int
+  algorithm: LatentVariable, state: PyTree, batch: Batch, rng: Array, *, samples: int, chunk: int
 ) -> tuple[Array, dict[str, Array]]:
-  """The distortion and the rates of each image, means over its draws: [B, H, W, C] -> [B], {name: [B]}.
+  """The distortion and the rates of each image, means over its draws: leaves [B, ...] -> [B], {name: [B]}.
 
   Args:
     algorithm: the model.
     state: its state.
-    x: images.
-    index: their numbers in the split, int32 [B].
+    batch: the images, their numbers in the split, and their labels.
     rng: key of all draws.
     samples: draws of z for each image.
     chunk: images times draws in one pass of the decoder, where that is at least ``samples``.
   """
 
-  def one_image(item: tuple[Array, Array]) -> PyTree:
-    terms = algorithm.bound_terms(state, item[0][None], rng, item[1][None], samples)
+  def one_image(row: Batch) -> PyTree:
+    terms = algorithm.bound_terms(state, jax.tree.map(lambda leaf: leaf[None], row), rng, samples)
     return jax.tree.map(lambda values: jnp.mean(values[:, 0]), terms)
 
-  images = min(max(chunk // samples, 1), len(x))
-  return lax.map(one_image, (x, index), batch_size=images if images > 1 else None)
+  images = min(max(chunk // samples, 1), len(batch["index"]))
+  return lax.map(one_image, batch, batch_size=images if images > 1 else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +61,9 @@ class Bound:
 
     algorithm = model.algorithm
 
-    def values(state: PyTree, x: Images, index: Array, rng: Array) -> PyTree:
+    def values(state: PyTree, batch: Batch, rng: Array) -> PyTree:
       key = random.stream(rng, "bound")
-      return bound_terms(algorithm, state, x, index, key, samples=self.samples, chunk=self.chunk)
+      return bound_terms(algorithm, state, batch, key, samples=self.samples, chunk=self.chunk)
 
     per_image_terms = model.compiled(self, lambda: PerImage(values, model.spec, model.config, model.mesh))
     distortion, rates = per_image_terms(model.state, feed)

@@ -11,7 +11,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Array, Images, LatentVariable, PyTree, Spec
+from common.algorithm import Array, Batch, LatentVariable, PyTree, Spec
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score
@@ -20,9 +20,9 @@ CHUNK = 500
 
 
 def log_likelihood(
-  algorithm: LatentVariable, state: PyTree, x: Images, index: Array, rng: Array, *, k: int, chunk: int = CHUNK
+  algorithm: LatentVariable, state: PyTree, batch: Batch, rng: Array, *, k: int, chunk: int = CHUNK
 ) -> Array:
-  """L_k = log 1/k sum_i p(x, z_i) / q(z_i|x) with z_1 .. z_k of q(z|x), for each image: [B, H, W, C] -> [B].
+  """L_k = log 1/k sum_i p(x, z_i) / q(z_i|x) with z_1 .. z_k of q(z|x), for each image, [B].
 
   Its expectation rises with k from the ELBO (k = 1) to log p(x) (Burda et al. 2016, Theorem 1). Draw i of an image
   depends on (rng, its index, i) only: more draws contain the fewer, and neither the batch nor ``chunk`` changes any.
@@ -30,8 +30,7 @@ def log_likelihood(
   Args:
     algorithm: the model.
     state: its state.
-    x: images.
-    index: their numbers in the split, int32 [B].
+    batch: the images, their numbers in the split, and their labels; leaves [B, ...].
     rng: key of all draws.
     k: draws for each image; encoded once, so that memory holds k times z for the images of one pass.
     chunk: images times draws in one pass of the decoder; a few hundred stay in the cache of a CPU.
@@ -39,22 +38,22 @@ def log_likelihood(
   draws = min(k, chunk)
   passes = -(-k // draws)
 
-  def one_image(item: tuple[Array, Array]) -> Array:
-    x, index = item[0][None], item[1][None]
+  def one_image(row: Batch) -> Array:
+    image = jax.tree.map(lambda leaf: leaf[None], row)
     # The last pass is filled up with draws that get no weight.
-    z, log_q = algorithm.posterior_sample(state, x, rng, index, passes * draws)
+    z, log_q = algorithm.posterior_sample(state, image, rng, passes * draws)
     log_q = jnp.where(jnp.arange(passes * draws)[:, None] < k, log_q, jnp.inf)
 
     def add(total: Array, part: PyTree) -> tuple[Array, None]:
       z, log_q = part
-      log_weights = algorithm.log_likelihood(state, x, z) + algorithm.log_prior(state, z) - log_q
+      log_weights = algorithm.log_likelihood(state, image, z) + algorithm.log_prior(state, z) - log_q
       return jnp.logaddexp(total, jax.nn.logsumexp(log_weights, axis=0)), None
 
     parts = jax.tree.map(lambda a: a.reshape(passes, draws, *a.shape[1:]), (z, log_q))
     return lax.scan(add, jnp.full(1, -jnp.inf), parts)[0][0] - jnp.log(k)
 
-  images = min(max(chunk // k, 1), len(x))
-  return lax.map(one_image, (x, index), batch_size=images if images > 1 else None)
+  images = min(max(chunk // k, 1), len(batch["index"]))
+  return lax.map(one_image, batch, batch_size=images if images > 1 else None)
 
 
 class ImportanceSampler:
@@ -73,8 +72,8 @@ class ImportanceSampler:
     if k < 1 or chunk < 1:
       raise ValueError(f"k={k} and chunk={chunk} must be 1 or more")
 
-    def values(state: PyTree, x: Images, index: Array, rng: Array) -> Array:
-      return log_likelihood(algorithm, state, x, index, random.stream(rng, "importance"), k=k, chunk=chunk)
+    def values(state: PyTree, batch: Batch, rng: Array) -> Array:
+      return log_likelihood(algorithm, state, batch, random.stream(rng, "importance"), k=k, chunk=chunk)
 
     self._values = PerImage(values, spec, config, mesh)
 

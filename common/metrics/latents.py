@@ -19,7 +19,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Array, Images, PyTree
+from common.algorithm import Array, Batch, PyTree
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score, place
@@ -183,10 +183,10 @@ class Latents:
     """
     algorithm = model.algorithm
 
-    def values(state: PyTree, x: Images, index: Array, rng: Array) -> dict[str, Array]:
-      mean, log_var = algorithm.posterior_moments(state, x)
-      z, log_q = algorithm.posterior_sample(state, x, random.stream(rng, "latents"), index, self.samples)
-      flat = jnp.concatenate([layer.reshape(self.samples, len(x), -1) for layer in jax.tree.leaves(z)], axis=-1)
+    def values(state: PyTree, batch: Batch, rng: Array) -> dict[str, Array]:
+      mean, log_var = algorithm.posterior_moments(state, batch)
+      z, log_q = algorithm.posterior_sample(state, batch, random.stream(rng, "latents"), self.samples)
+      flat = jnp.concatenate([layer.reshape(self.samples, len(mean), -1) for layer in jax.tree.leaves(z)], axis=-1)
       log_p = algorithm.log_prior(state, z)
       drawn = {name: jnp.swapaxes(a, 0, 1) for name, a in {"z": flat, "log_q": log_q, "log_p": log_p}.items()}
       return {"mean": mean, "log_var": log_var, **drawn}

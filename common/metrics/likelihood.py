@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from common.algorithm import Array, Images, LatentVariable, PyTree, Spec
+from common.algorithm import Array, Batch, LatentVariable, PyTree, Spec
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.evaluate import evaluation_batch
@@ -21,7 +21,7 @@ from common.metrics.score import Score
 from common.parallel import compile_step
 
 T = TypeVar("T")
-ImageFunction = Callable[[PyTree, Images, Array, Array], PyTree]  # state, x [B, H, W, C], index [B], key -> [B, ...]
+ImageFunction = Callable[[PyTree, Batch, Array], PyTree]  # state, rows [B], key -> [B, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +115,8 @@ class PerImage:
   """``function`` of every image of a split on all devices; compiled once for each batch size.
 
   Args:
-    function: (state, x [B, H, W, C], index [B], key) -> arrays [B, ...]; row i must depend on image i, its index and
-      the key only. It sees one device's images.
+    function: (state, batch of leaves [B, ...], key) -> arrays [B, ...]; row i must depend on row i of the batch and the
+      key only. It sees one device's rows.
     spec: of the data.
     config: of the run.
     mesh: the devices; each takes its share of a batch.
@@ -126,7 +126,7 @@ class PerImage:
     def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
       batch, rng = evaluation_batch(data, inputs, spec, config)
       index = batch["index"]
-      values = function(state, batch["image"], index, rng)
+      values = function(state, batch, rng)
       return (), place((values, batch["mask"]), index, len(index) * mesh.size)
 
     # Not the global view, where a loop over images that lie on several devices would move them all to each.

@@ -30,8 +30,8 @@ def run_of(z_dim=3, **changes):
   return RestoredRun(config, spec, algorithm, state.replace(net=state.net.replace(params=params)), 0, ())
 
 
-def decoded(run, z):
-  return jax.jit(lambda s, z: run.algorithm.decode(s, (z,)))(run.state, jnp.asarray(z, jnp.float32))
+def decoded(run, z, labels=None):
+  return jax.jit(lambda s, z: run.algorithm.decode(s, (z,), labels))(run.state, jnp.asarray(z, jnp.float32))
 
 
 def test_traversals_move_one_unit_in_the_order_of_rates():
@@ -42,10 +42,21 @@ def test_traversals_move_one_unit_in_the_order_of_rates():
   rates = [float(line.split()[-2]) for line in lines]
   assert rates[0] > rates[1] > 0.3
   image = reconstructions(run, dataset, rows=1, columns=2)[:1]  # as the model sees the first
-  mean, _ = jax.jit(run.algorithm.posterior_moments)(run.state, jnp.asarray(image))
+  mean, _ = jax.jit(run.algorithm.posterior_moments)(run.state, {"image": jnp.asarray(image), "index": jnp.arange(1)})
   z = np.repeat(np.asarray(mean), 10, axis=0)
   z[:5, 1] = z[5:, 0] = np.linspace(-3, 3, 5)
   np.testing.assert_allclose(pixels, decoded(run, z), rtol=1e-4, atol=1e-5)
+
+
+def test_traversals_of_a_model_given_labels_keep_the_first_images_label():
+  run, dataset = run_of(conditioning__name="concat"), dataset_of(VARIANT)
+  pixels, _ = traversals(run, dataset, rows=1, columns=3)
+  label = dataset.test.rows(np.arange(1))["label"]
+  batch = {"image": jnp.asarray(reconstructions(run, dataset, rows=1, columns=2)[:1]), "index": jnp.arange(1)}
+  mean, _ = jax.jit(run.algorithm.posterior_moments)(run.state, {**batch, "label": jnp.asarray(label)})
+  z = np.repeat(np.asarray(mean), 3, axis=0)
+  z[:, 1] = np.linspace(-3, 3, 3)
+  np.testing.assert_allclose(pixels, decoded(run, z, jnp.full(3, label[0])), rtol=1e-4, atol=1e-5)
 
 
 def test_the_plane_is_at_normal_quantiles():
@@ -68,6 +79,8 @@ def test_reconstructions_stand_beside_their_test_images():
 def test_what_a_model_cannot_show_is_refused():
   with pytest.raises(ConfigError, match="--show=manifold is for two latents"):
     manifold(run_of(), 4)
+  with pytest.raises(ConfigError, match="each label has a plane of its own"):
+    manifold(run_of(2, conditioning__name="concat"), 4)
   points = {"posterior": {"name": "deterministic"}, "prior": {"name": "none"}, "objective": {"name": "reconstruction"}}
   config = config_of(VARIANT, **points)
   run = RestoredRun(config, run_of().spec, build_algorithm(config, run_of().spec), None, 0, ())

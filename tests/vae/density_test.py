@@ -42,9 +42,22 @@ def test_the_probabilities_of_all_images_sum_to_one(name):
   """Posterior, prior and likelihood at once: a wrong density of any would show."""
   algorithm, state, _ = model_of(SPEC, **{"model": MLP, **MODELS[name]})
   state, k = moved(state), 4000
-  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jnp.arange(16), jax.random.key(1), k=k, chunk=4000))
-  p = np.exp(np.asarray(estimate(state, IMAGES), np.float64))
+  batch = {"image": IMAGES, "index": np.arange(16)}
+  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jax.random.key(1), k=k, chunk=4000))
+  p = np.exp(np.asarray(estimate(state, batch), np.float64))
   assert abs(p.sum() - 1.0) < 0.03 and p.std() > 1e-3, p.sum()
+
+
+def test_given_a_label_the_probabilities_of_all_images_sum_to_one():
+  """p(x|label), another one for each label: the encoder and the decoder are told it."""
+  algorithm, state, _ = model_of(SPEC, model=MLP, conditioning={"name": "concat"})
+  state = moved(state)
+  batch = {"image": IMAGES, "index": np.arange(16)}
+  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jax.random.key(1), k=4000, chunk=4000))
+  p = [np.exp(np.asarray(estimate(state, {**batch, "label": np.full(16, label)}), np.float64)) for label in (0, 7)]
+  assert all(abs(each.sum() - 1.0) < 0.03 for each in p) and np.abs(p[0] - p[1]).max() > 0.003
+  mixed = {**batch, "label": np.arange(16) % 2 * 7}
+  np.testing.assert_allclose(np.exp(estimate(state, mixed)), np.where(mixed["label"], p[1], p[0]), rtol=1e-4)
 
 
 def test_the_nll_of_a_linear_gaussian_vae_is_exact():
@@ -54,13 +67,13 @@ def test_the_nll_of_a_linear_gaussian_vae_is_exact():
   algorithm, state, _ = model_of(SPEC, model=model, likelihood=likelihood)
   state = moved(state)
   x = np.random.default_rng(1).normal(size=(6, 2, 2, 1)).astype(np.float32)
-  rng = jax.random.key(1)
-  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jnp.arange(6), rng, k=20_000, chunk=4000))
+  batch, rng = {"image": x, "index": jnp.arange(6)}, jax.random.key(1)
+  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, rng, k=20_000, chunk=4000))
   decoder = {name: np.asarray(leaf, np.float64) for name, leaf in state.net.params["model"]["decoder_out"].items()}
   covariance = decoder["kernel"].T @ decoder["kernel"] + 0.49 * np.eye(4)
   exact = stats.multivariate_normal.logpdf(x.reshape(6, 4), decoder["bias"], covariance)
-  np.testing.assert_allclose(estimate(state, x), exact, atol=0.05)
-  terms = jax.jit(lambda s, x: algorithm.bound_terms(s, x, jax.random.key(2), jnp.arange(6), 2000))(state, x)
+  np.testing.assert_allclose(estimate(state, batch), exact, atol=0.05)
+  terms = jax.jit(lambda s, x: algorithm.bound_terms(s, x, jax.random.key(2), 2000))(state, batch)
   elbo = -np.mean(terms[0] + terms[1]["z"], axis=0)
   assert np.all(elbo < exact)
 

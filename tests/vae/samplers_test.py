@@ -190,15 +190,15 @@ def test_a_vae_under_its_own_prior_is_unchanged():
   sampler, fitted = fresh("flow", 3, layers=2, width=8)
   both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
   assert isinstance(both, Generative) and isinstance(both, LatentVariable)
-  rng, x, index = jax.random.key(1), batch["image"], batch["index"]
+  rng = jax.random.key(1)
 
   @jax.jit
   def look(pair, state):
-    z, log_q = both.posterior_sample(pair, x, rng, index, 2)
+    z, log_q = both.posterior_sample(pair, batch, rng, 2)
     drawn = both.prior_sample(pair, rng, jnp.arange(6))
     return {
-      "rate": (both.bound_terms(pair, x, rng, index, 2)[1]["z"], log_q - vae.log_prior(state, z)),
-      "distortion": (both.bound_terms(pair, x, rng, index, 2)[0], -vae.log_likelihood(state, x, z)),
+      "rate": (both.bound_terms(pair, batch, rng, 2)[1]["z"], log_q - vae.log_prior(state, z)),
+      "distortion": (both.bound_terms(pair, batch, rng, 2)[0], -vae.log_likelihood(state, batch, z)),
       "rows": (both.prior_sample(pair, rng, jnp.arange(4, 6))[0], drawn[0][4:]),
       "pictures": (both.decode(pair, drawn), vae.decode(state, drawn)),
     }, both.eval_step(pair, batch, rng)

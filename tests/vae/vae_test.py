@@ -29,8 +29,8 @@ def _model(**changes):
   return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch), batch
 
 
-def log_joint(algorithm, state, x, z):
-  return jax.jit(lambda z: algorithm.log_likelihood(state, x, z) + algorithm.log_prior(state, z))(z)
+def log_joint(algorithm, state, batch, z):
+  return jax.jit(lambda z: algorithm.log_likelihood(state, batch, z) + algorithm.log_prior(state, z))(z)
 
 
 def test_contracts():
@@ -41,9 +41,9 @@ def test_contracts():
 def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
   algorithm, state, batch = _model()
   k = 2000
-  draw = jax.jit(lambda: algorithm.posterior_sample(state, batch["image"], jax.random.key(1), batch["index"], k))
+  draw = jax.jit(lambda: algorithm.posterior_sample(state, batch, jax.random.key(1), k))
   z, log_q = draw()
-  log_weights = np.asarray(log_joint(algorithm, state, batch["image"], z) - log_q, np.float64)
+  log_weights = np.asarray(log_joint(algorithm, state, batch, z) - log_q, np.float64)
   assert z[0].shape == (k, 8, 3) and log_weights.shape == (k, 8)
 
   variables = state.net.variables()
@@ -64,8 +64,8 @@ def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
 def test_many_draws_encode_each_image_once():
   algorithm, state, batch = _model()
 
-  draw = jax.jit(lambda x: algorithm.posterior_sample(state, x, jax.random.key(1), batch["index"], 50))
-  products = re.findall(r"stablehlo.dot_general.*-> tensor<([0-9x]+)xf32>", draw.lower(batch["image"]).as_text())
+  draw = jax.jit(lambda batch: algorithm.posterior_sample(state, batch, jax.random.key(1), 50))
+  products = re.findall(r"stablehlo.dot_general.*-> tensor<([0-9x]+)xf32>", draw.lower(batch).as_text())
   assert products == ["8x16", "8x6"]  # hidden layer and statistics of 8 images, not of 50 draws of each
 
 
@@ -76,9 +76,10 @@ def test_the_joint_density_by_exact_enumeration():
   config.model.update({"z_dim": 2, "width": 8, "kernel_init": "lecun_normal"})
   algorithm = from_config(config, spec)
   x = jnp.asarray([[int(b) for b in f"{i:04b}"] for i in range(16)], jnp.float32).reshape(16, 2, 2, 1)
-  state = jax.jit(algorithm.init)(jax.random.key(0), {"image": x, "index": jnp.arange(16)})
+  batch = {"image": x, "index": jnp.arange(16)}
+  state = jax.jit(algorithm.init)(jax.random.key(0), batch)
   z = jnp.broadcast_to(jnp.asarray([0.3, -1.2]), (1, 16, 2))
-  log_p = np.asarray(log_joint(algorithm, state, x, (z,)))[0]
+  log_p = np.asarray(log_joint(algorithm, state, batch, (z,)))[0]
   log_prior = -0.5 * (0.3**2 + 1.2**2) - np.log(2 * np.pi)
   np.testing.assert_allclose(np.log(np.sum(np.exp(log_p))), log_prior, rtol=1e-5)
 
@@ -93,21 +94,21 @@ def test_reconstructions_stand_beside_their_images():
 def test_terms_of_the_bound_for_each_draw():
   """Rates in closed form, the same for each draw; distortions of the draws that posterior_sample gives."""
   algorithm, state, batch = _model()
-  x, index, rng = batch["image"], batch["index"], jax.random.key(1)
-  distortion, rates = jax.jit(lambda: algorithm.bound_terms(state, x, rng, index, 5))()
+  rng = jax.random.key(1)
+  distortion, rates = jax.jit(lambda: algorithm.bound_terms(state, batch, rng, 5))()
   assert set(rates) == {"z"} and distortion.shape == rates["z"].shape == (5, 8)
-  z, _ = jax.jit(lambda: algorithm.posterior_sample(state, x, rng, index, 5))()
-  np.testing.assert_allclose(distortion, -jax.jit(algorithm.log_likelihood)(state, x, z), rtol=1e-5)
-  mean, log_var = jax.jit(algorithm.posterior_moments)(state, x)
+  z, _ = jax.jit(lambda: algorithm.posterior_sample(state, batch, rng, 5))()
+  np.testing.assert_allclose(distortion, -jax.jit(algorithm.log_likelihood)(state, batch, z), rtol=1e-5)
+  mean, log_var = jax.jit(algorithm.posterior_moments)(state, batch)
   rate = 0.5 * jnp.sum(mean**2 + jnp.exp(log_var) - 1 - log_var, axis=-1)
   np.testing.assert_allclose(rates["z"], jnp.broadcast_to(rate, (5, 8)), rtol=1e-5)
 
 
 def test_moments_are_those_of_the_draws():
   algorithm, state, batch = _model()
-  x, k = batch["image"], 4000
-  mean, log_var = jax.jit(algorithm.posterior_moments)(state, x)
-  (z,), log_q = jax.jit(lambda: algorithm.posterior_sample(state, x, jax.random.key(1), batch["index"], k))()
+  k = 4000
+  mean, log_var = jax.jit(algorithm.posterior_moments)(state, batch)
+  (z,), log_q = jax.jit(lambda: algorithm.posterior_sample(state, batch, jax.random.key(1), k))()
   np.testing.assert_allclose(jnp.mean(z, 0), mean, atol=5 * np.exp(0.5 * log_var).max() / np.sqrt(k))
   np.testing.assert_allclose(jnp.log(jnp.var(z, 0)), log_var, atol=5 * np.sqrt(2 / k))
   expected = stats.norm.logpdf(z, mean, np.exp(0.5 * log_var)).sum(-1)
@@ -122,4 +123,4 @@ def test_a_posterior_without_moments_is_refused():
 
   other = dataclasses.replace(algorithm, network=algorithm.network.clone(posterior=Other()))
   with pytest.raises(ConfigError, match="the posterior Other of z has no mean and variance in closed form"):
-    other.posterior_moments(state, batch["image"])
+    other.posterior_moments(state, batch)

@@ -103,13 +103,13 @@ class SampledVAE:
     """As the VAE's."""
     return self.vae.visualize(state.vae, batch, rng)
 
-  def posterior_sample(self, state: SampledState, x: Images, rng: Array, index: Array, k: int) -> tuple[Latents, Array]:
+  def posterior_sample(self, state: SampledState, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
     """As the VAE's."""
-    return self.vae.posterior_sample(state.vae, x, rng, index, k)
+    return self.vae.posterior_sample(state.vae, batch, rng, k)
 
-  def log_likelihood(self, state: SampledState, x: Images, z: Latents) -> Array:
+  def log_likelihood(self, state: SampledState, batch: Batch, z: Latents) -> Array:
     """As the VAE's."""
-    return self.vae.log_likelihood(state.vae, x, z)
+    return self.vae.log_likelihood(state.vae, batch, z)
 
   def log_prior(self, state: SampledState, z: Latents) -> Array:
     """log p(z) of the density in nats, [k, B] for a tuple of [k, B, Z].
@@ -129,16 +129,14 @@ class SampledVAE:
 
     return jax.vmap(log_p)(z)
 
-  def bound_terms(
-    self, state: SampledState, x: Images, rng: Array, index: Array, k: int
-  ) -> tuple[Array, dict[str, Array]]:
+  def bound_terms(self, state: SampledState, batch: Batch, rng: Array, k: int) -> tuple[Array, dict[str, Array]]:
     """The distortion of k draws and the rate log q(z|x) - log p(z), [k, B] each in nats."""
-    z, log_q = self.posterior_sample(state, x, rng, index, k)
-    return -self.log_likelihood(state, x, z), {"z": log_q - self.log_prior(state, z)}
+    z, log_q = self.posterior_sample(state, batch, rng, k)
+    return -self.log_likelihood(state, batch, z), {"z": log_q - self.log_prior(state, z)}
 
-  def posterior_moments(self, state: SampledState, x: Images) -> tuple[Array, Array]:
+  def posterior_moments(self, state: SampledState, batch: Batch) -> tuple[Array, Array]:
     """As the VAE's."""
-    return self.vae.posterior_moments(state.vae, x)
+    return self.vae.posterior_moments(state.vae, batch)
 
   def _numbers(self, state: SampledState, z: Latents) -> Array:
     """What the density is of: the layers of z side by side, or the numbers of its codes; [B, ...]."""

@@ -14,7 +14,15 @@ from common.build import ConfigError
 from common.metrics import annealed
 from common.metrics.annealed import AnnealedNll, annealed_log_weights, sigmoid_schedule
 from common.metrics.importance import ImportanceNll
-from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, TwoLayers, feed_of, model_of, repeated
+from tests.common.metrics.linear_gaussian import (
+  IMAGES,
+  LinearGaussian,
+  TwoLayers,
+  batch_of,
+  feed_of,
+  model_of,
+  repeated,
+)
 
 KEY = jax.random.key(4)
 
@@ -23,7 +31,7 @@ def run(model, images, **settings):
   """Log-weights [chains, N] and acceptance [N]."""
   settings = {"chains": 1, "temperatures": 10, "leapfrog": 3, "pilots": 2, **settings}
   compiled = jax.jit(functools.partial(annealed_log_weights, model, None, **settings))
-  found = compiled(jnp.asarray(images), jnp.arange(len(images)), KEY)
+  found = compiled(batch_of(images), KEY)
   return [np.asarray(values, np.float64) for values in found]
 
 
@@ -44,7 +52,7 @@ def test_one_temperature_is_importance_sampling_from_the_prior():
   log_weights, acceptance = run(model, IMAGES, temperatures=1, chains=3)
   key = jax.random.fold_in(random.stream(KEY, "chain"), 2)
   z = model.prior_sample(None, key, jnp.arange(7))
-  expected = model.log_likelihood(None, jnp.asarray(IMAGES), jax.tree.map(lambda a: a[None], z))[0]
+  expected = model.log_likelihood(None, batch_of(), jax.tree.map(lambda a: a[None], z))[0]
   np.testing.assert_allclose(log_weights[2], expected, rtol=1e-5)
   assert np.all(acceptance == 0)  # there was no transition
 
@@ -128,7 +136,7 @@ def test_memory_does_not_grow_with_temperatures():
   def largest(temperatures):
     function = functools.partial(annealed_log_weights, LinearGaussian(), None, leapfrog=3, pilots=2)
     settings = {"chains": 8, "temperatures": temperatures}
-    lowered = jax.jit(functools.partial(function, **settings)).lower(IMAGES, jnp.arange(7), KEY)
+    lowered = jax.jit(functools.partial(function, **settings)).lower(batch_of(), KEY)
     shapes = re.findall(r"tensor<((?:[0-9]+x)+)f32>", lowered.as_text())
     return max(np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in shapes)
 

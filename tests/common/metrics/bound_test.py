@@ -16,7 +16,7 @@ from common.metrics.estimate import paired_difference
 from common.metrics.importance import ImportanceNll
 from common.metrics.likelihood import Model
 from experiments import build_algorithm
-from tests.common.metrics.linear_gaussian import LinearGaussian, TwoLayers, feed_of, mesh_of, model_of
+from tests.common.metrics.linear_gaussian import LinearGaussian, TwoLayers, batch_of, feed_of, mesh_of, model_of
 from tests.tiny import config_of, dataset_of, fresh_state
 
 DATA = np.asarray(np.random.default_rng(1).normal(size=(600, 2, 2, 1)), np.float32)
@@ -33,7 +33,7 @@ def test_the_parts_where_they_are_known():
   """Rate and distortion of each image in closed form; elbo = log p(x) - KL(q || posterior)."""
   model = LinearGaussian(wrong=1.0)
   found = Bound(samples=20)(model_of(model), feed_of(DATA))
-  mean, covariance = jax.device_get(model.encode(jnp.asarray(DATA)))
+  mean, covariance = jax.device_get(model.encode(batch_of(DATA)))
   rate = np.array([gaussian_kl(m, covariance, np.eye(2)) for m in mean])
   elbo = model.exact(DATA) - gaussian_kl(np.full(2, 0.3), covariance, model.posterior[0])
   for name, expected in {"rate": rate, "elbo": elbo, "distortion": -elbo - rate}.items():
@@ -87,7 +87,7 @@ def test_the_rate_of_a_vae_by_quadrature():
   rate = Bound()(model, feed).per_image["rate"]
   x = jnp.asarray(next(iter(feed))["index"])
   images = jnp.asarray(dataset_of(VARIANT).validation.arrays()["image"], jnp.float32) / 255
-  moments = jax.jit(model.algorithm.posterior_moments)(model.state, images)
+  moments = jax.jit(model.algorithm.posterior_moments)(model.state, {"image": images, "index": jnp.arange(97)})
   assert len(x) == len(rate) == 97
   for image in (0, 50):
     parts = []

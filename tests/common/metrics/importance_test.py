@@ -18,7 +18,7 @@ from common.metrics.estimate import paired_difference
 from common.metrics.importance import ImportanceNll, ImportanceSampler, log_likelihood
 from common.parallel import make_mesh
 from experiments import build_algorithm
-from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, feed_of, model_of, repeated
+from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, batch_of, feed_of, model_of, repeated
 from tests.tiny import config_of, dataset_of, fresh_state
 
 EXACT = LinearGaussian().exact()
@@ -26,9 +26,9 @@ EXACT = LinearGaussian().exact()
 
 def run(wrong, x, index, k, chunk=500):
   compiled = jax.jit(
-    lambda x, index: log_likelihood(LinearGaussian(wrong), None, x, index, jax.random.key(3), k=k, chunk=chunk),
+    lambda batch: log_likelihood(LinearGaussian(wrong), None, batch, jax.random.key(3), k=k, chunk=chunk),
   )
-  return np.asarray(compiled(jnp.asarray(x), jnp.asarray(index)), np.float64)
+  return np.asarray(compiled({"image": jnp.asarray(x), "index": jnp.asarray(index)}), np.float64)
 
 
 def indexed(count):
@@ -80,8 +80,8 @@ def test_the_gain_of_more_draws_beyond_its_error():
 def log_weights(count):
   """[count, 7], at once."""
   model = LinearGaussian(1.0)
-  z, log_q = model.posterior_sample(None, jnp.asarray(IMAGES), jax.random.key(3), jnp.arange(7), count)
-  log_joint = model.log_likelihood(None, jnp.asarray(IMAGES), z) + model.log_prior(None, z)
+  z, log_q = model.posterior_sample(None, batch_of(), jax.random.key(3), count)
+  log_joint = model.log_likelihood(None, batch_of(), z) + model.log_prior(None, z)
   return np.asarray(log_joint - log_q, np.float64)
 
 
@@ -96,10 +96,10 @@ def test_log_weights_far_below_the_range_of_floats():
   """e^-1000 is 0 in float32; the bound is of sums of logarithms."""
 
   class Far(LinearGaussian):
-    def log_likelihood(self, state, x, z):
-      return super().log_likelihood(state, x, z) - 1000.0
+    def log_likelihood(self, state, batch, z):
+      return super().log_likelihood(state, batch, z) - 1000.0
 
-  actual = jax.jit(lambda x: log_likelihood(Far(0.0), None, x, jnp.arange(7), jax.random.key(0), k=20, chunk=6))(IMAGES)
+  actual = jax.jit(lambda batch: log_likelihood(Far(0.0), None, batch, jax.random.key(0), k=20, chunk=6))(batch_of())
   np.testing.assert_allclose(actual, EXACT - 1000.0, rtol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_a_split_on_one_and_on_eight_devices_in_its_order():
   config, dataset, algorithm, state = vae()
   x = jnp.asarray(dataset.validation.arrays()["image"], jnp.float32) / 255
   rng = random.stream(random.stream(jax.random.key(config.seed), "evaluate"), "importance")
-  direct = jax.jit(lambda x: log_likelihood(algorithm, state, x, jnp.arange(97), rng, k=7))(x)
+  direct = jax.jit(lambda batch: log_likelihood(algorithm, state, batch, rng, k=7))(batch_of(x))
   batches = on(1, 40, 7)
   assert [len(batch) for batch in batches] == [40, 40, 17]
   np.testing.assert_allclose(np.concatenate(batches), direct, rtol=1e-5)
@@ -152,9 +152,9 @@ def test_memory_is_bounded_by_the_chunk():
   """The largest array: the decoded images of a chunk, or all draws of z of an image."""
 
   def largest(k, chunk):
-    model, index = LinearGaussian(), jnp.arange(7)
-    function = lambda x: log_likelihood(model, None, x, index, jax.random.key(0), k=k, chunk=chunk)  # noqa: E731
-    shapes = re.findall(r"tensor<((?:[0-9]+x)+)f32>", jax.jit(function).lower(IMAGES).as_text())
+    model = LinearGaussian()
+    function = lambda batch: log_likelihood(model, None, batch, jax.random.key(0), k=k, chunk=chunk)  # noqa: E731
+    shapes = re.findall(r"tensor<((?:[0-9]+x)+)f32>", jax.jit(function).lower(batch_of()).as_text())
     return max(np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in shapes)
 
   pixels, z_dim = 4, 2

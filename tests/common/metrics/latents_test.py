@@ -36,15 +36,15 @@ class Planted(LinearGaussian):
   shift: tuple[float, float] = (0.0, 0.0)
   variance: tuple[float, float] = (0.36, 0.9975)
 
-  def posterior_moments(self, state, x):
-    mean = x.reshape(len(x), 2) * jnp.array(self.scale) + jnp.array(self.shift)
+  def posterior_moments(self, state, batch):
+    mean = batch["image"].reshape(-1, 2) * jnp.array(self.scale) + jnp.array(self.shift)
     return mean, jnp.broadcast_to(jnp.log(jnp.array(self.variance)), mean.shape)
 
-  def posterior_sample(self, state, x, rng, index, k):
-    mean, log_var = self.posterior_moments(state, x)
+  def posterior_sample(self, state, batch, rng, k):
+    mean, log_var = self.posterior_moments(state, batch)
 
     def draw(i):
-      noise = random.normal(random.row_keys(jax.random.fold_in(rng, i), index), (2,))
+      noise = random.normal(random.row_keys(jax.random.fold_in(rng, i), batch["index"]), (2,))
       log_q = -0.5 * jnp.sum(noise**2 + log_var + np.log(2 * np.pi), -1)
       return (mean + jnp.exp(0.5 * log_var) * noise,), log_q
 

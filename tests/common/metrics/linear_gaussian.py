@@ -48,17 +48,17 @@ class LinearGaussian:
     covariance = WEIGHTS @ WEIGHTS.T + self.noise**2 * np.eye(4)
     return stats.multivariate_normal(np.zeros(4), covariance).logpdf(images.reshape(-1, 4))
 
-  def encode(self, x):
+  def encode(self, batch):
     """Mean [B, 2] and covariance [2, 2] of q."""
     covariance, to_mean = self.posterior
-    mean = x.reshape(len(x), 4) @ jnp.asarray(to_mean, jnp.float32).T + 0.3 * self.wrong
+    mean = batch["image"].reshape(-1, 4) @ jnp.asarray(to_mean, jnp.float32).T + 0.3 * self.wrong
     return mean, covariance * (1 + max(0.5 * self.wrong, 0))
 
-  def posterior_sample(self, state, x, rng, index, k):
-    mean, covariance = self.encode(x)
+  def posterior_sample(self, state, batch, rng, k):
+    mean, covariance = self.encode(batch)
 
     def draw(i):
-      noise = random.normal(random.row_keys(jax.random.fold_in(rng, i), index), (2,))
+      noise = random.normal(random.row_keys(jax.random.fold_in(rng, i), batch["index"]), (2,))
       z = mean + noise @ np.linalg.cholesky(covariance).T.astype(np.float32)
       return (z,), normal_log_prob(z, mean, covariance)
 
@@ -67,19 +67,19 @@ class LinearGaussian:
   def prior_sample(self, state, rng, index):
     return (random.normal(random.row_keys(rng, index), (2,)),)
 
-  def log_likelihood(self, state, x, z):
+  def log_likelihood(self, state, batch, z):
     mean = z[0] @ jnp.asarray(WEIGHTS, jnp.float32).T
-    return normal_log_prob(x.reshape(len(x), 4), mean, self.noise**2 * np.eye(4))
+    return normal_log_prob(batch["image"].reshape(-1, 4), mean, self.noise**2 * np.eye(4))
 
   def log_prior(self, state, z):
     return normal_log_prob(z[0], 0.0, np.eye(2))
 
-  def bound_terms(self, state, x, rng, index, k):
-    z, log_q = self.posterior_sample(state, x, rng, index, k)
-    return -self.log_likelihood(state, x, z), {"z": log_q - self.log_prior(state, z)}
+  def bound_terms(self, state, batch, rng, k):
+    z, log_q = self.posterior_sample(state, batch, rng, k)
+    return -self.log_likelihood(state, batch, z), {"z": log_q - self.log_prior(state, z)}
 
-  def posterior_moments(self, state, x):
-    mean, covariance = self.encode(x)
+  def posterior_moments(self, state, batch):
+    mean, covariance = self.encode(batch)
     return mean, jnp.broadcast_to(jnp.log(jnp.diag(covariance)), mean.shape)
 
 
@@ -97,16 +97,17 @@ class TwoLayers(LinearGaussian):
     mean = z[1] @ jnp.asarray(LINK, jnp.float32).T
     return {"z1": normal_log_prob(z[0], mean, np.eye(2)), "z2": normal_log_prob(z[1], 0.0, np.eye(1))}
 
-  def _infer(self, x, rng, index, k):
-    (z1,), log_q1 = super().posterior_sample(None, x, rng, index, k)
+  def _infer(self, batch, rng, k):
+    (z1,), log_q1 = super().posterior_sample(None, batch, rng, k)
+    index = batch["index"]
     variance = 1 / (1 + LINK.T @ LINK)
     mean = z1 @ jnp.asarray(LINK @ variance, jnp.float32)
     keys = jax.vmap(lambda i: random.row_keys(jax.random.fold_in(random.stream(rng, "z2"), i), index))(jnp.arange(k))
     z2 = mean + np.sqrt(variance[0, 0]) * jax.vmap(lambda rows: random.normal(rows, (1,)))(keys)
     return (z1, z2), {"z1": log_q1, "z2": normal_log_prob(z2, mean, variance)}
 
-  def posterior_sample(self, state, x, rng, index, k):
-    z, log_q = self._infer(x, rng, index, k)
+  def posterior_sample(self, state, batch, rng, k):
+    z, log_q = self._infer(batch, rng, k)
     return z, log_q["z1"] + log_q["z2"]
 
   def prior_sample(self, state, rng, index):
@@ -117,12 +118,12 @@ class TwoLayers(LinearGaussian):
   def log_prior(self, state, z):
     return sum(self._log_priors(z).values())
 
-  def bound_terms(self, state, x, rng, index, k):
-    z, log_q = self._infer(x, rng, index, k)
+  def bound_terms(self, state, batch, rng, k):
+    z, log_q = self._infer(batch, rng, k)
     log_p = self._log_priors(z)
-    return -self.log_likelihood(state, x, z), {name: log_q[name] - log_p[name] for name in log_q}
+    return -self.log_likelihood(state, batch, z), {name: log_q[name] - log_p[name] for name in log_q}
 
-  def posterior_moments(self, state, x):
+  def posterior_moments(self, state, batch):
     raise ConfigError("a hierarchy has no moments in closed form")
 
 
@@ -153,6 +154,10 @@ class Points:
 @functools.cache
 def mesh_of(devices):
   return make_mesh(devices)
+
+
+def batch_of(images=IMAGES):
+  return {"image": jnp.asarray(images), "index": jnp.arange(len(images))}
 
 
 def model_of(algorithm, devices=1):
