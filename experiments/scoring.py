@@ -181,7 +181,7 @@ def _score_split(
   }
   if run.sampler != "prior":  # else p(z) is the model's own
     protocol["sampler"] = run.sampler
-  if run.algorithm.conditional:
+  if isinstance(run.algorithm, Generative) and run.algorithm.conditional:
     protocol["given"] = "label"  # densities are p(x|label), in the place of p(x)
   common: dict[str, Any] = {"protocol": protocol, "source": source, "seed": config.seed}
   if "model" in settings.sections:
