@@ -103,6 +103,7 @@ def use_gan(config: ConfigDict) -> None:
   config.weight_clip = 0.0
   config.update_order = "alternating"
   config.fakes = "fresh"
+  config.generator_reals = "shared"
   config.generator_batch_multiple = 1
   config.discriminator_passes = 2
   config.discriminator_loss_scale = 1.0

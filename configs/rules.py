@@ -74,6 +74,9 @@ FIELDS: dict[str, Field] = {
   "n_critic": _above_zero("discriminator updates a step"),
   "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
   "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),
+  "generator_reals": _one_of(
+    "whether G's update has D's last batch of real images or one of its own", "shared", "fresh"
+  ),
   "generator_batch_multiple": _above_zero("batches of latents in an update of G, which a batch of images then meets"),
   "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 1, 2),
   "critic_warmup.updates": _not_negative("D updates before some of G's, which skips rounds for them; 0: none"),
@@ -115,6 +118,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "weight_clip": 0.0,
     "critic_warmup": WARMUP,
     "generator_batch_multiple": 1,
+    "generator_reals": "shared",
     **_EVERY_FAMILY,
   },
   "vae": {"conditioning": {"name": "none"}, "corruption": {"name": "none"}, **_EVERY_FAMILY},

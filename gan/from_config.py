@@ -58,6 +58,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     weight_clip=config.weight_clip,
     update_order=config.update_order,
     fakes=config.fakes,
+    generator_reals=config.generator_reals,
     generator_batch_multiple=config.generator_batch_multiple,
     discriminator_passes=config.discriminator_passes,
     discriminator_loss_scale=config.discriminator_loss_scale,

@@ -68,6 +68,7 @@ class GAN:
   weight_clip: float
   update_order: str
   fakes: str
+  generator_reals: str
   generator_batch_multiple: int
   discriminator_passes: int
   discriminator_loss_scale: float
@@ -75,7 +76,7 @@ class GAN:
 
   @property
   def batches_per_step(self) -> int:
-    return self.n_critic
+    return self.n_critic + (self.generator_reals == "fresh")
 
   has_prior = True
 
@@ -107,12 +108,14 @@ class GAN:
     """n_critic updates of the discriminator, a batch each, then one of the generator (but see `CriticWarmup`).
 
     With ``update_order`` "simultaneous" both gradients are taken at the same point; "alternating", the generator meets
-    the updated discriminator. With ``fakes`` "shared" it is judged on the latents that the discriminator last saw.
+    the updated discriminator. With ``fakes`` "shared" it is judged on the latents that the discriminator last saw. With
+    ``generator_reals`` "fresh" its labels, and its real images where the loss has any, are those of one more batch.
     """
-    last = jax.tree.map(lambda x: x[-1], batch)
+    of_d = jax.tree.map(lambda x: x[: self.n_critic], batch)
+    last, of_g = (jax.tree.map(lambda x, i=i: x[i], batch) for i in (self.n_critic - 1, -1))
     shared = self.fakes == "shared"
     g_rng = jax.random.fold_in(rng, self.n_critic - 1 if shared else self.n_critic)
-    for_g = last if self.generator_batch_multiple == 1 else self._widened(last)
+    for_g = of_g if self.generator_batch_multiple == 1 else self._widened(of_g)
     draw = self._draw(state.generator, for_g, g_rng)
 
     def critic_update(carry: tuple[NetState, Any], turn: tuple[Array, Batch]) -> tuple[tuple[NetState, Any], Metrics]:
@@ -123,7 +126,7 @@ class GAN:
 
     start = state.discriminator, state.aux
     if self.n_critic > 1:
-      (d, aux), stacked = lax.scan(critic_update, start, (jnp.arange(self.n_critic), batch))
+      (d, aux), stacked = lax.scan(critic_update, start, (jnp.arange(self.n_critic), of_d))
       d_metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), stacked)
     elif shared:  # G runs once: in a compiled loop XLA does not see that twice would be the same
       d, aux, d_metrics = self._discriminator_update(*start, last, draw.fake, g_rng)

@@ -83,6 +83,13 @@ RULES: tuple[Rule, ...] = (
     'config.fakes="fresh" or config.generator_batch_multiple=1',
   ),
   Rule(
+    "fakes",
+    "generator_reals",
+    lambda fakes, reals: fakes == "shared" and reals == "fresh",
+    "the fakes of D's last batch have that batch's labels",
+    'config.fakes="fresh" or config.generator_reals="shared"',
+  ),
+  Rule(
     "augment.name",
     "loss.name",
     lambda augment, loss: augment == "ada" and loss in UNCENTRED,
@@ -198,7 +205,7 @@ def values(config: Any, spec: Spec) -> dict[str, Any]:
 
   A field that a config does not have, or whose section is none, is left out; the constructors know those mistakes.
   """
-  plain = ("update_order", "n_critic", "fakes", "generator_batch_multiple", "discriminator_passes")
+  plain = ("update_order", "n_critic", "fakes", "generator_reals", "generator_batch_multiple", "discriminator_passes")
   found = {field: config[field] for field in plain} | {"critic_warmup.updates": config.critic_warmup.updates}
   found |= {f"penalties.{name}": section for name, section in config.penalties.items()}
   names = ("loss", "augment", "conditioning", "generator", "discriminator")

@@ -107,7 +107,7 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
   spec = spec_of(config)
   algorithm = build_algorithm(config, spec)
   state = jax.eval_shape(lambda: make_state(algorithm, spec, 0))
-  lead = (config.train.batch_size,) if algorithm.batches_per_step is None else (config.n_critic, 4)
+  lead = (config.train.batch_size,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 4)
   batch = {
     "image": jax.ShapeDtypeStruct((*lead, *spec.image_shape), jnp.float32),
     "label": jax.ShapeDtypeStruct(lead, jnp.int32),

@@ -140,7 +140,8 @@ def by_hand(gan, state, batch, rng):
 
   def g_loss(params):
     fake, new = generate(params, g.mutable, turn, gan.generator_batch_multiple)
-    return -jnp.mean(jax.nn.log_sigmoid(judge(*at, batch["image"][-1], fake)[1])), new
+    real = batch["image"][gan.n_critic if gan.generator_reals == "fresh" else gan.n_critic - 1]
+    return -jnp.mean(jax.nn.log_sigmoid(judge(*at, real, fake)[1])), new
 
   grads, g_stats = jax.grad(g_loss, has_aux=True)(g.params)
   return (d_params, d_stats), (descend(g.params, grads), g_stats)
@@ -153,6 +154,7 @@ CHOICES = {
   "one pass": {"discriminator_passes": 1},
   "two batches of G": {"update_order": "alternating", "fakes": "fresh", "generator_batch_multiple": 2},
   "three critics": {"update_order": "alternating", "fakes": "fresh", "n_critic": 3},
+  "reals of G's own": {"fakes": "fresh", "generator_reals": "fresh", "discriminator_passes": 1},
 }
 
 
@@ -162,7 +164,7 @@ def rounds():
   found = {}
   for name, changes in CHOICES.items():
     gan, state = toy_gan(**changes), toy_state()
-    batch = batch_of(dataset_of("gan:digits,tiny"), (gan.n_critic, 16))
+    batch = batch_of(dataset_of("gan:digits,tiny"), (gan.batches_per_step, 16))
     after, _ = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
     hand = jax.jit(lambda s, b, gan=gan: by_hand(gan, s, b, jax.random.key(1)))
     found[name] = (state, after, hand(state, batch))
@@ -180,7 +182,14 @@ def test_a_round_equals_one_by_hand(rounds, choice):
 
 @pytest.mark.parametrize(
   ("choice", "moves_discriminator"),
-  [("alternating", False), ("fresh", False), ("one pass", True), ("two batches of G", False), ("three critics", True)],
+  [
+    ("alternating", False),
+    ("fresh", False),
+    ("one pass", True),
+    ("two batches of G", False),
+    ("three critics", True),
+    ("reals of G's own", True),
+  ],
 )
 def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
   """Order and fakes are the generator's business; passes change both players."""

@@ -33,7 +33,7 @@ from tests.tiny import config_of
 
 COMPILED, TRACED = 15, 32  # rows
 TRIES = 20  # rows that are tried for each that is taken
-ORDER = ("n_critic", "update_order", "fakes", "generator_batch_multiple", "discriminator_passes")
+ORDER = ("n_critic", "update_order", "fakes", "generator_reals", "generator_batch_multiple", "discriminator_passes")
 MEET = (
   (*PENALTIES, "collections of D"),
   (*ORDER, "critic_warmup", "ema"),
@@ -104,6 +104,7 @@ FACTORS = {
   "critic_warmup": {n: {"critic_warmup": {"updates": n, "first": 1, "every": 0}} for n in (0, 3)},
   "update_order": _settings("update_order", "alternating", "simultaneous"),
   "fakes": _settings("fakes", "fresh", "shared"),
+  "generator_reals": _settings("generator_reals", "shared", "fresh"),
   "generator_batch_multiple": _settings("generator_batch_multiple", 1, 2),
   "discriminator_passes": _settings("discriminator_passes", 2, 1),
   "ema": {decay: {"ema": {"decay": decay}} for decay in (0.0, 0.9)},
@@ -261,13 +262,13 @@ def filled(path, leaf):
 
 
 def prepared(row):
-  """(config, gan, state, a batch of 4 for each update of D)."""
+  """(config, gan, state, its batches of 4)."""
   config, spec = config_and_spec(row)
   gan = from_config(config, spec)
-  draw, lead = np.random.default_rng(0), (config.n_critic, 4)
+  draw, lead = np.random.default_rng(0), (gan.batches_per_step, 4)
   batch = {
     "image": draw.uniform(-1.0, 1.0, (*lead, *spec.image_shape)).astype(np.float32),
-    "label": np.arange(4 * config.n_critic, dtype=np.int32).reshape(lead) % 3,
+    "label": np.arange(4 * lead[0], dtype=np.int32).reshape(lead) % 3,
     "index": np.broadcast_to(np.arange(4, dtype=np.int32), lead),
   }
   shapes = jax.eval_shape(gan.init, jax.random.key(0), batch)

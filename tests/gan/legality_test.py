@@ -142,6 +142,7 @@ REFUSED = [
     "critic_warmup.updates=9: .* D moves alone",
   ),
   (IMAGES, {"fakes": "shared", "generator_batch_multiple": 2}, 'fakes="shared"', "generator_batch_multiple=2: G has"),
+  (IMAGES, {"fakes": "shared", "generator_reals": "fresh"}, 'fakes="shared"', 'generator_reals="fresh": the fakes of'),
   *(
     (
       IMAGES,
