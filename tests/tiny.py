@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import zlib
 from typing import Any
 
 import jax
@@ -48,6 +49,24 @@ def fresh_state(algorithm: Trainable, variant: str) -> PyTree:
   """What training starts from, seed 0."""
   spec = dataset_of(variant).spec
   return jax.jit(lambda: make_state(algorithm, spec, 0))()
+
+
+def filled(shapes: PyTree) -> PyTree:
+  """A state of those shapes without compiling what draws one: no parameter is at the 0 where some start.
+
+  So each has a gradient at once. Parameters, spectral vectors and codes are from N(0, 0.3^2), variances 1, the rest 0.
+  """
+
+  def fill(path: Any, leaf: Any) -> np.ndarray:
+    name = jax.tree_util.keystr(path)
+    if leaf.dtype != np.float32:
+      return np.zeros(leaf.shape, leaf.dtype)
+    if any(part in name for part in (".params", ".ema_params", "spectral", "embedding")):
+      x = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, 0.3, leaf.shape).astype(np.float32)
+      return np.abs(x) if leaf.ndim < 2 else x  # rectifiers of so few units are else all off
+    return np.full(leaf.shape, float("['var']" in name), np.float32)
+
+  return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,8 @@ import functools
 import itertools
 import random
 import re
-import zlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,7 +27,7 @@ from gan.from_config import from_config
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES
-from tests.tiny import config_of
+from tests.tiny import config_of, filled
 
 COMPILED, TRACED = 16, 29  # rows
 TRIES = 20  # rows that are tried for each that is taken
@@ -248,19 +246,6 @@ def array():
   return rows, possible - impossible, impossible
 
 
-def filled(path, leaf):
-  """A leaf of the state: parameters from N(0, 0.3^2), none at the 0 where some start, so that each has a gradient."""
-  name, draw = jax.tree_util.keystr(path), np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode()))
-  if name == ".waited":
-    return np.int32(9)  # updates of D: enough for a warm-up
-  if leaf.dtype != jnp.float32:
-    return np.zeros(leaf.shape, leaf.dtype)
-  if ".params" in name or ".ema_params" in name or "spectral" in name:
-    x = draw.normal(0.0, 0.3, leaf.shape).astype(np.float32)
-    return np.abs(x) if leaf.ndim < 2 else x  # rectifiers of so few units are else all off
-  return np.full(leaf.shape, float("['var']" in name), np.float32)
-
-
 def prepared(row):
   """(config, gan, state, its batches of 4)."""
   config, spec = config_and_spec(row)
@@ -271,8 +256,8 @@ def prepared(row):
     "label": np.arange(4 * lead[0], dtype=np.int32).reshape(lead) % 3,
     "index": np.broadcast_to(np.arange(4, dtype=np.int32), lead),
   }
-  shapes = jax.eval_shape(gan.init, jax.random.key(0), batch)
-  return config, gan, jax.tree_util.tree_map_with_path(filled, shapes), batch
+  state = filled(jax.eval_shape(gan.init, jax.random.key(0), batch))
+  return config, gan, state.replace(waited=np.int32(9)), batch  # updates of D: enough for a warm-up
 
 
 def moved(before, after):
