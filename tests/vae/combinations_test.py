@@ -5,7 +5,6 @@ value is in one of those. A network meets posterior, labels and corruption in ar
 z [B, Z] and nats [B], as a likelihood does: their other pairs are left out.
 """
 
-import dataclasses
 import functools
 import itertools
 import random
@@ -214,30 +213,3 @@ def test_an_illegal_pair_is_refused_by_name():
         from_config(config, SPEC)
   by_name = {tuple(sorted((rule.first, rule.second))) for rule in legality.RULES if not rule.second.startswith("data.")}
   assert bitten == by_name
-
-
-def test_the_sets_of_names_are_those_of_the_code():
-  networks, likelihoods = tables("vae")["model"], tables("vae")["likelihood"]
-  hierarchies = {name for name, network in networks.items() if isinstance(network.lower_z_dims, property)}
-  assert set(legality.HIERARCHIES) == hierarchies
-  flat = {"mlp", "gated_mlp", "hvae"}
-  assert set(legality.CONVOLUTIONAL) == set(networks) - flat
-  assert set(legality.DISCRETE) < set(likelihoods) and set(legality.FITTED) < set(tables("vae")["prior"])
-  assert set(legality.RATELESS) < set(tables("vae")["objective"])
-  assert {*legality.POINTS, *legality.GAUSSIANS, legality.CODES} < set(tables("vae")["posterior"])
-
-
-def test_the_data_have_their_say():
-  """Labels that are not there, points, and levels that noise would move."""
-  points = {"kind": "points", "image_shape": (1, 1, 2), "num_classes": 0}
-  for changes, spec, match in (
-    ({"conditioning": section("conditioning", "concat")}, {"num_classes": 0}, "it needs labels"),
-    ({"model": section("model", "conv")}, points, "it is for images"),
-    ({"likelihood": section("likelihood", "categorical")}, points, "it is for pixels"),
-  ):
-    with pytest.raises(ConfigError, match=match):
-      from_config(config_of_model(**changes), dataclasses.replace(SPEC, **spec))
-  config = config_of_model(likelihood=section("likelihood", "categorical"))
-  config.data.dequantize = True
-  with pytest.raises(ConfigError, match="which the noise would move"):
-    from_config(config, SPEC)
