@@ -28,6 +28,9 @@ def geometries():
     yield Geometry(size, (kernel, kernel), (stride, stride), tuple(map(tuple, pads)))
   yield Geometry((8, 7), (2, 3), (2, 1), ((0, 1), (3, 0)))
   yield Geometry((5, 5), (1, 2), (3, 4), ((0, 0), (1, 0)))
+  # Kernels that tile the image, and such as would without their padding.
+  for padding in (((0, 0), (0, 0)), ((0, 1), (0, 2)), ((1, 0), (0, 0)), ((0, 0), (1, 1)), ((1, -1), (0, 0))):
+    yield Geometry((6, 9), (2, 3), (2, 3), padding)
 
 
 def lax_conv(geometry, x, w):
