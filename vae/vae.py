@@ -18,7 +18,7 @@ from common.state import NetState, apply_gradients, init_network
 from vae import health
 from vae.corruptions import Corruption
 from vae.model import LatentVariableModel, Terms
-from vae.objectives.importance import importance_bound
+from vae.objectives.importance import ImportanceWeighted, importance_bound
 from vae.objectives.objective import Context, Objective
 from vae.priors import NoPrior, StandardNormal
 
@@ -142,12 +142,12 @@ class VAE:
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
     """The bound of held-out images, with one draw of z each, and what is known of the posterior.
 
-    With an objective of k draws also "importance_bound", the L_k of Burda et al. 2016, Eq. 8.
+    With the objective L_k of Burda et al. 2016, Eq. 8, also "importance_bound".
     """
     variables, mask = state.net.variables(ema=True), batch["mask"]
     terms, _ = self._terms(variables, batch, rng, train=False)
     found = _bound(terms, mask)
-    if terms.rates and self.objective.draws > 1:
+    if isinstance(self.objective, ImportanceWeighted):
       found["importance_bound"] = Mean.of(importance_bound(terms), mask)
     other = tuple(jnp.roll(z[0], 1, axis=0) for z in terms.z)
     x, y = batch["image"], self._one_hot(batch)

@@ -1,13 +1,21 @@
 """The queue that fills a paper's table: order, what is skipped, what goes on, and the table."""
 
+import functools
 import importlib
+import itertools
 import json
+import operator
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from experiments import curve
+from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
+from common.program import make_state
+from experiments import build_algorithm, curve
 from experiments.flags import config_names, find_config, load_config
 from experiments.tables import TABLES
+from tests.configs_test import spec_of
 from tests.experiments.runs import call
 
 
@@ -125,17 +133,32 @@ def test_wrong_words(queue, capfd, words, message):
   assert message in capfd.readouterr().err and not commands
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_row_names_a_config_and_keys_that_there_are(table):
-  for row in TABLES[table].rows:
+def configs_of(table):
+  """(row, its config in a tier), every row and tier; a key that the config lacks is a KeyError."""
+  for row, tier in itertools.product(TABLES[table].rows, TABLES[table].tiers):
     name, _, variant = row.config.partition(":")
     assert name in config_names()
     config = load_config(find_config(name), variant)
-    for tier in TABLES[table].tiers.values():
-      for path in {**row.overrides, **tier}:
-        section = config
-        for key in path.split("."):
-          section = section[key]
+    for path, value in {**row.overrides, **TABLES[table].tiers[tier], **row.tiers.get(tier, {})}.items():
+      *sections, key = path.split(".")
+      section = functools.reduce(operator.getitem, sections, config)
+      assert key in section, (row.name, path)
+      section[key] = value
+    yield row, config
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_trains_and_chooses_by_a_score_that_it_has(table):
+  for row, config in configs_of(table):
+    spec = spec_of(config)
+    algorithm = build_algorithm(config, spec)
+    state = jax.eval_shape(lambda a=algorithm, s=spec: make_state(a, s, 0))
+    image = jax.ShapeDtypeStruct((4, *spec.image_shape), jnp.float32)
+    rows = jax.ShapeDtypeStruct((4,), jnp.int32)
+    batch = {"image": image, "label": rows, "index": rows, "mask": jax.ShapeDtypeStruct((4,), jnp.float32)}
+    found = jax.eval_shape(lambda s, b, a=algorithm: a.eval_step(s, b, jax.random.key(0)), state, batch)
+    metrics = build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics").values()
+    assert config.checkpoint.keep_best in {"", *found}.union(*(metric.better for metric in metrics)), row.name
 
 
 def test_a_curve_has_the_rows_with_all_its_scores(tmp_path):
