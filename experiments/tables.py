@@ -10,7 +10,7 @@ class Row:
   """One line of a table.
 
   Attributes:
-    name: of the model, as the table has it.
+    name: of the model, as the table has it; without commas, which part those of --rows.
     config: as --config takes it.
     published: the paper's figure, with its protocol and where it comes from; empty for none.
     overrides: {path in the config: value}.
@@ -111,9 +111,9 @@ TABLES = {
         overrides={"conditioning": {"name": "none"}},
         tiers={"A": _NARROW, "B": {}},
       ),
-      Row("DCGAN, five times as long", "dcgan:fashion_mnist", tiers=_FIVE_TIMES),
+      Row("DCGAN five times as long", "dcgan:fashion_mnist", tiers=_FIVE_TIMES),
       Row(
-        "R3GAN, five times as long",
+        "R3GAN five times as long",
         "r3gan:fashion_mnist",
         overrides={"conditioning": {"name": "none"}},
         tiers={"A": {**_FIVE_TIMES["A"], **_NARROW}, "B": _FIVE_TIMES["B"]},
@@ -128,10 +128,10 @@ TABLES = {
     rows=(
       Row("VAE", "vae:fashion_mnist,gated", _NLL.format("228.70 +- 0.15"), tiers=_epochs(400)),
       Row("VampPrior", "vampprior:fashion_mnist", _NLL.format("227.35 +- 0.05"), tiers=_epochs(200)),
-      Row("VAE, as long as VampPrior", "vae:fashion_mnist,gated", tiers=_epochs(200)),
+      Row("VAE as long as VampPrior", "vae:fashion_mnist,gated", tiers=_epochs(200)),
       Row("HVAE", "hvae:fashion_mnist", _NLL.format("227.37"), tiers=_epochs(150)),
-      Row("HVAE, VampPrior", "hvae:fashion_mnist,vampprior", _NLL.format("226.72"), tiers=_epochs(150)),
-      Row("VAE, as long as HVAE", "vae:fashion_mnist,gated", tiers=_epochs(150)),
+      Row("HVAE + VampPrior", "hvae:fashion_mnist,vampprior", _NLL.format("226.72"), tiers=_epochs(150)),
+      Row("VAE as long as HVAE", "vae:fashion_mnist,gated", tiers=_epochs(150)),
     ),
     tiers={"A": {}, "B": {}},
     seeds={"A": (0,), "B": (0, 1, 2)},
@@ -143,7 +143,7 @@ TABLES = {
     rows=(
       Row("k = 1", "iwae:fashion_mnist,gated", overrides={"objective.draws": 1}),
       Row("k = 5", "iwae:fashion_mnist,gated"),
-      Row("k = 50, doubly reparameterized", "iwae:fashion_mnist,gated,doubly", overrides={"objective.draws": 50}),
+      Row("k = 50 doubly reparameterized", "iwae:fashion_mnist,gated,doubly", overrides={"objective.draws": 50}),
     ),
     tiers=_epochs(50),
     seeds={"A": (0,), "B": (0,)},
@@ -167,7 +167,7 @@ TABLES = {
     rows=(
       Row("VAE", "rae:fashion_mnist,vae", overrides=_HALF, samplers=("prior", *_FITTED)),
       Row(
-        "beta-VAE, beta 4",
+        "beta-VAE of beta 4",
         "rae:fashion_mnist,vae",
         overrides={**_HALF, "objective.beta": 4.0},
         samplers=("prior", *_FITTED),

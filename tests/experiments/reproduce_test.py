@@ -137,7 +137,7 @@ def configs_of(table):
   """(row, its config in a tier), every row and tier; a key that the config lacks is a KeyError."""
   for row, tier in itertools.product(TABLES[table].rows, TABLES[table].tiers):
     name, _, variant = row.config.partition(":")
-    assert name in config_names()
+    assert name in config_names() and "," not in row.name  # --rows is a list with commas
     config = load_config(find_config(name), variant)
     for path, value in {**row.overrides, **TABLES[table].tiers[tier], **row.tiers.get(tier, {})}.items():
       *sections, key = path.split(".")
