@@ -83,6 +83,14 @@ def test_the_importance_weighted_bound_prefers_the_best_draw():
   )
 
 
+def test_kernels_are_those_of_the_papers_code():
+  """At two independent draws of N(0, I) in 16 dimensions, d^2 = 2 Z: C = 2 Z s; and the mean over Z, divided by Z."""
+  np.testing.assert_allclose(KERNELS["gaussian"](jnp.float32(32.0), 16), np.exp(-32.0 / 16 / 16), rtol=1e-6)
+  scales = np.array([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+  expected = np.sum(2 * 16 * scales / (2 * 16 * scales + 32.0))
+  np.testing.assert_allclose(KERNELS["imq"](jnp.float32(32.0), 16), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_mmd_is_unbiased(kernel):
   """0 on average between samples of one distribution, and its closed form between two Gaussians."""

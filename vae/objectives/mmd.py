@@ -20,8 +20,8 @@ def inverse_multiquadratic(square: Array, z_dim: int) -> Array:
 
 
 def gaussian(square: Array, z_dim: int) -> Array:
-  """exp(-d^2 / Z): squared distances -> kernel (Zhao et al. 2017, as in their code)."""
-  return jnp.exp(-square / z_dim)
+  """exp(-d^2 / Z^2): squared distances -> kernel (Zhao et al. 2017; their code divides a mean over Z by Z)."""
+  return jnp.exp(-square / z_dim**2)
 
 
 KERNELS: dict[str, Callable[[Array, int], Array]] = {"imq": inverse_multiquadratic, "gaussian": gaussian}
