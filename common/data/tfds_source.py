@@ -93,7 +93,7 @@ class TfdsSource:
     if split not in self._opened:
       try:
         source = self._builder.as_data_source(split)
-      except NotImplementedError as error:
+      except (NotImplementedError, ValueError) as error:  # in another format; in none that it knows
         raise ConfigError(
           f'config.data.name="{self.name}" in {self._builder.data_path} is not in array_record format ({error}); '
           "prepare it in another config.data.dir with config.data.download=True"

@@ -151,6 +151,7 @@ class Latents:
 
   The arrays are "kl_per_dimension" [Z] (to N(0, 1), the parts of the rate where the prior is N(0, I)), "activity" [Z],
   "aggregate_mean" [Z] and "aggregate_covariance" [Z, Z]. Needs a Gaussian posterior of independent latents.
+  Of a model that is given labels q(z) is over the images of all labels: that of one label may be further from p(z).
 
   Attributes:
     threshold: of the activity of a unit that counts as active.

@@ -1,4 +1,4 @@
-"""Every pair of settings of a GAN takes a step in some row of a covering array, or is refused with both its names.
+"""Every pair of settings of a GAN fits together in some row of a covering array, or is refused with both its names.
 
 The step sees a network through its inputs, its outputs and its collections, so pairs with a network are pairs with
 these `aspects` of it; each network is in some row, each discriminator under a second derivative. What a network makes
