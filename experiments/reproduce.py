@@ -19,6 +19,7 @@ from absl import flags
 from common.build import ConfigError, nearest
 from experiments import curve, records
 from experiments import flags as command_line
+from experiments.restore import read_config
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
@@ -30,7 +31,6 @@ flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usua
 flags.DEFINE_bool("report", False, "train nothing, only write the table of what is there")
 
 EXIT_STOPPED = 75  # as experiments.train has it
-DONE = "reproduced.json"  # in a workdir: the records of its finished evaluation
 
 
 def main() -> int:
@@ -40,7 +40,7 @@ def main() -> int:
   table = TABLES[FLAGS.table]
   if FLAGS.tier not in table.tiers:
     raise ConfigError(f'--tier="{FLAGS.tier}" is not one of {", ".join(table.tiers)}')
-  names = [row.name for row in table.rows]
+  names = [row.name for row in table.rows if row.in_tier(FLAGS.tier)]
   for name in FLAGS.rows:
     if name not in names:
       raise ConfigError(f'--rows: "{name}" is not one of {", ".join(names)}{nearest(name, names)}')
@@ -49,7 +49,7 @@ def main() -> int:
   rows = [next(row for row in table.rows if row.name == name) for name in FLAGS.rows or names]
   for seed in () if FLAGS.report else table.seeds[FLAGS.tier]:
     for row in rows:
-      code = reproduce(row, table, root / f"{row.name}-seed{seed}", seed)
+      code = reproduce(row, table, _workdir(row, root, seed), seed)
       write(table, root)
       if code:
         print(f"{row.name}, seed {seed}: stopped with code {code}; the same command goes on", file=sys.stderr)
@@ -59,11 +59,17 @@ def main() -> int:
 
 
 def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
-  """Trains and scores one row unless that is done; returns the exit code of what stopped it, or 0."""
-  if (workdir / DONE).exists():
+  """Trains and scores one row unless that is done; returns the exit code of what stopped it, or 0.
+
+  Raises:
+    ConfigError: the run that this row is a stop of was sent on to a later one.
+  """
+  if _done(row, workdir).exists():
     return 0
   tier = {**table.tiers[FLAGS.tier], **(row.tiers[FLAGS.tier] if row.tiers else {})}
   overrides = {**row.overrides, **tier, "seed": seed}
+  if row.run and "train.num_steps" in tier:
+    _check_not_past(row, workdir, tier["train.num_steps"])
   if FLAGS.data_dir:
     overrides["data.dir"] = FLAGS.data_dir
   words = [f"--config.{path}={value}" for path, value in overrides.items()]
@@ -78,8 +84,26 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
       return code
     if code := _run("evaluate", *words, *([f"--sampler={sampler}"] if fitted else [])):
       return code
-  (workdir / DONE).write_text(json.dumps({"time": round(time.time()), "records": _lines(workdir)[len(before) :]}))
+  record = {"time": round(time.time()), "records": _lines(workdir)[len(before) :]}
+  _done(row, workdir).write_text(json.dumps(record), encoding="utf-8")
   return 0
+
+
+def _workdir(row: Row, root: Path, seed: int) -> Path:
+  return root / f"{row.run or row.name}-seed{seed}"
+
+
+def _done(row: Row, workdir: Path) -> Path:
+  """The records of this row's finished evaluation; a run with several rows has one each."""
+  return workdir / (f"reproduced-{row.name}.json" if row.run else "reproduced.json")
+
+
+def _check_not_past(row: Row, workdir: Path, steps: int) -> None:
+  if (workdir / "config.json").exists() and (sent := read_config(workdir)[0]["train"]["num_steps"]) > steps:
+    raise ConfigError(
+      f'"{row.name}" is the run of "{row.run}" at step {steps:,}, and {workdir} was sent on to step {sent:,}; rows of '
+      "one run are scored in the order of their steps: name the others by --rows, or take another --root for all"
+    )
 
 
 def _run(command: str, *words: str) -> int:
@@ -107,7 +131,7 @@ def write(table: Table, root: Path) -> str:
   found = []
   for row in table.rows:
     for seed in table.seeds[FLAGS.tier]:
-      done = root / f"{row.name}-seed{seed}" / DONE
+      done = _done(row, _workdir(row, root, seed))
       if done.exists():
         found.append({"row": row.name, "seed": seed, "published": row.published, **json.loads(done.read_text())})
   text = document(table, FLAGS.tier, found)

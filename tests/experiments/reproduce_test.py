@@ -1,9 +1,11 @@
 """The queue that fills a paper's table: order, what is skipped, what goes on, and the table."""
 
+import dataclasses
 import functools
 import importlib
 import itertools
 import json
+import math
 import operator
 
 import jax
@@ -14,9 +16,11 @@ from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
 from common.program import make_state
 from experiments import build_algorithm, curve
 from experiments.flags import config_names, find_config, load_config
-from experiments.tables import TABLES
+from experiments.tables import TABLES, Row
 from tests.configs_test import spec_of
 from tests.experiments.runs import call
+
+LENGTH = {"train.num_steps"}
 
 
 def score(value: float, checkpoint: str, step: int, sampler: str = "prior") -> dict:
@@ -119,6 +123,39 @@ def test_tiers_have_their_own_lengths_and_seeds(queue):
   assert "--config.train.num_steps=80" in commands[0]
 
 
+def test_rows_of_one_run_are_its_stops_and_none_is_scored_too_late(queue, tmp_path, monkeypatch, capfd):
+  run, commands, _ = queue
+  rows = [
+    Row("short", "vae:digits", tiers={"A": {"train.num_steps": 20}}, run="long"),
+    Row("long", "vae:digits", tiers={"A": {"train.num_steps": 40}, "B": {}}, run="long"),
+  ]
+  monkeypatch.setitem(TABLES, "smoke", dataclasses.replace(TABLES["smoke"], rows=tuple(rows)))
+  assert run("--tier=B", "--rows=short") == 2 and '"short" is not one of long' in capfd.readouterr().err
+  assert run() == 0
+  workdir = tmp_path / "smoke-A" / "long-seed0"
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 2
+  assert all(f"--workdir={workdir}" in command for command in commands)
+  assert [f"--config.train.num_steps={steps}" in commands[at] for at, steps in ((0, 20), (2, 40))] == [True, True]
+  assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["short", "long"]
+  (workdir / "config.json").write_text(json.dumps({"family": "vae", "train": {"num_steps": 40}}))
+  assert run() == 0 and len(commands) == 4  # both are done: nothing is late
+  (workdir / "reproduced-short.json").unlink()
+  assert run("--rows=short") == 2
+  assert '"short" is the run of "long" at step 20' in capfd.readouterr().err and len(commands) == 4
+
+
+def test_rows_of_one_run_differ_in_their_length_only():
+  for table, tier in ((table, tier) for table in TABLES.values() for tier in table.tiers):
+    rows = [row for row in table.rows if row.run and row.in_tier(tier)]
+    steps: dict[str, int] = {}
+    for row in rows:
+      first = next(other for other in rows if other.run == row.run)
+      assert (row.config, row.overrides) == (first.config, first.overrides) and set(row.tiers.get(tier, {})) <= LENGTH
+      length = {**table.tiers[tier], **row.tiers.get(tier, {})}.get("train.num_steps", math.inf)
+      assert length > steps.get(row.run, 0), row.name
+      steps[row.run] = length
+
+
 @pytest.mark.parametrize(
   ("words", "message"),
   [
@@ -136,6 +173,8 @@ def test_wrong_words(queue, capfd, words, message):
 def configs_of(table):
   """(row, its config in a tier), every row and tier; a key that the config lacks is a KeyError."""
   for row, tier in itertools.product(TABLES[table].rows, TABLES[table].tiers):
+    if not row.in_tier(tier):
+      continue
     name, _, variant = row.config.partition(":")
     assert name in config_names() and "," not in row.name  # --rows is a list with commas
     config = load_config(find_config(name), variant)
