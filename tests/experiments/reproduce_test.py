@@ -144,16 +144,16 @@ def test_rows_of_one_run_are_its_stops_and_none_is_scored_too_late(queue, tmp_pa
   assert '"short" is the run of "long" at step 20' in capfd.readouterr().err and len(commands) == 4
 
 
-def test_rows_of_one_run_differ_in_their_length_only():
-  for table, tier in ((table, tier) for table in TABLES.values() for tier in table.tiers):
-    rows = [row for row in table.rows if row.run and row.in_tier(tier)]
-    steps: dict[str, int] = {}
-    for row in rows:
-      first = next(other for other in rows if other.run == row.run)
-      assert (row.config, row.overrides) == (first.config, first.overrides) and set(row.tiers.get(tier, {})) <= LENGTH
-      length = {**table.tiers[tier], **row.tiers.get(tier, {})}.get("train.num_steps", math.inf)
-      assert length > steps.get(row.run, 0), row.name
-      steps[row.run] = length
+@pytest.mark.parametrize(("table", "tier"), [(table, tier) for table in TABLES for tier in TABLES[table].tiers])
+def test_rows_of_one_run_differ_in_their_length_only(table, tier):
+  rows = [row for row in TABLES[table].rows if row.run and row.in_tier(tier)]
+  steps: dict[str, float] = {}
+  for row in rows:
+    first = next(other for other in rows if other.run == row.run)
+    assert (row.config, row.overrides) == (first.config, first.overrides) and set(row.tiers.get(tier, {})) <= LENGTH
+    length = {**TABLES[table].tiers[tier], **row.tiers.get(tier, {})}.get("train.num_steps", math.inf)
+    assert length > steps.get(row.run, 0), row.name
+    steps[row.run] = length
 
 
 @pytest.mark.parametrize(
