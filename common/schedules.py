@@ -104,6 +104,12 @@ def build_schedule(value: Scheduled, path: str) -> Schedule:
   return Constant(float(value)) if isinstance(value, int | float) else build(SCHEDULES, value, path)
 
 
+def moving(owner: object) -> dict[str, Schedule]:
+  """The attributes of ``owner`` that are schedules and no constants."""
+  kinds = (Linear, Cosine, Exponential, Piecewise)
+  return {name: value for name, value in vars(owner).items() if isinstance(value, kinds)}
+
+
 def _positive(name: str, value: float) -> None:
   if not value > 0:
     raise ConfigError(f"{name}={value} must be above 0")

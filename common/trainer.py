@@ -49,14 +49,14 @@ class Progress:
   best: float | None = None
   best_step: int = 0
   stale: int = 0
-  stopped: bool = False
 
   def to_json(self) -> dict[str, Any]:
     return {**vars(self), "totals": self.totals.to_json()}
 
   @classmethod
   def from_json(cls, record: dict[str, Any]) -> "Progress":
-    return cls(**{**record, "totals": Totals(record["totals"])})
+    known = {field.name for field in dataclasses.fields(cls)}  # older versions wrote one more
+    return cls(**{key: value for key, value in record.items() if key in known} | {"totals": Totals(record["totals"])})
 
 
 class Run:
@@ -128,7 +128,7 @@ class Run:
     in_flight: deque[PyTree] = deque()
     since = Clock(self.step)
     with _stop_requests() as stop_requested, self.status.phase(self._describe), self.profile:
-      while self.step < stop_step and not self.progress.stopped:
+      while self.step < stop_step and not self._out_of_patience():
         # Processes agree on one number of a call; steps would jump over it.
         call = self.step // train.steps_per_call
         if stop_requested.is_set() or self.checkpoints.reached_preemption(call):
@@ -260,13 +260,15 @@ class Run:
       progress.best, progress.best_step, progress.stale = shown[name], self.step, 0
       self._check_finite()
       self.best.save(self.step, self.state, {name: shown[name]})
-    else:
+    elif self.step >= config.train.patience_from:
       progress.stale += 1
-      progress.stopped = bool(config.train.patience) and progress.stale >= config.train.patience
-      if progress.stopped:
+      if self._out_of_patience():
         self.status.line(
           f"no better {name} in {progress.stale} evaluations; best {progress.best:.6g} at step {progress.best_step:,}"
         )
+
+  def _out_of_patience(self) -> bool:
+    return 0 < self.config.train.patience <= self.progress.stale
 
   def _draw(self) -> None:
     for name, picture in self.gallery(self.state).items() if self.gallery else ():

@@ -56,6 +56,7 @@ FIELDS: dict[str, Field] = {
   "train.steps_per_call": _above_zero("steps in one dispatch; changes speed only"),
   "train.grad_clip": _not_negative("global norm that gradients are clipped to; 0 for none"),
   "train.patience": _not_negative("evaluations without a better checkpoint.keep_best before stopping; 0 for never"),
+  "train.patience_from": _not_negative("step from which evaluations count for train.patience"),
   "checkpoint.every": _above_zero("steps between checkpoints"),
   "checkpoint.keep": _above_zero("how many of the last checkpoints are kept"),
   "checkpoint.keep_best": Field("validation metric whose best checkpoint is kept as well; empty for none"),
@@ -93,6 +94,8 @@ MAY_CHANGE = (
   "data.download",
   "data.resident_mb",
   "train.num_steps",
+  "train.patience",
+  "train.patience_from",
   "train.steps_per_call",
   "checkpoint.every",
   "checkpoint.keep",
@@ -103,6 +106,7 @@ MAY_CHANGE = (
 
 # {family: {key: value}} for keys that runs of older versions lack; reported when used.
 _EVERY_FAMILY = {
+  "train.patience_from": 0,
   "ema.name": "decay",
   "evaluate.metrics": {},
   "evaluate.num_samples": 10000,

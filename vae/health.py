@@ -15,6 +15,7 @@ ACTIVE = 0.01  # variance over the images of a unit's posterior mean (Burda et a
 WINDOW = 1000  # steps: some recipes start from weights that give no rate, and take 500 to leave it
 COLLAPSED = 0.1  # nats an image
 CLIPPED = 0.25
+AT_REST = 0.05  # of a schedule: its relative change over an alarm's window
 DEAD = 0.5  # share of the codes
 REMEDY = "a lower beta or a warm-up of it, free bits, a weaker decoder, a lower learning rate; does the decoder read z?"
 
@@ -70,8 +71,12 @@ def summarize(means: Mapping[str, Any]) -> dict[str, float]:
   return found
 
 
-def alarms(network: LatentVariableModel) -> tuple[Alarm, ...]:
-  """What a person should know of; which signals there are depends on the posterior."""
+def alarms(network: LatentVariableModel, *, warms_up: bool) -> tuple[Alarm, ...]:
+  """What a person should know of; which signals there are depends on the posterior.
+
+  Where beta ``warms_up``, log-variances at an end are judged only while it is at rest: under a beta near 0 the best
+  posterior has no variance.
+  """
   found = [
     Alarm(
       f"the decoder ignores z: another image's z costs it less than {COLLAPSED} nats an image",
@@ -108,8 +113,8 @@ def alarms(network: LatentVariableModel) -> tuple[Alarm, ...]:
     found += [
       Alarm(
         f"over {CLIPPED:.0%} of {layer}'s log-variances are at an end of posterior.log_var_range, without gradient",
-        (f"validation/clipped_log_var{suffix}",),
-        lambda clipped: clipped.min() > CLIPPED,
+        (f"validation/clipped_log_var{suffix}", *(("train/beta",) if warms_up else ())),
+        lambda clipped, *beta: clipped.min() > CLIPPED and all(np.ptp(x) <= AT_REST * x.max() for x in beta),
         2 * WINDOW,
         "a wider posterior.log_var_range, a lower learning rate, another scale of the pixels",
       )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common import random
+from common import random, schedules
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
 from common.build import ConfigError
@@ -64,7 +64,7 @@ class VAE:
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:
-    return health.alarms(self.network)
+    return health.alarms(self.network, warms_up="beta" in schedules.moving(self.objective))
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
@@ -74,7 +74,7 @@ class VAE:
     return VaeState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:
-    """One step on the objective's mean over the batch."""
+    """One step on the objective's mean over the batch; what the objective has of schedules is a metric too."""
     net = state.net
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
@@ -86,7 +86,11 @@ class VAE:
 
     grads, (losses, terms, mutable) = jax.grad(loss_fn, has_aux=True)(net.params)
     net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
-    return VaeState(step=state.step + 1, net=net), {"loss": Mean.of(losses), **_bound(terms), **norms}
+    weights = {
+      name: Mean.of(jnp.full_like(losses, value(state.net.updates)))
+      for name, value in schedules.moving(self.objective).items()
+    }
+    return VaeState(step=state.step + 1, net=net), {"loss": Mean.of(losses), **_bound(terms), **weights, **norms}
 
   def _terms(self, variables: Any, batch: Batch, rng: Array, *, train: bool) -> tuple[Terms, Any]:
     """The terms of the objective's k draws, [k, B], and the collections that a training pass changes."""

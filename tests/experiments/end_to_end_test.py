@@ -196,6 +196,16 @@ def test_early_stopping_stays_stopped(tmp_path, capfd):
   assert restore(tmp_path, "best", parallel.make_mesh()).step == 10
 
 
+def test_patience_counts_from_its_step_and_a_stopped_run_goes_on_with_more(tmp_path):
+  words = [TINY, f"--workdir={tmp_path}", "--config.evaluate.every=10", "--config.checkpoint.best_mode=min"]
+  words += ["--config.samples.every=0", "--config.train.patience_from=30", "--config.log.every=10"]
+  steps = lambda: [line["step"] for line in figures(tmp_path) if "z_gain" in line]  # noqa: E731
+  assert call("train", *words, "--config.train.patience=1") == 0
+  assert steps() == [10, 20, 30]  # the evaluation at 20 is worse and does not count
+  assert call("train", *words, "--config.train.patience=2", "--config.train.num_steps=60") == 0
+  assert steps() == [10, 20, 30, 40]
+
+
 def test_not_finite_stops_before_it_is_saved(tmp_path, capfd):
   growing = "{'name':'exponential','start':1e-5,'factor':4.0}"
   optim = f"--config.optim={{'name':'sgd','learning_rate':{growing}}}"
