@@ -16,7 +16,7 @@ from common.build import ConfigError
 from common.data.dataset import open_dataset
 from common.evaluate import Evaluator
 from common.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
-from common.metrics.likelihood import Model
+from common.metrics.likelihood import Model, no_density
 from common.metrics.score import Score
 from common.sample_scores import (
   Pictures,
@@ -143,6 +143,14 @@ def _report(scoring: PictureScoring) -> None:
     raise ConfigError("; ".join(dict.fromkeys(scoring.failures)))
 
 
+def _likelihood(config: Any) -> Record:
+  """The likelihood by name: values under different ones are not to be ranked, nor those of none."""
+  if "likelihood" not in config:
+    return {}
+  reason = no_density(config)
+  return {"likelihood": config.likelihood.name, **({"no_density": reason} if reason else {})}
+
+
 def _score_split(
   run: RestoredRun,
   config: Any,
@@ -176,6 +184,7 @@ def _score_split(
     "image_shape": list(run.spec.image_shape),
     "binarize": config.data.binarize,
     "dequantize": config.data.dequantize,
+    **_likelihood(config),
     "weights": "ema" if run.algorithm.ema.kept else "raw",
     "batch_norm": "running",
   }

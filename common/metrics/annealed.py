@@ -196,7 +196,12 @@ class AnnealedNll:
       raise ConfigError(f"images={self.images}: a standard error needs 2 or more")
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
-    """Over the first images of the split."""
+    """Over the first images of the split.
+
+    Raises:
+      ConfigError: the likelihood is no density.
+    """
+    model.check_density("ais")
     algorithm = model.algorithm
 
     def values(state: PyTree, batch: Batch, rng: Array) -> tuple[Array, Array]:

@@ -104,7 +104,12 @@ class ImportanceNll:
       raise ConfigError(f"k={self.k} and chunk={self.chunk} must be 1 or more")
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
-    """Over all images of the split."""
+    """Over all images of the split.
+
+    Raises:
+      ConfigError: the likelihood is no density.
+    """
+    model.check_density("nll")
 
     def make() -> ImportanceSampler:
       return ImportanceSampler(model.algorithm, model.spec, model.config, model.mesh, k=self.k, chunk=self.chunk)

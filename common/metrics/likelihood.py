@@ -51,11 +51,28 @@ class Model:
         f"likelihood metrics need a model with latent variables and a posterior, as a VAE; not a {kind}"
       )
 
+  def check_density(self, metric: str) -> None:
+    """Raises ConfigError, which names the metric, where log p(x) has no meaning."""
+    if reason := no_density(self.config):
+      raise ConfigError(
+        f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so that no log p(x) is to be '
+        "estimated; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
+      )
+
   def compiled(self, key: Hashable, make: Callable[[], T]) -> T:
     """``make()`` at the first call with ``key``, and the same object from then on; it must not hold the state."""
     if key not in self.programs:
       self.programs[key] = make()
     return self.programs[key]
+
+
+def no_density(config: Any) -> str:
+  """Why the run's likelihood is no log-density or log-probability of its images; empty where it is one."""
+  if config.likelihood.name == "optimal_gaussian":
+    return "chooses its deviation after x is seen and is no density"
+  if config.likelihood.name == "bernoulli" and config.data.binarize == "none":
+    return 'is a cross-entropy and no likelihood on grey values (config.data.binarize="none")'
+  return ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """log p(x) by importance sampling, on a linear Gaussian model where it is known, and on a VAE."""
 
+import dataclasses
 import functools
 import itertools
 import re
@@ -14,8 +15,10 @@ from common import random
 from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.evaluate import Evaluator
+from common.metrics.annealed import AnnealedNll
 from common.metrics.estimate import paired_difference
 from common.metrics.importance import ImportanceNll, ImportanceSampler, log_likelihood
+from common.metrics.likelihood import no_density
 from common.parallel import make_mesh
 from experiments import build_algorithm
 from tests.common.metrics.linear_gaussian import IMAGES, LinearGaussian, batch_of, feed_of, model_of, repeated
@@ -172,6 +175,26 @@ def test_the_metric_is_within_its_error_of_the_truth():
   assert abs(gap.mean()) < 3 * gap.std() / np.sqrt(400) < 0.01
   assert abs(score.value - exact.mean()) < 0.01 and score.method == "400 images, k=500"
   np.testing.assert_allclose(score.standard_error, exact.std(ddof=1) / 20, rtol=0.02)
+
+
+@pytest.mark.parametrize("metric", [ImportanceNll(k=2), AnnealedNll(images=2)], ids=["nll", "ais"])
+@pytest.mark.parametrize(
+  ("name", "binarize", "reason"),
+  [
+    ("bernoulli", "none", "is a cross-entropy"),
+    ("optimal_gaussian", "none", "is no density"),
+    ("bernoulli", "dynamic", ""),
+    ("gaussian", "none", ""),
+  ],
+)
+def test_what_is_no_density_has_no_log_likelihood(metric, name, binarize, reason):
+  model = model_of(LinearGaussian())
+  config = model.config.copy_and_resolve_references()
+  config.likelihood.name, config.data.binarize = name, binarize
+  assert (reason in no_density(config)) and bool(no_density(config)) == bool(reason)
+  if reason:
+    with pytest.raises(ConfigError, match=f'config.likelihood.name="{name}" .*{reason}.*--metrics=bound'):
+      metric(dataclasses.replace(model, config=config), feed_of(IMAGES))
 
 
 def test_the_metric_refuses_no_draws():

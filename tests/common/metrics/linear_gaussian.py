@@ -21,7 +21,13 @@ RNG = np.random.default_rng(0)
 WEIGHTS = np.linalg.qr(RNG.normal(size=(4, 2)))[0] * np.array([1.8, 0.9])
 IMAGES = RNG.normal(scale=1.5, size=(7, 2, 2, 1)).astype(np.float32)
 SPEC = Spec((2, 2, 1), 0, 7, "points", (0.0, 1.0), "")  # floats that are not scaled
-CONFIG = ConfigDict({"seed": 5, "data": {"flip": False, "dequantize": False, "binarize": "none"}})
+CONFIG = ConfigDict(
+  {
+    "seed": 5,
+    "data": {"flip": False, "dequantize": False, "binarize": "none"},
+    "likelihood": {"name": "gaussian"},
+  }
+)
 
 
 def normal_log_prob(x, mean, covariance):
