@@ -1,7 +1,8 @@
 """Two layers of latents over gated convolutions: the convHVAE of Tomczak & Welling 2018 (arXiv:1705.07120, Section 4).
 
-Recalled from the paper's public code: encoders of gated convolutions that halve the image twice and end in 6 maps, a
-decoder that makes an image of both latents and passes it through gated 3x3 convolutions.
+As the public code of Exemplar VAE has it: encoders of gated convolutions that halve the image twice and end in 6 maps,
+a decoder that makes an image of both latents and passes it through gated 3x3 convolutions. Dense kernels are from
+N(0, 2 / inputs), all other weights PyTorch's, U(-1, 1) / sqrt(inputs of an output).
 """
 
 import math
@@ -14,15 +15,17 @@ import jax.numpy as jnp
 
 from common.algorithm import Array, Latents
 from common.conv import Conv
-from common.layers import with_planes
-from vae.networks.gated_mlp import HE_NORMAL, GatedDense
-from vae.networks.hvae import Heads, Joint, Stack
+from common.layers import symmetric_uniform, with_planes
+from vae.networks.gated_mlp import GatedDense
+from vae.networks.hvae import Heads, Stack
 
 MAPS = 6
 
 
 class GatedConv(nn.Module):
   """A convolution whose output is gated by that of another, h = (x * W + b) sigmoid(x * V + c).
+
+  Two of them, not one of twice the maps, for optimizers that look at one array at a time.
 
   Attributes:
     features: maps of the output.
@@ -38,9 +41,19 @@ class GatedConv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
-    both = Conv(2 * self.features, kernel, strides=stride, kernel_init=HE_NORMAL, dtype=self.dtype)(x)
-    linear, gate = jnp.split(both, 2, axis=-1)
+    start = symmetric_uniform((self.kernel_size**2 * x.shape[-1]) ** -0.5)
+    linear, gate = (
+      Conv(
+        self.features,
+        self.kernel_size,
+        self.stride,
+        padding=self.kernel_size // 2,
+        kernel_init=start,
+        bias_init=start,
+        dtype=self.dtype,
+      )(x)
+      for _ in range(2)
+    )
     return linear * jax.nn.sigmoid(gate)
 
 
@@ -106,27 +119,33 @@ class ConvHvae(nn.Module):
     self.encoder_convs = GatedConvs((7, 5), self.channels, self.dtype)
     self.encoder_out = stats(self.z_dim)
     self.encoder_joint_convs = GatedConvs((3, 3), self.channels, self.dtype)
-    self.encoder_joint = Joint(self.width, self.dtype)
+    height, width, channels = self.image_shape
+    self.encoder_above = GatedDense(MAPS * -(-height // 4) * -(-width // 4), self.dtype)
+    self.encoder_joint = GatedDense(self.width, self.dtype)
     self.encoder_joint_out = stats(self.lower_z_dim)
     self.prior_layers = Stack(self.width, 2, self.dtype)
     self.prior_out = Heads((self.lower_z_dim, self.lower_z_dim), self.dtype)
-    self.decoder_joint = Joint(self.width, self.dtype)
-    self.decoder_image = GatedDense(math.prod(self.image_shape), dtype=self.dtype)
+    self.decoder_above = GatedDense(self.width, self.dtype)
+    self.decoder_below = GatedDense(self.width, self.dtype)
+    self.decoder_image = GatedDense(math.prod(self.image_shape), self.dtype)
     self.decoder_convs = [GatedConv(2 * self.channels, 3, 1, self.dtype) for _ in range(4)]
-    self.decoder_out = Conv(self.image_shape[-1] * self.num_params, (1, 1), dtype=self.dtype)
+    start = symmetric_uniform((2 * self.channels) ** -0.5)
+    self.decoder_out = Conv(channels * self.num_params, 1, kernel_init=start, bias_init=start, dtype=self.dtype)
 
   def encode(self, x: Array, y: Array, *, train: bool) -> Array:
     return self.encoder_out(self.encoder_convs(with_planes(x, y)))
 
   def encode_below(self, x: Array, y: Array, above: Latents, *, train: bool) -> Array:
-    return self.encoder_joint_out(self.encoder_joint(self.encoder_joint_convs(with_planes(x, y)), *above))
+    parts = [self.encoder_joint_convs(with_planes(x, y)), *map(self.encoder_above, above)]
+    return self.encoder_joint_out(self.encoder_joint(jnp.concatenate(parts, axis=-1)))
 
   def prior_below(self, above: Latents, y: Array, *, train: bool) -> Array:
     return self.prior_out(self.prior_layers(jnp.concatenate([*above, y], axis=-1)))
 
   def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
     z2, z1 = z
-    x = self.decoder_image(self.decoder_joint(jnp.concatenate([z1, y], axis=-1), z2)).reshape(-1, *self.image_shape)
+    parts = [self.decoder_below(jnp.concatenate([z1, y], axis=-1)), self.decoder_above(z2)]
+    x = self.decoder_image(jnp.concatenate(parts, axis=-1)).reshape(-1, *self.image_shape)
     for layer in self.decoder_convs:
       x = layer(x)
     return self.decoder_out(x).astype(jnp.float32)

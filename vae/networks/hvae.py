@@ -1,7 +1,7 @@
 """Two layers of latents over gated dense layers: the HVAE of Tomczak & Welling 2018 (arXiv:1705.07120, Section 4).
 
 q(z2|x), q(z1|x, z2), p(z1|z2), p(x|z1, z2): what sees two inputs has a layer for each and one for both together.
-Recalled from the paper and its public code, where the layers of all parts have 300 units.
+As the public code of Exemplar VAE has it, where the layers of all parts have 300 units.
 """
 
 import math
