@@ -1,10 +1,11 @@
 # make demo: from nothing to two pictures. make test: lint, types and tests. Both set up .venv first.
+# make test-slow: the tests that make test leaves out for their time.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-slow lint format clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; use make PYTHON=python3.12"; exit 2; }
@@ -32,6 +33,9 @@ format: $(VENV)/installed
 
 test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile -m slow
 
 clean:
 	rm -rf $(VENV)

@@ -178,7 +178,23 @@ def test_a_row_takes_a_step(number):
   algorithm, state, batch, all_of = steps(row)
   state = filled(jax.eval_shape(state))
   jax.eval_shape(all_of, state, batch)
-  after, metrics = jax.jit(algorithm.train_step)(state, batch, jax.random.key(1))
+  check_step(row, state, *jax.jit(algorithm.train_step)(state, batch, jax.random.key(1)))
+
+
+@pytest.mark.slow
+def test_every_row_takes_a_step_is_evaluated_and_drawn_from():
+  for row in array():
+    _, state, batch, all_of = steps(row)
+    state = filled(jax.eval_shape(state))
+    after, metrics, found, images = jax.jit(all_of)(state, batch)
+    check_step(row, state, after, metrics)
+    for name, mean in found.items():
+      assert np.all(np.isfinite(mean.total)), (row, name)
+    assert np.all(np.isfinite(images)), row
+
+
+def check_step(row, state, after, metrics):
+  """All is finite and every parameter has moved."""
   for name, mean in metrics.items():
     assert np.all(np.isfinite(mean.total)), (row, name)
   assert int(after.net.updates) == 1
