@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from common.algorithm import Generative, Spec
 from common.build import ConfigError
 from common.program import make_state
+from common.schedules import build_schedule
 from common.workdir import flatten
 from configs import base, rules
 from experiments import build_algorithm, choices
@@ -203,6 +204,20 @@ def test_a_broken_rule_is_one_line(changes, message):
     section, _, key = path.rpartition(".")
     config[section][key] = value
   assert re.match(message, rules.problems(config)[0])
+
+
+def test_lengths_that_papers_give_in_epochs():
+  """Burda et al. 2016: pass i, at 10^(-i/7) of the rate, is of 3^i epochs; Norouzi et al. 2020: 100 epochs of warm-up."""
+  config = load("iwae:fashion_mnist").copy_and_resolve_references()
+  epoch = 50_000 // config.train.batch_size
+  assert epoch == 2500 and config.train.num_steps == 364 * epoch
+  rate = build_schedule(config.optim.learning_rate.to_dict(), "")
+  for i, first in enumerate((0, 1, 4, 13, 40, 121)):
+    last = first + 3**i
+    for step in (first * epoch, last * epoch - 1):
+      assert float(rate(jnp.asarray(step))) == pytest.approx(1e-3 * 10 ** (-i / 7))
+  config = load("vae:fashion_mnist,gated")
+  assert config.objective.beta.steps == config.train.patience_from == 100 * 500 and config.train.patience == 51
 
 
 def test_a_misspelt_key_cannot_be_set():
