@@ -207,7 +207,7 @@ def test_a_broken_rule_is_one_line(changes, message):
 
 
 def test_lengths_that_papers_give_in_epochs():
-  """Burda et al. 2016: pass i, at 10^(-i/7) of the rate, is of 3^i epochs; Norouzi et al. 2020: 100 epochs of warm-up."""
+  """Burda et al. 2016: pass i, at 10^(-i/7) of the rate, has 3^i epochs; Norouzi et al. 2020: 100 of warm-up."""
   config = load("iwae:fashion_mnist").copy_and_resolve_references()
   epoch = 50_000 // config.train.batch_size
   assert epoch == 2500 and config.train.num_steps == 364 * epoch
