@@ -162,7 +162,7 @@ class GAN:
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **d.mutable}
-      images = show(real), show(fake)
+      images = show(real, "real"), show(fake, "fake")
       on_real, on_fake, mutable = self._discriminate(variables, *images, labels, rng, batch["index"], update=True)
       losses = self.discriminator_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)
 
@@ -171,8 +171,8 @@ class GAN:
         rows = random.row_keys(random.stream(rng, name), index)
         dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
 
-        def apply_d(x: Images) -> Array:
-          x, known = self.conditioning.discriminator_inputs(show(x), labels)
+        def apply_d(x: Images, half: str = "real") -> Array:
+          x, known = self.conditioning.discriminator_inputs(show(x, half), labels)
           return self.discriminator.apply(frozen, x, train=True, rows=dropout, **known).logits
 
         logits = on_real.logits, on_fake.logits
@@ -212,7 +212,7 @@ class GAN:
 
     def loss_fn(fake: Images) -> tuple[Array, tuple[Array, dict[str, Array], Array]]:
       # D judges with this batch's statistics but keeps none; D(real) is compiled away where no loss asks for it.
-      images, labels, index = (show(batch["image"]), show(fake)), batch["label"], batch["index"]
+      images, labels, index = (show(batch["image"], "real"), show(fake, "fake")), batch["label"], batch["index"]
       on_real, on_fake, _ = self._discriminate(d.variables(), *images, labels, rng, index, update=False)
       losses = self.loss.generator(on_real.logits, on_fake.logits)
       terms = self.conditioning.generator_terms(on_fake, labels)
@@ -225,11 +225,14 @@ class GAN:
     means = {f"g_{name}": Mean.of(values, counts) for name, values in terms.items()}
     return g, {"g_loss": Mean.of(losses, counts), **means, **{f"g_{name}": norm for name, norm in norms.items()}}
 
-  def _augmenting(self, d: NetState, aux: Any, rng: Array, index: Array) -> Callable[[Images], Images]:
-    """What images go through before D; row i of real and of generated images goes the same way."""
-    rows = random.row_keys(random.stream(rng, "augment"), index)
+  def _augmenting(self, d: NetState, aux: Any, rng: Array, index: Array) -> Callable[[Images, str], Images]:
+    """What images of a half, "real" or "fake", go through before D; a row of one does not tell of the other's."""
     p = self.augment.probability(aux["augment"], d.updates)
-    return lambda x: self.augment.apply(x, rows, p)
+
+    def show(x: Images, half: str) -> Images:
+      return self.augment.apply(x, random.row_keys(random.stream(rng, f"augment {half}"), index), p)
+
+    return show
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> Draw:
     """Images of fresh latents for ``batch``, and the way back to G's parameters."""

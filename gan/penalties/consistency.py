@@ -77,7 +77,7 @@ class BalancedConsistency:
     for half, weight in (("real", self.weight), ("fake", self.fake_weight)):
       images, logits = (seen.real, seen.real_logits) if half == "real" else (seen.fake, seen.fake_logits)
       copy = moved_copy(images, random.row_stream(seen.rows, half), self.reach, self.flip)
-      total += weight * (logits - seen.apply_d(copy)) ** 2
+      total += weight * (logits - seen.apply_d(copy, half)) ** 2
     return total, aux
 
 

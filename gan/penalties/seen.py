@@ -1,17 +1,22 @@
 """What a penalty sees of an update of the discriminator, and what it must offer."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from common.algorithm import Array, Images, PyTree
+
+
+class ApplyD(Protocol):
+  """Images [B, H, W, C] -> logits [B]; ``half`` says whose augmentation, "real" or "fake", they go through first."""
+
+  def __call__(self, x: Images, half: str = "real") -> Array: ...
 
 
 class Seen(NamedTuple):
   """One batch in an update of D.
 
   Attributes:
-    apply_d: images [B, H, W, C] -> logits [B]; keeps BatchNorm statistics and spectral vectors as they are.
-      Derivatives by vjp only: common/conv.py has no forward mode.
+    apply_d: D in training mode, which keeps BatchNorm statistics and spectral vectors as they are. Derivatives by vjp
+      only: common/conv.py has no forward mode.
     params: D's parameters, which the loss is differentiated by.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.
@@ -22,7 +27,7 @@ class Seen(NamedTuple):
     axis_name: the device axis for statistics over the batch, None for the global view.
   """
 
-  apply_d: Callable[[Images], Array]
+  apply_d: ApplyD
   params: PyTree
   real: Images
   fake: Images
@@ -38,7 +43,11 @@ class Penalty(Protocol):
 
   @property
   def every(self) -> int:
-    """It is computed at each so many-th update of D, and then counts so many times (Karras et al. 2020, App. B)."""
+    """It is computed at each so many-th update of D, and then counts so many times (Karras et al. 2020, App. B).
+
+    There it is a step of its own, for which the optimizer's rate and momenta are rescaled. Here it is a term of one
+    update, of which there are as many as without it: there is nothing to rescale.
+    """
     ...
 
   def init(self) -> Any:

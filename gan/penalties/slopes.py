@@ -140,4 +140,5 @@ class R2:
     return ()
 
   def __call__(self, seen: Seen, aux: Any) -> tuple[Array, Any]:
-    return 0.5 * weight_at(self.weight, seen) * squared_slope(seen.apply_d, seen.fake), aux
+    slopes = squared_slope(lambda x: seen.apply_d(x, "fake"), seen.fake)
+    return 0.5 * weight_at(self.weight, seen) * slopes, aux

@@ -39,6 +39,17 @@ def test_a_penalty_meets_both_halves_as_the_loss_does():
   assert metrics["d_balanced_consistency"].total > 1e-2
 
 
+def test_a_real_and_a_generated_image_of_a_row_go_their_own_ways():
+  """Each is mirrored half of the time, whatever happens to the other."""
+  gan, state, *_ = linear_round(augment={"name": "flip", "p": 0.5})
+  show = gan._augmenting(state.discriminator, state.aux, jax.random.key(0), jnp.arange(1000))
+  x = jnp.zeros((1000, 8, 8, 1)).at[:, :, 0].set(1.0)
+  real, fake = (np.asarray(show(x, half))[:, 0, -1, 0] for half in ("real", "fake"))
+  assert abs(real.mean() - 0.5) < 0.06 and abs(fake.mean() - 0.5) < 0.06
+  assert abs(np.corrcoef(real, fake)[0, 1]) < 0.12
+  np.testing.assert_array_equal(show(x, "fake")[:, 0, -1, 0], fake)
+
+
 def test_adas_p_is_part_of_the_state_and_goes_on_from_it():
   """Saved between two rounds within an interval, and continued, is the same as straight on."""
   ada = {"name": "ada", "interval": 3, "speed_images": 500, "start": 0.5, "target": -0.99, "cutout": 1.0}
