@@ -185,7 +185,7 @@ class GAN:
 
     grads, (losses, penalties, on_real, on_fake, mutable, new_aux) = jax.grad(loss_fn, has_aux=True)(d.params)
     p = self.augment.probability(aux["augment"], d.updates)
-    above = on_real - self.loss.boundary
+    above = on_real - (self.loss.boundary or 0.0)
     new_aux["augment"] = self.augment.adapt(aux["augment"], above, d.updates, self.axis_name)
     d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
     if self.weight_clip:  # Arjovsky et al. 2017, Algorithm 1, line 7
@@ -197,8 +197,7 @@ class GAN:
         "d_loss": Mean.of(losses),
         "d_real_logit": Mean.of(on_real),
         "d_fake_logit": Mean.of(on_fake),
-        "d_real_accuracy": Mean.of((on_real > self.loss.boundary).astype(jnp.float32)),
-        "d_fake_accuracy": Mean.of((on_fake < self.loss.boundary).astype(jnp.float32)),
+        **{name: Mean.of(right) for name, right in self.loss.accuracies(on_real, on_fake).items()},
         **{f"d_{name}": Mean.of(values) for name, values in penalties.items()},
         **({"d_augment_p": Mean(p, jnp.ones(()))} if self.augment.reports else {}),
         **{f"d_{name}": norm for name, norm in norms.items()},
@@ -302,8 +301,7 @@ class GAN:
       "g_loss": Mean.of(self.loss.generator(real_logits, fake_logits), mask),
       "d_real_logit": Mean.of(real_logits, mask),
       "d_fake_logit": Mean.of(fake_logits, mask),
-      "d_real_accuracy": Mean.of((real_logits > self.loss.boundary).astype(jnp.float32), mask),
-      "d_fake_accuracy": Mean.of((fake_logits < self.loss.boundary).astype(jnp.float32), mask),
+      **{name: Mean.of(right, mask) for name, right in self.loss.accuracies(real_logits, fake_logits).items()},
       **health.variety(batch["image"], fake, mask, self.axis_name),
     }
 

@@ -78,10 +78,10 @@ def summarize(means: Mapping[str, Any]) -> dict[str, float]:
 def alarms(loss: AdversarialLoss, discriminator_loss_scale: float) -> tuple[Alarm, ...]:
   """What a person should know of; the rules on D's loss are those of its kind.
 
-  At logits on the boundary a bounded loss has the value of telling nothing apart, and 0 where D is always right. A
-  Wasserstein loss has neither: all that it tells is which of the two means is the larger.
+  At equal logits, on the boundary where there is one, a bounded loss has the value of telling nothing apart, and 0
+  where D is always right. A Wasserstein loss has neither: all that it tells is which of the two means is the larger.
   """
-  at = jnp.asarray(loss.boundary)
+  at = jnp.asarray(loss.boundary or 0.0)
   chance = discriminator_loss_scale * float(loss.discriminator(at, at))
   norms = tuple(f"train/{net}_{name}_norm" for net in "dg" for name in ("update", "param"))
   logits = ("train/d_loss", "train/d_real_logit", "train/d_fake_logit")
@@ -91,11 +91,11 @@ def alarms(loss: AdversarialLoss, discriminator_loss_scale: float) -> tuple[Alar
     won_remedy = (
       "a lower discriminator_optim.learning_rate, a penalty (r1, gradient_penalty), spectral norm or dropout in D"
     )
-    accuracies = ("train/d_real_accuracy", "train/d_fake_accuracy", "train/g_grad_norm")
+    accuracies = [f"train/{name}" for name in loss.accuracies(at, at)]
     of_loss = (
       Alarm(
         f"D is winning: its loss is below {WON:.0%} of {chance:.3g}, that of telling nothing apart",
-        ("train/d_loss", *accuracies),
+        ("train/d_loss", *accuracies, "train/g_grad_norm"),
         lambda d_loss, *_: d_loss.max() <= WON * chance,
         WINDOW,
         won_remedy,

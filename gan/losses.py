@@ -6,6 +6,7 @@ Of the first two, D(x) = sigmoid(logit); of the others, D(x) is the logit itself
 import dataclasses
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from common.algorithm import Array
@@ -19,12 +20,20 @@ class AdversarialLoss:
   Attributes:
     discriminator: (real, fake) -> [B].
     generator: (real, fake) -> [B].
-    boundary: the logit at which an image counts as neither real nor fake, for accuracies.
+    boundary: the logit at which an image counts as neither real nor fake; None where only differences of logits matter.
   """
 
   discriminator: Callable[[Array, Array], Array]
   generator: Callable[[Array, Array], Array]
-  boundary: float = 0.0
+  boundary: float | None = 0.0
+
+  def accuracies(self, real: Array, fake: Array) -> dict[str, Array]:
+    """What D gets right, 0 or 1 each, [B] by name: images, or, without a boundary, pairs of a real and a fake one."""
+    if self.boundary is None:
+      found = {"d_pair_accuracy": real > fake}
+    else:
+      found = {"d_real_accuracy": real > self.boundary, "d_fake_accuracy": fake < self.boundary}
+    return {name: right.astype(jnp.float32) for name, right in found.items()}
 
 
 def _log_likelihood_ratio(real: Array, fake: Array) -> Array:
@@ -45,10 +54,11 @@ def non_saturating() -> AdversarialLoss:
 def wasserstein() -> AdversarialLoss:
   """L_D = D(G(z)) - D(x), L_G = -D(G(z)): -L_D bounds the Wasserstein-1 distance from below if D is 1-Lipschitz.
 
-  D is not made so here (Arjovsky et al. 2017, Eq. 2 and 3); that is for a penalty. Its zero has no meaning, and so
-  its accuracies have none.
+  D is not made so here (Arjovsky et al. 2017, Eq. 2 and 3); that is for a penalty.
   """
-  return AdversarialLoss(discriminator=lambda real, fake: fake - real, generator=lambda real, fake: -fake)
+  return AdversarialLoss(
+    discriminator=lambda real, fake: fake - real, generator=lambda real, fake: -fake, boundary=None
+  )
 
 
 def hinge() -> AdversarialLoss:
@@ -61,11 +71,12 @@ def hinge() -> AdversarialLoss:
 def relativistic_pairing() -> AdversarialLoss:
   """L_D = softplus(D(G(z)) - D(x)), L_G = softplus(D(x) - D(G(z))), a real and a generated image at a time.
 
-  RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, arXiv:2501.05441, Eq. 2). Only differences of logits matter: its
-  zero has no meaning, and so its accuracies have none.
+  RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, arXiv:2501.05441, Eq. 2).
   """
   return AdversarialLoss(
-    discriminator=lambda real, fake: nn.softplus(fake - real), generator=lambda real, fake: nn.softplus(real - fake)
+    discriminator=lambda real, fake: nn.softplus(fake - real),
+    generator=lambda real, fake: nn.softplus(real - fake),
+    boundary=None,
   )
 
 

@@ -96,7 +96,7 @@ def test_rules_on_ds_loss_are_those_of_its_kind(name, scale):
   rules = {alarm.signal.partition(":")[0]: alarm for alarm in alarms(loss, scale)}
 
   def raised(margin):
-    real, fake = loss.boundary + margin, loss.boundary - margin
+    real, fake = (loss.boundary or 0.0) + margin, (loss.boundary or 0.0) - margin
     d_loss = scale * float(loss.discriminator(jnp.asarray(real), jnp.asarray(fake)))
     read = {"train/d_loss": d_loss, "train/d_real_logit": real, "train/d_fake_logit": fake}
     ours = [alarm for signal, alarm in rules.items() if signal in ("D is winning", "D is losing")]

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 
 from common.build import ConfigError
+from gan.legality import UNCENTRED
 from gan.losses import LOSSES, least_squares
 
 REAL, FAKE = np.array([-3.0, 0.0, 1.5, 4.0]), np.array([2.0, -1.0, 0.5, -6.0])
@@ -72,6 +73,22 @@ def test_least_squares_takes_maos_constants():
   assert loss.boundary == 0.0
   with pytest.raises(ConfigError, match="a=1.0 must be below b=1.0"):
     least_squares(a=1.0)
+
+
+def test_accuracies_are_of_images_or_of_pairs():
+  """Of pairs where a constant added to all logits must not change them."""
+  real, fake = jnp.array([2.0, 0.3, -1.0, 0.6]), jnp.array([1.0, 0.4, -2.0, 0.6])
+  as_lists = lambda found: {name: value.tolist() for name, value in found.items()}  # noqa: E731
+  for name in UNCENTRED:
+    found = LOSSES[name]().accuracies(real, fake)
+    assert (
+      as_lists(found) == {"d_pair_accuracy": [1, 0, 1, 0]} == as_lists(LOSSES[name]().accuracies(real + 5, fake + 5))
+    )
+  for name in set(LOSSES) - set(UNCENTRED):
+    right = [real > LOSSES[name]().boundary, fake < LOSSES[name]().boundary]
+    found = LOSSES[name]().accuracies(real, fake)
+    assert list(found) == ["d_real_accuracy", "d_fake_accuracy"]
+    np.testing.assert_array_equal(list(found.values()), right)
 
 
 @pytest.mark.parametrize("name", LOSSES)
