@@ -108,6 +108,7 @@ def use_gan(config: ConfigDict) -> None:
   config.n_critic = 1
   config.critic_warmup = dict(WARMUP)
   config.weight_clip = 0.0
+  config.generator_orthogonal = 0.0
   config.update_order = "alternating"
   config.fakes = "fresh"
   config.generator_reals = "shared"

@@ -84,6 +84,7 @@ FIELDS: dict[str, Field] = {
   "critic_warmup.first": _not_negative("the first so many updates of G are such"),
   "critic_warmup.every": _not_negative("and each so many-th; 0 for no others"),
   "weight_clip": _not_negative("D's parameters are clipped to [-c, c] after each update; 0 for not"),
+  "generator_orthogonal": _not_negative("weight of the orthogonal regularisation of G's kernels; 0 for none"),
   "penalties": Field("terms added to the discriminator's loss, {name: {argument: value}}; empty for none"),
   "discriminator_loss_scale": _above_zero("factor of the discriminator's loss; many codes have 0.5"),
 }
@@ -120,6 +121,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "top_k": dict(ALL_FAKES),
     "penalties": {},
     "weight_clip": 0.0,
+    "generator_orthogonal": 0.0,
     "critic_warmup": WARMUP,
     "generator_batch_multiple": 1,
     "generator_reals": "shared",

@@ -56,6 +56,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
       updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
     ),
     weight_clip=config.weight_clip,
+    generator_orthogonal=config.generator_orthogonal,
     update_order=config.update_order,
     fakes=config.fakes,
     generator_reals=config.generator_reals,

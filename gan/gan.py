@@ -23,6 +23,7 @@ from gan.conditioning import Conditioning
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
 from gan.penalties import penalize
+from gan.penalties.orthogonal import non_orthogonality
 from gan.penalties.seen import Penalty, Seen
 from gan.top_k import TopK
 from gan.warmup import CriticWarmup
@@ -66,6 +67,7 @@ class GAN:
   n_critic: int
   critic_warmup: CriticWarmup
   weight_clip: float
+  generator_orthogonal: float
   update_order: str
   fakes: str
   generator_reals: str
@@ -220,6 +222,10 @@ class GAN:
 
     on_fake, (losses, terms, counts) = jax.grad(loss_fn, has_aux=True)(draw.fake)
     (grads,) = draw.pullback(on_fake)
+    if self.generator_orthogonal:  # Brock et al. 2019, Eq. 3
+      value, slope = jax.value_and_grad(non_orthogonality)(g.params)
+      grads = jax.tree.map(lambda a, b: a + self.generator_orthogonal * b, grads, slope)
+      terms["orthogonal"] = jnp.full_like(losses, self.generator_orthogonal * value)
     g, norms = apply_gradients(g, grads, self.generator_tx, self.ema, mutable=draw.mutable, axis_name=self.axis_name)
     means = {f"g_{name}": Mean.of(values, counts) for name, values in terms.items()}
     return g, {"g_loss": Mean.of(losses, counts), **means, **{f"g_{name}": norm for name, norm in norms.items()}}

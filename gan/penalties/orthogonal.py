@@ -1,4 +1,4 @@
-"""Orthogonal regularisation of the discriminator's weights."""
+"""Orthogonal regularisation of a network's weights; the paper has it on the generator's, `gan.gan.GAN`."""
 
 import dataclasses
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.algorithm import Array, PyTree
 from common.schedules import Scheduled
 from gan.penalties.seen import Seen
 from gan.penalties.weights import check_weight, weight_at
@@ -14,10 +14,7 @@ from gan.penalties.weights import check_weight, weight_at
 
 @dataclasses.dataclass(frozen=True)
 class Orthogonal:
-  """weight * |W^T W * (1 - I)|_F^2 summed over kernels W of two or more axes (Brock et al. 2019, Eq. 3).
-
-  The columns of W are its outputs; their lengths are free, only angles between them are drawn to 90 degrees. The same
-  for every image of the batch.
+  """weight * `non_orthogonality` of D, the same for every image of the batch (Brock et al. 2019, Eq. 3).
 
   Attributes:
     weight: the paper's beta.
@@ -34,8 +31,22 @@ class Orthogonal:
     return ()
 
   def __call__(self, seen: Seen, aux: Any) -> tuple[Array, Any]:
-    total = sum(off_diagonal(leaf) for leaf in jax.tree.leaves(seen.params) if leaf.ndim >= 2)
+    total = non_orthogonality(seen.params)
     return weight_at(self.weight, seen) * total * jnp.ones(len(seen.real)), aux
+
+
+def non_orthogonality(params: PyTree) -> Array:
+  """|W^T W * (1 - I)|_F^2 summed over all kernels W but those of label embeddings, whose rows are looked up.
+
+  The columns of W are its outputs; their lengths are free, only angles between them are drawn to 90 degrees. Gains,
+  biases, tables of them by label, and learned inputs are no kernels.
+  """
+  total = jnp.zeros(())
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    *layers, name = (str(getattr(key, "key", key)) for key in path)
+    if name == "kernel" and "label_embedding" not in layers:
+      total += off_diagonal(leaf)
+  return total
 
 
 def off_diagonal(kernel: Array) -> Array:

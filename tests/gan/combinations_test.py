@@ -29,7 +29,7 @@ from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES
 from tests.tiny import config_of, filled
 
-COMPILED, TRACED = 16, 29  # rows
+COMPILED, TRACED = 17, 29  # rows
 TRIES = 20  # rows that are tried for each that is taken
 ORDER = ("n_critic", "update_order", "fakes", "generator_reals", "generator_batch_multiple", "discriminator_passes")
 MEET = (
@@ -97,6 +97,7 @@ FACTORS = {
   },
   "augment": {name: {"augment": {"name": name, **_STRENGTH.get(name, {})}} for name in AUGMENTATIONS},
   "weight_clip": _settings("weight_clip", 0.0, CLIP),
+  "generator_orthogonal": _settings("generator_orthogonal", 0.0, 0.1),
   "top_k": {share: {"top_k": {"name": "constant", "value": share}} for share in (1.0, 0.5)},
   "n_critic": _settings("n_critic", 1, 2),
   "critic_warmup": {n: {"critic_warmup": {"updates": n, "first": 1, "every": 0}} for n in (0, 3)},
@@ -265,7 +266,10 @@ def moved(before, after):
   return np.mean([np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True)])
 
 
-@pytest.mark.parametrize("number", range(COMPILED))
+@pytest.mark.parametrize(
+  "number",
+  [*range(COMPILED), *(pytest.param(n, marks=pytest.mark.slow) for n in range(COMPILED, COMPILED + TRACED))],
+)
 def test_a_row_takes_a_step(number):
   row = array()[0][number]
   config, gan, before, batch = prepared(row)
@@ -282,6 +286,7 @@ def test_a_row_takes_a_step(number):
   assert {f"d_{name}" for name in config.penalties} <= metrics.keys()
   for name in config.penalties:
     assert metrics[f"d_{name}"].total != 0.0, (name, row)
+  assert ("g_orthogonal" in metrics) == bool(config.generator_orthogonal)
   if config.weight_clip:
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(after.discriminator.params)) <= np.float32(CLIP)
 

@@ -79,6 +79,18 @@ def fake_of(gan, state, batch):
   return z, gan.generator.apply({"params": state.generator.params}, z, train=True)
 
 
+def test_orthogonal_regularisation_of_g_is_added_to_its_gradient_alone():
+  """d/dW |W^T W * (1 - I)|_F^2 = 4 W (W^T W * (1 - I)) (Brock et al. 2019, Eq. 3)."""
+  _, state, _, plain, _ = linear_round()
+  _, _, _, regularised, metrics = linear_round(generator_orthogonal=0.01)
+  w = np.asarray(state.generator.params["Dense_0"]["kernel"], np.float64)
+  angles = w.T @ w * (1 - np.eye(w.shape[1]))
+  kernels = (after.generator.params["Dense_0"]["kernel"] for after in (regularised, plain))
+  np.testing.assert_allclose(np.subtract(*kernels), -0.5 * 0.01 * 4 * w @ angles, atol=1e-6)
+  np.testing.assert_allclose(metrics["g_orthogonal"].total / 16, 0.01 * np.sum(angles**2), rtol=1e-5)
+  jax.tree.map(np.testing.assert_array_equal, regularised.discriminator.params, plain.discriminator.params)
+
+
 def test_a_penalty_is_added_to_the_discriminators_loss():
   """w <- w - lr * (mean fake - mean real + 2 * weight * (|w| - 1) w / |w|), the loss scaled, the penalty not."""
   gan, state, batch, after, metrics = linear_round(

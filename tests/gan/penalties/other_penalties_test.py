@@ -43,6 +43,10 @@ def test_orthogonal_weights_cost_nothing_and_others_their_angles():
   params = {
     "Conv_0": {"kernel": jnp.asarray(orthogonal), "bias": jnp.ones(4)},
     "Dense_0": {"kernel": jnp.asarray(matrix)},
+    # Tables of labels and learned inputs have no columns that are to be at right angles.
+    "label_embedding": {"kernel": jnp.ones((3, 2))},
+    "BatchNorm_0": {"scale": jnp.ones((3, 2))},
+    "basis": jnp.ones((4, 4, 2)),
   }
   values, _ = Orthogonal(weight=0.5)(see(params=params), ())
   np.testing.assert_allclose(values, np.full(6, 0.5 * (np.sum(gram**2) - np.sum(np.diag(gram) ** 2))), rtol=1e-5)
