@@ -1,6 +1,7 @@
 """What a round of the GAN does with penalties and spectral vectors, and what its compiled program leaves out."""
 
 import dataclasses
+import itertools
 import re
 
 import flax.linen as nn
@@ -67,7 +68,7 @@ def linear_round(spectral_norm=False, **changes):
   config = config_of(variant, generator_optim=SGD, discriminator_optim=SGD, z_dim=4, **changes)
   gan = build_algorithm(config, dataset_of(variant).spec)
   gan = dataclasses.replace(gan, generator=LinearGenerator(), discriminator=LinearCritic(spectral_norm))
-  batch = batch_of(dataset_of(variant), (1, 16))
+  batch = batch_of(dataset_of(variant), (gan.batches_per_step, 16))
   state = jax.jit(gan.init)(jax.random.key(0), batch)
   after, metrics = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
   return gan, state, batch, after, metrics
@@ -77,6 +78,20 @@ def fake_of(gan, state, batch):
   rng = jax.random.fold_in(jax.random.key(1), 0)
   z = gan.prior_sample(state, rng, batch["index"][0])
   return z, gan.generator.apply({"params": state.generator.params}, z, train=True)
+
+
+def test_g_waits_for_its_first_updates_and_for_each_so_many_th():
+  """As Arjovsky et al.'s code: before updates 0, 1, 3 and 6 of G are four of D, two a round; before the others two."""
+  changes = {"n_critic": 2, "critic_warmup": {"updates": 4, "first": 2, "every": 3}, "update_order": "alternating"}
+  gan, state, batch, after, _ = linear_round(**changes)
+  step, found = jax.jit(gan.train_step), [after]
+  for k in range(2, 12):
+    found.append(step(found[-1], batch, jax.random.key(k))[0])
+  assert [int(s.generator.updates) for s in found] == [0, 1, 1, 2, 3, 3, 4, 5, 6, 6, 7]
+  assert [int(s.discriminator.updates) for s in found] == list(range(2, 24, 2))
+  for before, s in itertools.pairwise([state, *found]):
+    stands = jax.tree.map(lambda a, b: bool(np.all(a == b)), before.generator.params, s.generator.params)
+    assert all(jax.tree.leaves(stands)) == (before.generator.updates == s.generator.updates)
 
 
 def test_orthogonal_regularisation_of_g_is_added_to_its_gradient_alone():
