@@ -98,7 +98,11 @@ def toy_gan(**changes):
 
 
 def by_hand(gan, state, batch, rng):
-  """A round of the toy GAN from flax, optax and Goodfellow's formulas: D's and G's (params, statistics) after it."""
+  """A round of the toy GAN from flax, optax and the papers' formulas: D's and G's (params, statistics) after it.
+
+  The loss is Goodfellow's; without a boundary it is that of pairs, -log sigmoid(D(x) - D(G(z))).
+  """
+  pairs = gan.loss.boundary is None
 
   def generate(params, stats, turn, times=1):
     z = gan.prior_sample(state, jax.random.fold_in(rng, turn), jnp.arange(times * batch["index"].shape[1]))
@@ -129,7 +133,8 @@ def by_hand(gan, state, batch, rng):
 
     def d_loss(params, stats=d_stats, fake=fake, real=batch["image"][turn]):
       on_real, on_fake, new = judge(params, stats, real, fake)
-      log_d, log_not_d = jax.nn.log_sigmoid(on_real), jax.nn.log_sigmoid(-on_fake)
+      log_d = jax.nn.log_sigmoid(on_real - on_fake) if pairs else jax.nn.log_sigmoid(on_real)
+      log_not_d = 0.0 if pairs else jax.nn.log_sigmoid(-on_fake)
       return -gan.discriminator_loss_scale * jnp.mean(log_d + log_not_d), new
 
     grads, d_stats = jax.grad(d_loss, has_aux=True)(d_params)
@@ -141,7 +146,8 @@ def by_hand(gan, state, batch, rng):
   def g_loss(params):
     fake, new = generate(params, g.mutable, turn, gan.generator_batch_multiple)
     real = batch["image"][gan.n_critic if gan.generator_reals == "fresh" else gan.n_critic - 1]
-    return -jnp.mean(jax.nn.log_sigmoid(judge(*at, real, fake)[1])), new
+    on_real, on_fake, _ = judge(*at, real, fake)
+    return -jnp.mean(jax.nn.log_sigmoid(on_fake - on_real if pairs else on_fake)), new
 
   grads, g_stats = jax.grad(g_loss, has_aux=True)(g.params)
   return (d_params, d_stats), (descend(g.params, grads), g_stats)
@@ -155,6 +161,13 @@ CHOICES = {
   "two batches of G": {"update_order": "alternating", "fakes": "fresh", "generator_batch_multiple": 2},
   "three critics": {"update_order": "alternating", "fakes": "fresh", "n_critic": 3},
   "reals of G's own": {"fakes": "fresh", "generator_reals": "fresh", "discriminator_passes": 1},
+  "pairs, reals of G's own": {
+    "loss": {"name": "relativistic_pairing"},
+    "update_order": "alternating",
+    "fakes": "fresh",
+    "generator_reals": "fresh",
+    "n_critic": 2,
+  },
 }
 
 
@@ -189,6 +202,7 @@ def test_a_round_equals_one_by_hand(rounds, choice):
     ("two batches of G", False),
     ("three critics", True),
     ("reals of G's own", True),
+    ("pairs, reals of G's own", True),
   ],
 )
 def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
@@ -213,6 +227,23 @@ def test_the_generators_average_is_sampled_with_raw_statistics(rounds):
   for ema, params in ((True, expected), (False, after.generator.params)):
     picture = gan.generator.apply({"params": params, **after.generator.mutable}, z, train=False)
     np.testing.assert_allclose(gan.decode(after, z, ema=ema), picture, atol=1e-6)
+
+
+def test_labels_of_gs_update_are_those_of_its_own_batch():
+  """With ``generator_reals`` "fresh", D's batch is the first and G's the last: each player's update has its labels."""
+  variant = "gan:digits,tiny"
+  changes = {"conditioning": {"name": "concat"}, "generator_reals": "fresh", "update_order": "simultaneous"}
+  config, dataset = config_of(variant, fakes="fresh", **changes), dataset_of(variant)
+  gan = build_algorithm(config, dataset.spec)
+  batch, state = batch_of(dataset, (2, 16)), fresh_state(gan, variant)
+  step = jax.jit(gan.train_step)
+  plain, _ = step(state, batch, jax.random.key(1))
+  for of_d in (True, False):
+    turned = (batch["label"] + np.array([[of_d], [not of_d]])) % 10
+    after, _ = step(state, {**batch, "label": turned}, jax.random.key(1))
+    for player, its in (("discriminator", of_d), ("generator", not of_d)):
+      a, b = (jax.tree.leaves(getattr(s, player).params) for s in (plain, after))
+      assert any(np.any(x != y) for x, y in zip(a, b, strict=True)) == its, player
 
 
 def test_labels_reach_both_networks():
