@@ -10,7 +10,7 @@ Number to expect: with BigGAN on CIFAR-10, FID of 10,000 samples against the 10,
 images, 21.58 -> 14.04 on a fifth, 39.78 -> 22.40 on a tenth (Table 2; recalled, unverified). What carries over is the
 direction: more, the fewer images there are.
 
-Variants: digits (the default, at 16x16), fashion_mnist, cifar10 (32x32), tiny.
+Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/diffaugment.py:cifar10 --workdir=runs/diffaugment
 Time: not measured; --check tells. cifar10 is work for an accelerator.
 """
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "cifar10": 32}
+IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
 
 
 def get_config(argument: str = "") -> ConfigDict:

@@ -1,14 +1,14 @@
 """R3GAN (Huang et al. 2024, arXiv:2501.05441): a relativistic pairing loss with R1 and R2, and networks of no tricks.
 
 Recipe: the authors' CIFAR-10 preset, conditional: gan/networks/r3gan.py of width 768, two blocks a size, 96 groups; z
-of 64 and an embedding of the label beside it; batch 512, Adam with beta1 0; over 20 million images (39,000 steps), on
-half a cosine, the learning rate goes from 2e-4 to 5e-5, Adam's beta2 from 0.9 to 0.99 and gamma of R1 and R2 from 0.05
-to 0.005, the half-life of the averaged weights from 0 to 5 million images, and the p of ADA's augmentation from 0 to
-0.55; flips; each update has real images of its own, G's too. The smaller sets have width 64 in 8 groups, batch 64,
-20,000 steps and no augmentation.
+of 64 and an embedding of the label beside it, in D one of its width; batch 512, Adam with beta1 0; over 20 million
+images (39,000 steps), on half a cosine, the learning rate goes from 2e-4 to 5e-5, Adam's beta2 from 0.9 to 0.99 and
+gamma of R1 and R2 from 0.05 to 0.005, the half-life of the averaged weights from 0 to 5 million images, and the p of
+ADA's augmentation from 0 to 0.55; flips; each update has real images of its own, G's too. The smaller sets have width
+64 in 8 groups, batch 64, 20,000 steps and no augmentation.
 
-Number to expect: CIFAR-10, conditional, FID 1.96 (50,000 samples against the train images; the authors' claim, listed
-as unverified). It needs 8 GPUs.
+Number to expect: CIFAR-10, conditional, FID 1.96 (50,000 samples against the train images; in the abstract and a
+table whose number is not verified; the authors' claim). It needs 8 GPUs.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny. Without labels:
 --config.conditioning="{'name':'none'}".
@@ -45,6 +45,7 @@ def get_config(argument: str = "") -> ConfigDict:
     "cardinality": 96 if full_size else 8,
     "embedding_dim": 64,
   }
+  config.discriminator.embedding_dim = config.discriminator.get_ref("width")
   config.loss = {"name": "relativistic_pairing"}
   config.generator_reals = "fresh"
   length = config.train.get_ref("num_steps")
