@@ -1,7 +1,7 @@
 """Tables of scores that may be ranked: one table a metric and protocol, and a refusal that says where two differ."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def compare(paths: list[Path], ignore: list[str], out: str) -> int:
     tables += [{"metric": metric, "rows": ranked(group)} for group in groups]
     refusals += differences(metric, groups)
   curves = [curve for path in paths for curve in curves_of(path)]
-  pairs = _paired(paths)
+  first, *others = (per_image_of(path) for path in paths)
+  pairs = [pair for other in others for pair in paired(first, other)]
   text = document(tables, refusals, curves, pairs)
   if out:
     command_line.make_directory("out", Path(out))
@@ -156,29 +157,31 @@ def curves_of(path: Path) -> list[Record]:
   return curves
 
 
-def _paired(paths: list[Path]) -> list[Record]:
-  """Differences, on the same images, of the first run's per-image figures and each other's."""
+def per_image_of(workdir: Path, step: int | None = None) -> dict[str, Path]:
+  """A run's per-image figures, {METRIC-PROTOCOL: file}, at a step, or of each the last there is."""
+  files = sorted((workdir / records.PER_IMAGE).glob("*.npz" if step is None else f"*-{step:08d}.npz"))
+  return {file.name.rpartition("-")[0]: file for file in files}
+
+
+def paired(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[Record]:
+  """Differences, first minus second, of what two runs have of the same figures of the same images."""
   pairs = []
-  # A file is METRIC-PROTOCOL-STEP.npz; of several steps the last.
-  kept = [sorted((path / records.PER_IMAGE).glob("*.npz")) for path in paths]
-  stored = [{file.name.rpartition("-")[0]: file for file in files} for files in kept]
-  for files in stored[1:]:
-    for name in sorted(stored[0].keys() & files.keys()):
-      with np.load(stored[0][name], allow_pickle=False) as a, np.load(files[name], allow_pickle=False) as b:
-        for key in a.files:
-          if key != "about" and key in b.files:
-            gap = paired_difference(a[key], b[key])
-            pairs.append(
-              {
-                "metric": key,
-                "protocol": str(a["about"]),
-                "first": str(stored[0][name]),
-                "second": str(files[name]),
-                "difference": gap.mean,
-                "standard_error": gap.standard_error,
-                "images": gap.count,
-              }
-            )
+  for name in sorted(first.keys() & second.keys()):
+    with np.load(first[name], allow_pickle=False) as a, np.load(second[name], allow_pickle=False) as b:
+      for key in a.files:
+        if key != "about" and key in b.files:
+          gap = paired_difference(a[key], b[key])
+          pairs.append(
+            {
+              "metric": key,
+              "protocol": str(a["about"]),
+              "first": str(first[name]),
+              "second": str(second[name]),
+              "difference": gap.mean,
+              "standard_error": gap.standard_error,
+              "images": gap.count,
+            }
+          )
   return pairs
 
 

@@ -19,6 +19,7 @@ from absl import flags
 from common.build import ConfigError, nearest
 from experiments import curve, records
 from experiments import flags as command_line
+from experiments.comparison import paired, per_image_of
 from experiments.restore import read_config
 from experiments.tables import TABLES, Row, Table
 
@@ -134,7 +135,7 @@ def write(table: Table, root: Path) -> str:
       done = _done(row, _workdir(row, root, seed))
       if done.exists():
         found.append({"row": row.name, "seed": seed, "published": row.published, **json.loads(done.read_text())})
-  text = document(table, FLAGS.tier, found)
+  text = document(table, FLAGS.tier, found) + differences(table, found)
   (root.parent / f"{root.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
   (root.parent / f"{root.name}.md").write_text(text, encoding="utf-8")
   if table.curve and (shown := curve.points(found, table.curve)):
@@ -143,6 +144,19 @@ def write(table: Table, root: Path) -> str:
     except ImportError:
       print("no plot: matplotlib is not installed (pip install -e '.[benchmark]')", file=sys.stderr)
   return text
+
+
+def differences(table: Table, found: list[dict[str, Any]]) -> str:
+  """Markdown: by how much each row's scores of the same images are above those of the row that it stands beside."""
+  lines, entries = [], {(entry["row"], entry["seed"]): entry["records"][0]["source"] for entry in found}
+  for row in table.rows:
+    for seed in sorted(seed for name, seed in entries if name == row.name and (row.beside, seed) in entries):
+      sources = entries[row.name, seed], entries[row.beside, seed]
+      for pair in paired(*(per_image_of(Path(source["workdir"]), source["step"]) for source in sources)):
+        value = f"{pair['difference']:.3f} ± {1.96 * pair['standard_error']:.2g}"
+        lines.append(f"| {pair['metric']} | {row.name} - {row.beside} | {seed} | {value} |")
+  head = ["", "Paired differences on the same images:", "", "| figure | of | seed | difference |", "|---|---|---|---|"]
+  return "\n".join([*head, *lines]) + "\n" if lines else ""
 
 
 def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:

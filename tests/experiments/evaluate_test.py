@@ -122,7 +122,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
   assert call("evaluate", f"--compare={trained},{trained}") == 0
   out = capfd.readouterr().out
   assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out
-  assert "## Validation curves" in out and "## frechet@classifier:digits" in out
+  assert "## Validation curves" in out and "## nll (lower is better)" in out and "| frechet@classifier:digits" in out
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
 from common.program import make_state
 from experiments import build_algorithm, curve
 from experiments.flags import config_names, find_config, load_config
+from experiments.records import keep_per_image
 from experiments.tables import TABLES, Row
 from tests.configs_test import spec_of
 from tests.experiments.runs import call
@@ -23,8 +25,8 @@ from tests.experiments.runs import call
 LENGTH = {"train.num_steps"}
 
 
-def score(value: float, checkpoint: str, step: int, sampler: str = "prior") -> dict:
-  source = {"workdir": "x", "checkpoint": checkpoint, "step": step}
+def score(workdir: str, value: float, checkpoint: str, step: int, sampler: str = "prior") -> dict:
+  source = {"workdir": workdir, "checkpoint": checkpoint, "step": step}
   return {
     "metric": "frechet@c",
     "value": value,
@@ -58,19 +60,24 @@ def queue(tmp_path, monkeypatch):
     if code := codes.pop(len(commands), 0):
       return code
     if command == "evaluate":
-      floor = {**score(1.0, "", 0), "source": {"real": "train"}, "protocol": {"n_fake": 7}}
+      floor = {**score(workdir, 1.0, "", 0), "source": {"real": "train"}, "protocol": {"n_fake": 7}}
       import pathlib
 
       pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
       sampler = next((word.partition("=")[2] for word in words if word.startswith("--sampler=")), "prior")
       with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
         by_latent = {
-          **score(0.0, "last", 40, sampler),
+          **score(workdir, 0.0, "last", 40, sampler),
           "metric": "activity",
           "value": [0.5, 0.5],
           "standard_error": None,
         }
-        for line in (score(9.0, "last", 40, sampler), score(8.0, "best", 20, sampler), by_latent, floor):
+        for line in (
+          score(workdir, 9.0, "last", 40, sampler),
+          score(workdir, 8.0, "best", 20, sampler),
+          by_latent,
+          floor,
+        ):
           file.write(json.dumps(line) + "\n")
     return 0
 
@@ -142,6 +149,22 @@ def test_rows_of_one_run_are_its_stops_and_none_is_scored_too_late(queue, tmp_pa
   (workdir / "reproduced-short.json").unlink()
   assert run("--rows=short") == 2
   assert '"short" is the run of "long" at step 20' in capfd.readouterr().err and len(commands) == 4
+
+
+def test_rows_beside_each_other_are_compared_image_by_image(queue, tmp_path, monkeypatch, capfd):
+  run, *_ = queue
+  rows = Row("a", "vae:digits"), Row("b", "vae:digits", beside="a"), Row("c", "vae:digits", beside="d")
+  monkeypatch.setitem(TABLES, "smoke", dataclasses.replace(TABLES["smoke"], rows=rows))
+  values = {"a": [200.0, 220.0, 240.0], "b": [199.0, 218.0, 239.0], "c": [1.0, 2.0, 3.0]}
+  for name, of_images in values.items():
+    for step, more in ((40, 0.0), (20, 100.0)):  # the records are of step 40
+      workdir = tmp_path / "smoke-A" / f"{name}-seed0"
+      workdir.mkdir(parents=True, exist_ok=True)
+      keep_per_image(workdir, "nll", step, {"nll": np.array(of_images) + more * len(name)}, {}, {"k": 5}, 0)
+  assert run() == 0
+  out = capfd.readouterr().out
+  error = 1.96 * np.std([1.0, 2.0, 1.0], ddof=1) / 3**0.5
+  assert f"| nll | b - a | 0 | -1.333 ± {error:.2g} |" in out and out.count("| nll |") == 1
 
 
 @pytest.mark.parametrize(("table", "tier"), [(table, tier) for table in TABLES for tier in TABLES[table].tiers])
