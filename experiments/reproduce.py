@@ -175,12 +175,12 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
       name, source = line["metric"].partition("@")[0], line["source"]
       error = f" ± {1.96 * line['standard_error']:.2g}" if line["standard_error"] else ""
       if "real" in source:
-        floors[name] = f"{line['value']:.4g}{error}"
+        floors[name] = f"{line['value']:.5g}{error}"
         continue
       steps = max(steps, source["step"])
       at = "" if source["checkpoint"] == "last" else f" (step {source['step']:,})"
       of_sampler = cells.setdefault(line["protocol"].get("sampler", "prior"), {})
-      of_sampler[f"{name}, {source['checkpoint']}"] = f"{line['value']:.4g}{error}{at}"
+      of_sampler[f"{name}, {source['checkpoint']}"] = f"{line['value']:.5g}{error}{at}"
     for sampler, scored in cells.items():
       model = entry["row"] if sampler == "prior" else f"{entry['row']}, {sampler}"
       values = [model, str(entry["seed"]), f"{steps:,}", *(scored.get(head, "-") for head in heads)]
