@@ -80,10 +80,11 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   words = [f"--workdir={workdir}", f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
   words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
   for sampler in row.samplers:
-    fitted = sampler != "prior"
-    if fitted and (code := _run("fit_sampler", f"--workdir={workdir}", f"--sampler={sampler}")):
-      return code
-    if code := _run("evaluate", *words, *([f"--sampler={sampler}"] if fitted else [])):
+    chosen = [] if sampler == "prior" else [f"--sampler={sampler}"]
+    for checkpoint in table.checkpoints.split(",") if chosen else ():
+      if code := _run("fit_sampler", f"--workdir={workdir}", f"--checkpoint={checkpoint}", *chosen):
+        return code
+    if code := _run("evaluate", *words, *chosen):
       return code
   record = {"time": round(time.time()), "records": _lines(workdir)[len(before) :]}
   _done(row, workdir).write_text(json.dumps(record), encoding="utf-8")

@@ -87,13 +87,14 @@ def queue(tmp_path, monkeypatch):
 def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp_path, capfd):
   run, commands, _ = queue
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate"] * 2 + ["fit_sampler", "evaluate"]
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 2 + ["fit_sampler"] * 2 + ["evaluate"]
+  assert ["--checkpoint=last" in commands[4], "--checkpoint=best" in commands[5]] == [True, True]
   assert "--config=lucic2018:digits,tiny" in commands[0] and "--config.seed=0" in commands[0]
   assert "--checkpoint=last,best" in commands[1]
   out = capfd.readouterr().out
   assert "| NS-GAN | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
   assert "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
-  assert "--sampler=gmm" in commands[4] and "--sampler=gmm" in commands[5]
+  assert all("--sampler=gmm" in command for command in commands[4:])
   assert not [word for command in commands[:4] for word in command if word.startswith("--sampler")]
   assert "activity" not in out and "activity" in (tmp_path / "smoke-A.json").read_text()
   assert "| real training images | - | - | 1 ± 0.98 | - | - |" in out and "Protocol: n_fake 7" in out
@@ -115,7 +116,7 @@ def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
   assert run() == 75
   del commands[:]
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate", "fit_sampler", "evaluate"]
+  assert [command[0] for command in commands] == ["train", "evaluate", "fit_sampler", "fit_sampler", "evaluate"]
   del commands[:]
   assert run() == 0 and not commands
 
