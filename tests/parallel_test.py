@@ -51,6 +51,19 @@ ARCHITECTURES = {
       "prior": {"name": "vampprior", "components": 2},
     },
   ),
+  # Spectral vectors, BatchNorm by label, a projection, and the batch's own order of its best fakes.
+  "projection gan": (
+    "dcgan:digits,tiny",
+    {
+      **GAN,
+      "discriminator_optim": {**SGD, "learning_rate": 1e-3},
+      "generator": {"name": "tapered_mlp", "widths": (4, 4)},
+      "discriminator": {"name": "sndcgan", "width": 1},
+      "conditioning": {"name": "projection"},
+      "loss": {"name": "hinge"},
+      "top_k": {"name": "constant", "value": 0.5},
+    },
+  ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
 }
 # pmap differs from shard_map in how it is called, not in what an objective sees of its batch.
