@@ -14,6 +14,8 @@ from common import random
 from common.algorithm import Generative, LatentVariable, Spec
 from common.build import ConfigError
 from configs import vae as config_file
+from tests.tiny import filled
+from tests.vae.tiny_model import model_of
 from vae.from_config import from_config
 
 SPEC = Spec((4, 4, 1), 0, 8, "images", (0.0, 1.0), "")
@@ -59,6 +61,26 @@ def test_log_weights_average_to_the_elbo_and_bound_the_likelihood():
   # Burda et al. 2016, Theorem 1: log mean exp of k weights is at least the ELBO, and rises with k.
   bounds = [np.mean(np.log(np.mean(np.exp(log_weights.reshape(-1, m, 8)), axis=1))) for m in (1, 10, 1000)]
   assert bounds[0] < bounds[1] < bounds[2]
+
+
+@pytest.mark.parametrize("name", ["vampprior", "mixture", "flow"])
+def test_draws_of_p_have_the_density_of_p(name):
+  """E_p[r(z) / p(z)] = 1 for any density r: a Gaussian within the cloud of the draws, of two layers where there can be.
+
+  Of one layer the flow, which is drawn from and read in opposite directions.
+  """
+  prior = {"vampprior": {"components": 2}, "mixture": {"components": 3}, "flow": {"layers": 4, "width": 4}}[name]
+  deep = {"name": "hvae", "z_dim": 2, "lower_z_dim": 1, "width": 4}
+  model = {"name": "mlp", "z_dim": 2, "width": 4} if name == "flow" else deep
+  algorithm, state, _ = model_of(model=model, prior={"name": name, **prior})
+  state = jax.tree.map(jnp.asarray, filled(jax.eval_shape(lambda: state)))
+  z = jax.jit(lambda: algorithm.prior_sample(state, jax.random.key(3), jnp.arange(20_000)))()
+  log_p = jax.jit(lambda: algorithm.log_prior(state, tuple(part[None] for part in z)))()[0]
+  flat = np.concatenate(z, axis=1).astype(np.float64)
+  within = stats.multivariate_normal(flat.mean(0), 0.25 * np.cov(flat.T))
+  ratios = np.exp(within.logpdf(flat) - log_p)
+  error = ratios.std() / len(ratios) ** 0.5
+  assert error < 0.05 and abs(ratios.mean() - 1.0) < 4 * error
 
 
 def test_many_draws_encode_each_image_once():

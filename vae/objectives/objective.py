@@ -18,7 +18,7 @@ class Context:
     updates: of the network so far, int32; what schedules count.
     rows: keys [B].
     decoder_params: those of the model's parameters that `decode` uses; a loss may be differentiated in them.
-    decode: z -> E[x|z] with those parameters.
+    decode: z -> E[x|z] with those parameters, BatchNorm by its running statistics.
     prior_sample: keys [B] -> draws of p(z).
     axis_name: the device axis, for statistics over the batch; None for the global view.
   """
