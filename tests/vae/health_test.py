@@ -79,7 +79,7 @@ def test_which_alarms_a_posterior_has():
   assert warmed.metrics == ("validation/clipped_log_var", "train/beta")
   bad = np.array([0.9, 0.9])
   assert warmed.rule(bad, np.array([1.0, 1.0])) and not warmed.rule(bad, np.array([0.02, 0.04]))
-  assert not warmed.rule(bad, np.zeros(2) + np.array([0.0, 1e-3]))
+  assert not warmed.rule(bad, np.array([0.0, 1e-3])) and not warmed.rule(bad, np.zeros(2))
   clipped = model_of(**clips)[0].alarms[-1]
   assert clipped.rule(np.array([0.3, 0.4])) and not clipped.rule(np.array([0.3, 0.2]))
   dead = model_of(**codes)[0].alarms[-1]
