@@ -1,5 +1,5 @@
 # make demo: from nothing to two pictures. make test: lint, types and tests. Both set up .venv first.
-# make test-slow: the tests that make test leaves out for their time.
+# make test-slow: every row of the covering arrays takes its step, which make test does of some (3 minutes more).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
