@@ -13,7 +13,7 @@ FID: see experiments/RESULTS.md.
 
 Variants: fashion_mnist (the default), digits, mnist, cifar10, lsgan, wgan, wgan_gp, dragan, vae (none: NS-GAN), tiny.
 Command: python -m experiments.train --config=configs/lucic2018.py:fashion_mnist,wgan_gp --workdir=runs/lucic_wgan_gp
-Time: not measured; --check tells.
+Time: 5,000 steps of fashion_mnist with eight evaluations, one core beside other work: 36 minutes (lsgan), 23 (vae).
 """
 
 from ml_collections import ConfigDict

@@ -13,7 +13,7 @@ table whose number is not verified; the authors' claim). It needs 8 GPUs.
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny. Without labels:
 --config.conditioning="{'name':'none'}".
 Command: python -m experiments.train --config=configs/r3gan.py:fashion_mnist --workdir=runs/r3gan
-Time: not measured; --check tells. cifar10 is work for accelerators.
+Time: fashion_mnist at half its width 3 s a step on one core; --check tells. cifar10 is work for accelerators.
 """
 
 from ml_collections import ConfigDict

@@ -11,7 +11,7 @@ against 50,000. Not measured here yet.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/sngan.py:cifar10 --workdir=runs/sngan
-Time: not measured; --check tells. cifar10 is work for an accelerator.
+Time: fashion_mnist 4 to 5 s a step on one core beside other work; --check tells. cifar10 is work for an accelerator.
 """
 
 from ml_collections import ConfigDict

