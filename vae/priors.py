@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from common import random
 from common.algorithm import Array, Images
 from common.build import ConfigError
-from vae.posteriors import gaussian_log_prob
+from vae.posteriors import LOG_2PI, gaussian_log_prob
 
 Encode = Callable[[Images], tuple[Array, Array]]  # [K, H, W, C] -> mean, log_var [K, Z] of q(z|x)
 
@@ -49,9 +49,12 @@ class GaussianMixture(flax.struct.PyTreeNode):
   log_var: Array
 
   def log_prob(self, z: Array) -> Array:
-    # Squares of differences, not differences of products, which would lose the digits that narrow components need.
-    parts = gaussian_log_prob(z[..., None, :], self.mean, self.log_var)
-    return jax.nn.logsumexp(parts + self.log_weight, axis=-1)
+    # Squares of differences, not differences of products, which would lose the digits that narrow components need; by a
+    # loop over the units, which XLA:CPU does 20 times as fast as a sum over the last of three axes.
+    scale = jnp.exp(-0.5 * self.log_var)
+    squares = sum(((z[..., i, None] - self.mean[:, i]) * scale[:, i]) ** 2 for i in range(z.shape[-1]))
+    at_mean = self.log_weight - 0.5 * jnp.sum(LOG_2PI + self.log_var, axis=-1)
+    return jax.nn.logsumexp(at_mean - 0.5 * squares, axis=-1)
 
   def sample(self, rows: Array) -> Array:
     # Gumbel's trick: the largest of log w + noise is component k with probability w_k.
