@@ -20,8 +20,8 @@ test pixels of ``data.binarize`` here (dynamic MNIST: 84.45 +- 0.12); not reprod
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, gaussian, flax, gated, tiny.
 Command: python -m experiments.train --config=configs/vae.py:fashion_mnist --workdir=runs/vae
-Time: fashion_mnist 1.1 minutes on 2 CPU cores by --check (15,160 images/s); it took 2.5 beside two other jobs. ``gated``
-takes 4.8 s an epoch on one core of a newer Xeon (10,400 images/s).
+Time: fashion_mnist 1.1 minutes on 2 CPU cores by --check (15,160 images/s); it took 2.5 beside two other jobs.
+``gated`` takes 4.8 s an epoch on one core of a newer Xeon (10,400 images/s).
 """
 
 from ml_collections import ConfigDict

@@ -7,6 +7,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from common import random
 from common.algorithm import Array, Images
@@ -50,9 +51,10 @@ class GaussianMixture(flax.struct.PyTreeNode):
 
   def log_prob(self, z: Array) -> Array:
     # Squares of differences, not differences of products, which would lose the digits that narrow components need; by a
-    # loop over the units, which XLA:CPU does 20 times as fast as a sum over the last of three axes.
-    scale = jnp.exp(-0.5 * self.log_var)
-    squares = sum(((z[..., i, None] - self.mean[:, i]) * scale[:, i]) ** 2 for i in range(z.shape[-1]))
+    # loop over the units, so that XLA:CPU has the components side by side, which the barrier keeps it from undoing.
+    means, scales = lax.optimization_barrier((self.mean.T, jnp.exp(-0.5 * self.log_var).T))
+    units = zip(jnp.moveaxis(z, -1, 0), means, scales, strict=True)
+    squares = sum(((part[..., None] - mean) * scale) ** 2 for part, mean, scale in units)
     at_mean = self.log_weight - 0.5 * jnp.sum(LOG_2PI + self.log_var, axis=-1)
     return jax.nn.logsumexp(at_mean - 0.5 * squares, axis=-1)
 
