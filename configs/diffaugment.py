@@ -17,11 +17,39 @@ Time: not measured; --check tells. cifar10 is work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import sngan
+from configs import base
+
+IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  config = sngan.get_config(argument)
-  with config.unlocked():
-    config.augment = {"name": "diffaugment", "policy": ("color", "translation", "cutout")}
-  return config
+  dataset, words = base.variants(argument, IMAGE_SIZE)
+  config = base.get_config()
+  base.use_gan(config)
+  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
+  config.data.pixel_range = (-1.0, 1.0)
+  config.train.update({"num_steps": {"digits": 1500, "cifar10": 50000}.get(dataset, 10000), "batch_size": 64})
+  base.set_every(config, log=50, rest=500)
+
+  config.z_dim = 128
+  config.n_critic = 5
+  full_size = dataset == "cifar10"
+  config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
+  config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True}
+  config.augment = {"name": "diffaugment", "policy": ("color", "translation", "cutout")}
+  config.loss = {"name": "hinge"}
+  steps = config.train.get_ref("num_steps")
+  config.generator_optim, config.discriminator_optim = (
+    {
+      "name": "adam",
+      "learning_rate": {"name": "linear", "start": 2e-4, "end": 0.0, "steps": updates},
+      "b1": 0.0,
+      "b2": 0.9,
+      "eps": 1e-8,
+    }
+    for updates in (steps, config.get_ref("n_critic") * steps)
+  )
+  if "tiny" in words:
+    base.shrink(config)
+    config.generator.width = config.discriminator.width = 8
+  return base.finish(config)
