@@ -31,7 +31,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.model = {"name": "conv", "channels": (32, 64), "hidden": 128, "dropout": 0.5}
   config.optim = {
     "name": "adam",
-    "learning_rate": {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_ref("num_steps")},
+    "learning_rate": {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")},
   }
   if "tiny" in words:
     base.shrink(config)

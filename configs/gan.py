@@ -85,7 +85,12 @@ def _two_dimensional(config: ConfigDict) -> None:
   config.generator_optim, config.discriminator_optim = (
     {
       "name": "adam",
-      "learning_rate": {"name": "cosine", "start": start, "end": 0.0, "steps": config.train.get_ref("num_steps")},
+      "learning_rate": {
+        "name": "cosine",
+        "start": start,
+        "end": 0.0,
+        "steps": config.train.get_oneway_ref("num_steps"),
+      },
       "b1": 0.5,
       "b2": 0.99,
     }

@@ -38,16 +38,22 @@ def get_config(argument: str = "") -> ConfigDict:
   config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
   config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True, "pool": "sum"}
   config.loss = {"name": "hinge"}
-  steps = config.train.get_ref("num_steps")
+  steps = config.train.get_ref("num_steps")  # what is computed of it follows it; by itself it would also set it
   config.generator_optim, config.discriminator_optim = (
     {
       "name": "adam",
-      "learning_rate": {"name": "linear", "start": 2e-4, "end": 0.0, "delay": half, "steps": half},
+      "learning_rate": {
+        "name": "linear",
+        "start": 2e-4,
+        "end": 0.0,
+        "delay": turns * (steps // 2),
+        "steps": turns * (steps // 2),
+      },
       "b1": 0.0,
       "b2": 0.9,
       "eps": 1e-8,
     }
-    for half in (steps // 2, config.get_ref("n_critic") * (steps // 2))
+    for turns in (1, config.get_ref("n_critic"))
   )
   if "tiny" in words:
     base.shrink(config)

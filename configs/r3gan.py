@@ -45,27 +45,30 @@ def get_config(argument: str = "") -> ConfigDict:
     "cardinality": 96 if full_size else 8,
     "embedding_dim": 64,
   }
-  config.discriminator.embedding_dim = config.discriminator.get_ref("width")
+  config.discriminator.embedding_dim = config.discriminator.get_oneway_ref("width")
   config.loss = {"name": "relativistic_pairing"}
   config.generator_reals = "fresh"
   length = config.train.get_ref("num_steps")
 
-  def change(start: float, end: object) -> dict[str, object]:
-    return {"name": "cosine", "start": start, "end": end, "steps": length}
+  def change(start: float, end: object) -> dict[str, object]:  # 1 *: follows the length, which it does not set
+    return {"name": "cosine", "start": start, "end": end, "steps": 1 * length}
 
   config.ema = {"name": "half_life", "updates": change(0.0, 0.25 * length), "ramp": 0.0}
   if full_size:
     config.augment = {"name": "scheduled", "p": change(0.0, 0.55)}
   config.penalties = {name: {"weight": change(0.05, 0.005)} for name in ("r1", "r2")}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": change(2e-4, 5e-5),
-    "b1": 0.0,
-    "b2": change(0.9, 0.99),
-    "eps": 1e-8,
-  }
+  config.generator_optim, config.discriminator_optim = (
+    {
+      "name": "adam",
+      "learning_rate": change(2e-4, 5e-5),
+      "b1": 0.0,
+      "b2": change(0.9, 0.99),
+      "eps": 1e-8,
+    }
+    for _ in "GD"
+  )
   if "tiny" in words:
     base.shrink(config)
     config.generator.update({"width": 8, "blocks": 1, "cardinality": 2, "embedding_dim": 8})
-    config.discriminator.update({"width": 8, "blocks": 1, "cardinality": 2, "embedding_dim": 8})
+    config.discriminator.update({"width": 8, "blocks": 1, "cardinality": 2})
   return base.finish(config)

@@ -50,6 +50,11 @@ def get_config(sampler: str, settings: Mapping[str, Any], num_steps: int = 0) ->
   of_bound = sampler == "two_stage"
   config.checkpoint.update({"keep_best": "elbo" if of_bound else "nll", "best_mode": "max" if of_bound else "min"})
   config.sampler = {"name": sampler, **SETTINGS[sampler], **settings}
-  rate = {"name": "cosine", "start": LEARNING_RATE[sampler], "end": 0.0, "steps": config.train.get_ref("num_steps")}
+  rate = {
+    "name": "cosine",
+    "start": LEARNING_RATE[sampler],
+    "end": 0.0,
+    "steps": config.train.get_oneway_ref("num_steps"),
+  }
   config.optim = {"name": "adam", **base.ADAM, "learning_rate": rate}
   return base.finish(config)

@@ -220,6 +220,30 @@ def test_lengths_that_papers_give_in_epochs():
   assert config.objective.beta.steps == config.train.patience_from == 100 * 500 and config.train.patience == 51
 
 
+LEADERS = ("train.num_steps", "n_critic", "discriminator.width")  # what other fields follow until they are set
+
+
+@pytest.mark.parametrize("variant", [variant for variant, step in traced_variants() if step] + ["r3gan:cifar10"])
+def test_a_number_that_is_set_moves_no_other_but_those_that_follow_it(variant):
+  before = flatten(load(variant).to_dict())
+  for path, value in before.items():
+    if path not in LEADERS and isinstance(value, int) and not isinstance(value, bool):
+      config = load(variant)
+      config.update_from_flattened_dict({path: value + 1})
+      assert flatten(config.to_dict()) == {**before, path: value + 1}
+
+
+def test_r3gans_label_embeddings_are_those_of_the_authors_preset():
+  """As wide as z in G and as the network in D (their train.py), and so for other widths."""
+  for variant in ("r3gan:cifar10", "r3gan:fashion_mnist", "r3gan:digits,tiny"):
+    config = load(variant)
+    assert config.discriminator.embedding_dim == config.discriminator.width
+  config = load("r3gan:cifar10")
+  assert (config.generator.embedding_dim, config.discriminator.embedding_dim) == (64, 768) == (config.z_dim, 768)
+  config.discriminator.width = 96
+  assert config.discriminator.embedding_dim == 96
+
+
 def test_a_misspelt_key_cannot_be_set():
   with pytest.raises((AttributeError, KeyError), match='Did you mean.*"num_steps"'):
     load("vae:tiny").train.num_step = 1
