@@ -6,9 +6,9 @@ those of gan/networks/dcgan.py. Not copied: their own of six convolutions with d
 embedding of the label. ``gulrajani``: as in the code of WGAN-GP, weights of 1 and 0.1, of which D's is of real images
 only.
 
-Number to expect: CIFAR-10, inception score 8.25 +- 0.07 (in the text, no table; recalled, unverified). StudioGAN
-could not reproduce it (7.33, FID 31.7), and its run ended collapsed: AC-GAN prefers images that are easy to name, at
-the cost of variety.
+Number to expect: CIFAR-10, inception score 8.25 +- 0.07, which Table 3 of Gulrajani et al. 2017 quotes (the paper has
+it in its text: recalled, unverified). StudioGAN could not reproduce it (7.33, FID 31.7), and its run ended collapsed:
+AC-GAN prefers images that are easy to name, at the cost of variety.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), gulrajani, tiny.
 Command: python -m experiments.train --config=configs/acgan.py:fashion_mnist --workdir=runs/acgan

@@ -7,8 +7,8 @@ networks, BigGAN and StyleGAN2, both conditional on CIFAR-10. A tenth of the dat
 --config.data.train_split='train[:4500]' on cifar10.
 
 Number to expect: with BigGAN on CIFAR-10, FID of 10,000 samples against the 10,000 test images: 9.59 -> 8.70 on all
-images, 21.58 -> 14.04 on a fifth, 39.78 -> 22.40 on a tenth (Table 2; recalled, unverified). What carries over is the
-direction: more, the fewer images there are.
+images, 21.58 -> 14.04 on a fifth, 39.78 -> 22.40 on a tenth (the page of the authors' code; that it is
+Table 2: recalled, unverified). What carries over is the direction: more, the fewer images there are.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/diffaugment.py:cifar10 --workdir=runs/diffaugment

@@ -4,9 +4,9 @@ Recipe: lambda 10, norm 1, noise of half the pixels' standard deviation; Adam 1e
 code of Lucic et al. 2018 starts from), one update of D a step, batch 64, z of 100 from N(0, I), images in [-1, 1].
 DCGAN's networks, BatchNorm in G only: under a penalty on D's gradient D must not see the batch.
 
-Number to expect: Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000 samples (recalled,
-unverified): Fashion-MNIST 27.7 +- 1.2, MNIST 7.6 +- 0.4, CIFAR-10 69.8 +- 2.0. StudioGAN's CIFAR-10 run reached 41.6 at
-16,000 steps and ended at 65.2 (10,000 test images).
+Number to expect: Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000 samples (see
+configs/lucic2018.py): Fashion-MNIST 27.7 +- 1.2, MNIST 7.6 +- 0.4, CIFAR-10 69.8 +- 2.0. StudioGAN's CIFAR-10 run
+reached 41.6 at 16,000 steps and ended at 65.2 (10,000 test images).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/dragan.py:fashion_mnist --workdir=runs/dragan

@@ -6,9 +6,9 @@ input and 0.5 in it, weights from U(-0.05, 0.05) in G and U(-0.005, 0.005) in D,
 the start of G's output biases at the data's marginals, and (recalled, unverified) a limit on the norm of the weights
 into each unit of D.
 
-Number to expect: Table 1, MNIST, Parzen-window log-likelihood 225 +- 2 nats (sigma cross-validated, 10k samples;
-recalled, unverified): python -m experiments.evaluate --metrics=parzen; not measured yet. On gaussians8, all 8 modes
-(tests/learning_test.py).
+Number to expect: Table 1, MNIST, Parzen-window log-likelihood 225 +- 2 nats (test images, sigma cross-validated;
+10k samples: recalled, unverified): python -m experiments.evaluate --metrics=parzen; not measured yet. On gaussians8,
+all 8 modes (tests/learning_test.py).
 
 Variants: digits (the default), fashion_mnist, mnist, cifar10, gaussians8 (the 2-D toy), saturating (Eq. 1 as it
 stands), tapered (not the paper's: what most tutorials train, gan/networks/tapered_mlp.py, Adam 2e-4 with beta1 0.5,

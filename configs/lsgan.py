@@ -6,8 +6,8 @@ unverified), batch 64, images in [-1, 1]. The networks are those of gan/networks
 paper's are of 112x112 pixels.
 
 Number to expect: the paper has pictures only. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of
-10,000 samples (recalled, unverified): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5. StudioGAN's
-CIFAR-10 run reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late.
+10,000 samples (see configs/lucic2018.py): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5.
+StudioGAN's CIFAR-10 run reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), pearson, tiny.
 Command: python -m experiments.train --config=configs/lsgan.py:fashion_mnist --workdir=runs/lsgan

@@ -6,10 +6,11 @@ model; here all have one that lies in its narrow search space: Adam 2e-4, beta1 
 gradient penalties, weights clipped to 0.01. Five updates of D a step for wgan and wgan_gp, as the authors' code starts
 from. BatchNorm in D but under the gradient penalties. The VAE's likelihood is the cross-entropy of grey values.
 
-Number to expect: Table 2, FID of 10,000 samples against 10,000 test images, best setting, mean of 50 seeds (recalled,
-unverified). Fashion-MNIST: NS 26.5 +- 1.6, LSGAN 30.7 +- 2.2, WGAN 21.5 +- 1.6, WGAN-GP 24.5 +- 2.1, DRAGAN 27.7 +-
-1.2, VAE 58.7 +- 1.2; MNIST: 6.8 +- 0.5, 7.8 +- 0.6, 6.7 +- 0.4, 20.3 +- 5.0, 7.6 +- 0.4, 23.8 +- 0.6. Ours is not an
-FID: see experiments/RESULTS.md.
+Number to expect: Table 2, FID of 10,000 samples against 10,000 test images, best setting, mean of 50 seeds (GANs'
+as Dai & Wipf 2019, arXiv:1903.05789, reprint them; the VAE's and the table's number are recalled, unverified).
+Fashion-MNIST: NS 26.5 +- 1.6, LSGAN 30.7 +- 2.2, WGAN 21.5 +- 1.6, WGAN-GP 24.5 +- 2.1, DRAGAN 27.7 +- 1.2, VAE 58.7
++- 1.2; MNIST: 6.8 +- 0.5, 7.8 +- 0.6, 6.7 +- 0.4, 20.3 +- 5.0, 7.6 +- 0.4, 23.8 +- 0.6. Ours is not an FID: see
+experiments/RESULTS.md.
 
 Variants: fashion_mnist (the default), digits, mnist, cifar10, lsgan, wgan, wgan_gp, dragan, vae (none: NS-GAN), tiny.
 Command: python -m experiments.train --config=configs/lucic2018.py:fashion_mnist,wgan_gp --workdir=runs/lucic_wgan_gp

@@ -6,8 +6,9 @@ discriminator updates a step, Adam with beta1 0 and beta2 0.9, at 2e-4 for 50,00
 straight line to 0 at 100,000; batch 64, twice that for G; z of 128 from N(0, I), images in [-1, 1]. cifar10 has SNGAN's
 widths; the smaller sets have 64 in both. Generated images bear the labels of the batch's real ones.
 
-Number to expect: CIFAR-10 in a table of the appendix, inception score 8.62 and FID 17.5 (10,000 samples against 5,000
-images; recalled, unverified). Mimicry reports 8.25 and 17.84 so, 10.84 at 50,000 against 50,000.
+Number to expect: CIFAR-10, inception score 8.62 and FID 17.5 (10,000 samples against 5,000 images, as Mimicry says of
+it; a table of the appendix, its number not verified). Mimicry reports 8.25 and 17.84 so, 10.84 at 50,000 against
+50,000.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/projection.py:cifar10 --workdir=runs/projection

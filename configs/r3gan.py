@@ -7,8 +7,8 @@ gamma of R1 and R2 from 0.05 to 0.005, the half-life of the averaged weights fro
 ADA's augmentation from 0 to 0.55; flips; each update has real images of its own, G's too. The smaller sets have width
 64 in 8 groups, batch 64, 20,000 steps and no augmentation.
 
-Number to expect: CIFAR-10, conditional, FID 1.96 (50,000 samples against the train images; in the abstract and a
-table whose number is not verified; the authors' claim). It needs 8 GPUs.
+Number to expect: Table 6, CIFAR-10, conditional, FID 1.96 of 50,000 samples (against the train images, as their code
+has it); nobody else's run of it is known. It needs 8 GPUs.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny. Without labels:
 --config.conditioning="{'name':'none'}".

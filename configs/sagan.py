@@ -5,9 +5,9 @@ Recipe: hinge loss, one update of each player a step, Adam with beta1 0 and beta
 behind blocks of 32x32. The paper's images are of 128x128 pixels; here, of 32x32 (digits: 16x16), attention is at half
 the size, widths start at 64, and the smaller sets have batch 64 and widths of 32.
 
-Number to expect: Table 2, ImageNet 128x128, inception score 52.52 and FID 18.65 after 1,000,000 steps (recalled,
-unverified, the table's number too). StudioGAN's CIFAR-10 run (other widths, five D updates a step): 8.64 and 10.35,
-50,000 against the train images.
+Number to expect: ImageNet 128x128, inception score 52.52 and FID 18.65 (abstract; that it is Table 2, after 1,000,000
+steps: recalled, unverified). StudioGAN's CIFAR-10 run (other widths, five D updates a step): 8.64 and 10.35, 50,000
+against the train images.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/sagan.py:cifar10 --workdir=runs/sagan

@@ -5,9 +5,9 @@ Recipe: the authors' unconditional CIFAR-10 run: five discriminator updates a st
 One power iteration for each D update. G's batch is 128, twice D's. cifar10 has the paper's widths, 256 in G and 128 in
 D; the smaller sets have 64 in both.
 
-Number to expect: Table 2, CIFAR-10, unconditional, hinge loss: inception score 8.22 +- 0.05 and FID 21.7 +- 0.21
-(10,000 samples against 5,000 images; recalled, unverified, the table's number too). Others report 16.8 at 50,000
-against 50,000. Not measured here yet.
+Number to expect: Table 2, CIFAR-10, unconditional, residual networks, hinge loss: inception score 8.22 +- 0.05 and FID
+21.7 +- 0.21 (10,000 samples against 5,000 images, as Mimicry says of it). Mimicry reports 16.8 at 50,000 against
+50,000. Not measured here yet.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/sngan.py:cifar10 --workdir=runs/sngan

