@@ -5,8 +5,9 @@ these `aspects` of it; each network is in some row, each discriminator under a s
 of labels and of shapes is in conditioning_test.py and legality_test.py.
 
 The first COMPILED rows run: they have every value, and every pair of `MEET`, where derivatives and collections meet.
-What else meets does so in logits [B], images, labels or the number of an update, which have one shape and one meaning
-whatever they come from: the other pairs are in some row too, which is traced if it is not among the first.
+Among them are `RECIPES`, which papers have as a whole. What else meets does so in logits [B], images, labels or the
+number of an update, which have one shape and one meaning whatever they come from: the other pairs are in some row too,
+which is traced if it is not among the first.
 """
 
 import functools
@@ -29,7 +30,7 @@ from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES
 from tests.tiny import config_of, filled
 
-COMPILED, TRACED = 17, 29  # rows
+COMPILED, TRACED = 16, 32  # rows
 TRIES = 20  # rows that are tried for each that is taken
 ORDER = ("n_critic", "update_order", "fakes", "generator_reals", "generator_batch_multiple", "discriminator_passes")
 MEET = (
@@ -37,8 +38,21 @@ MEET = (
   (*ORDER, "critic_warmup", "ema"),
   (*ORDER, "collections of D", "collections of G"),
 )
-CLIP = 0.5
 PLAYERS = ("generator", "discriminator")
+RECIPES = (
+  {"loss": "non_saturating", "r1": "with", "r2": "with"},
+  {  # R3GAN's, whose augmentation is ADA's pipeline at a p by schedule
+    **dict.fromkeys(PENALTIES, "without"),
+    **dict.fromkeys(("r1", "r2"), "with"),
+    **dict.fromkeys(PLAYERS, "r3gan"),
+    "loss": "relativistic_pairing",
+    "augment": "scheduled",
+    "conditioning": "projection embedding",
+    "generator_reals": "fresh",
+    "ema": 0.9,
+  },
+)
+CLIP = 0.5
 
 _SMALL = {
   "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
@@ -230,7 +244,8 @@ def array():
     if (a[0] != b[0] or a == b) and (a, b) not in illegal_pairs():
       for pair in wanted(dict((a, b))):
         parts.setdefault(pair, []).append(dict((a, b)))
-  rows, possible, impossible = [], set(parts), set()
+  possible, impossible = set(parts), set()
+  rows = [completed(recipe, draw, {pair for pair in parts if runs(pair)}) for recipe in RECIPES]
   for missing in ({pair for pair in parts if runs(pair)}, set(parts)):
     missing = missing.difference(impossible, *map(wanted, rows))
     while missing:
@@ -307,6 +322,7 @@ def test_the_rows_have_every_legal_pair():
     pair for row in rows[:COMPILED] for pair in wanted(row) if runs(pair)
   }, "COMPILED is another number"
   assert not any(legality.illegal(*config_and_spec(row)) for row in rows)
+  assert all(recipe.items() <= row.items() for recipe, row in zip(RECIPES, rows, strict=False))
   in_rows = {(factor, value) for row in rows[:COMPILED] for factor, value in row.items()}
   assert in_rows == set(VALUES)
   # Labels by embedding need R3GAN, which is for squares.
