@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from common.build import ConfigError
+from experiments import build_algorithm
 from gan.penalties import build_penalties, penalize
 from gan.penalties.lecam import LeCam
-from gan.penalties.orthogonal import Orthogonal, off_diagonal
+from gan.penalties.orthogonal import Orthogonal, non_orthogonality, off_diagonal
 from tests.gan.penalties.seen import RNG, linear, see
+from tests.tiny import batch_of, config_of, dataset_of, filled
 
 
 def test_lecam_draws_each_side_to_the_other_sides_running_mean():
@@ -50,6 +52,28 @@ def test_orthogonal_weights_cost_nothing_and_others_their_angles():
   }
   values, _ = Orthogonal(weight=0.5)(see(params=params), ())
   np.testing.assert_allclose(values, np.full(6, 0.5 * (np.sum(gram**2) - np.sum(np.diag(gram) ** 2))), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("variant", "left"),
+  [
+    ("projection:digits,tiny", {"label_embedding kernel", "scale", "bias"}),
+    ("r3gan:digits,tiny", {"label_embedding kernel", "basis"}),
+    ("acgan:digits,tiny", set()),
+  ],
+)
+def test_tables_of_labels_and_learned_inputs_of_the_networks_are_no_kernels(variant, left):
+  """``left``: arrays of two or more axes that are not drawn to right angles; a kernel of one column has no angle."""
+  gan = build_algorithm(config_of(variant), dataset_of(variant).spec)
+  state = filled(jax.eval_shape(gan.init, jax.random.key(0), batch_of(dataset_of(variant), (gan.batches_per_step, 4))))
+  still = set()
+  for net in (state.generator, state.discriminator):
+    for path, slope in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(non_orthogonality))(net.params)):
+      *layers, name = (key.key for key in path)
+      if slope.ndim > 1 and slope.shape[-1] > 1 and not np.any(slope):
+        still.add(" ".join([*(layer for layer in layers if "label" in layer), name]))
+      assert name == "kernel" or not np.any(slope), path
+  assert still == left
 
 
 def test_a_lazy_penalty_is_the_dense_one_in_expectation():
