@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from common.build import ConfigError, build
+from common.build import ConfigError, build, parameters
 from common.schedules import Constant, Schedule, Scheduled, build_schedule
 
 
@@ -109,6 +109,36 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adagrad": adagrad,
   "rmsprop": rmsprop,
 }
+
+
+DECAYS = ("momentum", "b1", "b2", "decay")  # of running means
+
+
+def with_lazy_updates(section: Mapping[str, Any], path: str, every: int) -> dict[str, Any]:
+  """The section of an optimizer that makes ``every`` + 1 updates where it made ``every`` (Karras et al. 2020, App. B).
+
+  With c = every / (every + 1) the rate becomes c times itself and each decay of a running mean its c-th power: in an
+  interval Adam, whose steps are of the rate's length, goes as far and forgets as much as before. An ``every`` of 1
+  stands for no such updates and changes nothing.
+
+  Raises:
+    ConfigError: a section that `build_optimizer` refuses, or a schedule, which these updates would drive too.
+  """
+  build(OPTIMIZERS, section, path)
+  plain = dict(section)
+  if every == 1:
+    return plain
+  c = every / (every + 1)
+  taken = parameters(OPTIMIZERS[plain["name"]])
+  for key in (key for key in ("learning_rate", *DECAYS) if key in taken):
+    value = plain.get(key, taken[key].default)
+    if hasattr(value, "items"):
+      raise ConfigError(
+        f"config.{path}.{key} is a schedule, and updates for lazy penalties alone would drive it too; take a number, or"
+        ' config.lazy_penalties="term"'
+      )
+    plain[key] = c * value if key == "learning_rate" else value**c
+  return plain
 
 
 def build_optimizer(section: Mapping[str, Any], path: str, grad_clip: float = 0.0) -> optax.GradientTransformation:

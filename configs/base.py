@@ -107,6 +107,7 @@ def use_gan(config: ConfigDict) -> None:
   config.z_prior = "normal"
   config.n_critic = 1
   config.critic_warmup = dict(WARMUP)
+  config.lazy_penalties = "term"
   config.weight_clip = 0.0
   config.generator_orthogonal = 0.0
   config.update_order = "alternating"

@@ -86,6 +86,11 @@ FIELDS: dict[str, Field] = {
   "weight_clip": _not_negative("D's parameters are clipped to [-c, c] after each update; 0 for not"),
   "generator_orthogonal": _not_negative("weight of the orthogonal regularisation of G's kernels; 0 for none"),
   "penalties": Field("terms added to the discriminator's loss, {name: {argument: value}}; empty for none"),
+  "lazy_penalties": _one_of(
+    "penalties of each so many-th update: a term of its loss, or an update more and the optimizer rescaled",
+    "term",
+    "update",
+  ),
   "discriminator_loss_scale": _above_zero("factor of the discriminator's loss; many codes have 0.5"),
 }
 
@@ -120,6 +125,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
     "augment": {"name": "none"},
     "top_k": dict(ALL_FAKES),
     "penalties": {},
+    "lazy_penalties": "term",
     "weight_clip": 0.0,
     "generator_orthogonal": 0.0,
     "critic_warmup": WARMUP,

@@ -5,14 +5,14 @@ from typing import Any
 from common.algorithm import Spec
 from common.build import ConfigError, build
 from common.ema import build_ema
-from common.optim import build_optimizer
+from common.optim import build_optimizer, with_lazy_updates
 from gan.augment import build_augmentation
 from gan.conditioning import CONDITIONING
 from gan.gan import GAN
 from gan.legality import illegal
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
-from gan.penalties import build_penalties
+from gan.penalties import build_penalties, lazy_interval
 from gan.top_k import build_top_k
 from gan.warmup import CriticWarmup
 
@@ -37,17 +37,21 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   discriminator = build(
     DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
   )
+  penalties = build_penalties(config.penalties)
+  discriminator_optim = config.discriminator_optim
+  if config.lazy_penalties == "update":
+    discriminator_optim = with_lazy_updates(discriminator_optim, "discriminator_optim", lazy_interval(penalties))
   return GAN(
     spec=spec,
     generator=generator,
     discriminator=discriminator,
     loss=build(LOSSES, config.loss, "loss"),
-    penalties=build_penalties(config.penalties),
+    penalties=penalties,
     augment=build_augmentation(config.augment, spec),
     top_k=build_top_k(config.top_k),
     conditioning=conditioning,
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
-    discriminator_tx=build_optimizer(config.discriminator_optim, "discriminator_optim", config.train.grad_clip),
+    discriminator_tx=build_optimizer(discriminator_optim, "discriminator_optim", config.train.grad_clip),
     ema=build_ema(config.ema),
     z_dim=config.z_dim,
     z_prior=config.z_prior,
@@ -55,6 +59,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     critic_warmup=CriticWarmup(
       updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
     ),
+    lazy_penalties=config.lazy_penalties,
     weight_clip=config.weight_clip,
     generator_orthogonal=config.generator_orthogonal,
     update_order=config.update_order,

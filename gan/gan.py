@@ -22,7 +22,7 @@ from gan.augment.policy import Augmentation
 from gan.conditioning import Conditioning
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
-from gan.penalties import penalize
+from gan.penalties import lazy_interval, penalize
 from gan.penalties.orthogonal import non_orthogonality
 from gan.penalties.seen import Penalty, Seen
 from gan.top_k import TopK
@@ -47,6 +47,17 @@ class Draw(NamedTuple):
   mutable: Any
 
 
+class Turn(NamedTuple):
+  """What an update of D is of: images and their keys, what they go through first, and the state before it."""
+
+  batch: Batch
+  fake: Images
+  rng: Array
+  show: Callable[[Images, str], Images]
+  updates: Array
+  aux: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class GAN:
   """A generator against a discriminator; fields as the config's keys of the same names."""
@@ -66,6 +77,7 @@ class GAN:
   z_prior: str
   n_critic: int
   critic_warmup: CriticWarmup
+  lazy_penalties: str
   weight_clip: float
   generator_orthogonal: float
   update_order: str
@@ -159,29 +171,17 @@ class GAN:
   def _discriminator_update(
     self, d: NetState, aux: Any, batch: Batch, fake: Images, rng: Array
   ) -> tuple[NetState, Any, Metrics]:
-    real, labels = batch["image"], batch["label"]
-    show = self._augmenting(d, aux, rng, batch["index"])
+    turn = Turn(batch, fake, rng, self._augmenting(d, aux, rng, batch["index"]), d.updates, aux)
+    lazy = {name: penalty for name, penalty in self.penalties.items() if penalty.every > 1}
+    apart = lazy if self.lazy_penalties == "update" else {}
+    within = {name: penalty for name, penalty in self.penalties.items() if name not in apart}
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **d.mutable}
-      images = show(real, "real"), show(fake, "fake")
-      on_real, on_fake, mutable = self._discriminate(variables, *images, labels, rng, batch["index"], update=True)
+      on_real, on_fake, mutable = self._judge(turn, variables, update=True)
       losses = self.discriminator_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)
-
-      def see(name: str) -> Seen:
-        index, frozen = batch["index"], {**variables, **mutable}
-        rows = random.row_keys(random.stream(rng, name), index)
-        dropout = random.row_keys(random.stream(rng, f"dropout {name}"), index)
-
-        def apply_d(x: Images, half: str = "real") -> Array:
-          x, known = self.conditioning.discriminator_inputs(show(x, half), labels)
-          return self.discriminator.apply(frozen, x, train=True, rows=dropout, **known).logits
-
-        logits = on_real.logits, on_fake.logits
-        return Seen(apply_d, params, real, fake, *logits, d.updates, rows, self.axis_name)
-
-      penalties, new_aux = penalize(self.penalties, see, d.updates, aux)
-      penalties |= self.conditioning.discriminator_terms(on_real, on_fake, labels)
+      penalties, new_aux = self._penalize(turn, within, {**variables, **mutable}, on_real.logits, on_fake.logits)
+      penalties |= self.conditioning.discriminator_terms(on_real, on_fake, batch["label"])
       total = jnp.mean(sum(penalties.values(), start=losses))
       return total, (losses, penalties, on_real.logits, on_fake.logits, mutable, new_aux)
 
@@ -190,6 +190,11 @@ class GAN:
     above = on_real - (self.loss.boundary or 0.0)
     new_aux["augment"] = self.augment.adapt(aux["augment"], above, d.updates, self.axis_name)
     d, norms = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, mutable=mutable, axis_name=self.axis_name)
+    if apart:
+      nothing = {name: jnp.zeros_like(losses) for name in apart}, {name: aux[name] for name in apart}
+      due = turn.updates % lazy_interval(apart) == 0
+      d, values, state = lax.cond(due, lambda d: self._lazy_update(turn, apart, d), lambda d: (d, *nothing), d)
+      penalties, new_aux = penalties | values, new_aux | state
     if self.weight_clip:  # Arjovsky et al. 2017, Algorithm 1, line 7
       d = d.replace(params=jax.tree.map(lambda w: jnp.clip(w, -self.weight_clip, self.weight_clip), d.params))
     return (
@@ -205,6 +210,45 @@ class GAN:
         **{f"d_{name}": norm for name, norm in norms.items()},
       },
     )
+
+  def _lazy_update(
+    self, turn: Turn, penalties: Mapping[str, Penalty], d: NetState
+  ) -> tuple[NetState, dict[str, Array], Any]:
+    """An update of D for lazy penalties alone, after that for the loss (Karras et al. 2020, App. B)."""
+
+    def loss_fn(params: Any) -> tuple[Array, Any]:
+      variables = {"params": params, **d.mutable}
+      on_real, on_fake, _ = self._judge(turn, variables, update=False)  # compiled away where no penalty reads logits
+      values, state = self._penalize(turn, penalties, variables, on_real.logits, on_fake.logits)
+      return jnp.mean(sum(values.values(), start=jnp.zeros_like(on_real.logits))), (values, state)
+
+    grads, (values, state) = jax.grad(loss_fn, has_aux=True)(d.params)
+    moved, _ = apply_gradients(d, grads, self.discriminator_tx, NO_EMA, axis_name=self.axis_name)
+    return moved.replace(updates=d.updates), values, state  # what counts D's updates counts those for the loss
+
+  def _judge(self, turn: Turn, variables: Any, *, update: bool) -> tuple[DiscriminatorOutput, DiscriminatorOutput, Any]:
+    """D on a turn's real and generated images, and its collections after that."""
+    images = turn.show(turn.batch["image"], "real"), turn.show(turn.fake, "fake")
+    return self._discriminate(variables, *images, turn.batch["label"], turn.rng, turn.batch["index"], update=update)
+
+  def _penalize(
+    self, turn: Turn, penalties: Mapping[str, Penalty], variables: Any, on_real: Array, on_fake: Array
+  ) -> tuple[dict[str, Array], Any]:
+    """These penalties of D at ``variables``, {name: [B]}, and their running state."""
+    labels, index = turn.batch["label"], turn.batch["index"]
+
+    def see(name: str) -> Seen:
+      rows = random.row_keys(random.stream(turn.rng, name), index)
+      dropout = random.row_keys(random.stream(turn.rng, f"dropout {name}"), index)
+
+      def apply_d(x: Images, half: str = "real") -> Array:
+        x, known = self.conditioning.discriminator_inputs(turn.show(x, half), labels)
+        return self.discriminator.apply(variables, x, train=True, rows=dropout, **known).logits
+
+      images = turn.batch["image"], turn.fake
+      return Seen(apply_d, variables["params"], *images, on_real, on_fake, turn.updates, rows, self.axis_name)
+
+    return penalize(penalties, see, turn.updates, turn.aux)
 
   def _generator_update(
     self, g: NetState, d: NetState, aux: Any, batch: Batch, draw: Draw, rng: Array

@@ -64,6 +64,18 @@ ARCHITECTURES = {
       "top_k": {"name": "constant", "value": 0.5},
     },
   ),
+  # An update of D for its penalty alone, at times, and a term of G's gradient that no image is in.
+  "lazy gan": (
+    "gan:digits,tiny",
+    {
+      **GAN,
+      "generator__init_range": 0.1,
+      "discriminator__init_range": 0.1,
+      "penalties": {"r1": {"weight": 0.1, "every": 2}},
+      "lazy_penalties": "update",
+      "generator_orthogonal": 1e-3,
+    },
+  ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
 }
 # pmap differs from shard_map in how it is called, not in what an objective sees of its batch.

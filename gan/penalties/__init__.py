@@ -41,6 +41,21 @@ def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
   return built
 
 
+def lazy_interval(penalties: Mapping[str, Penalty]) -> int:
+  """The ``every`` of those that are not due at each update of D; 1 where there are none.
+
+  Raises:
+    ConfigError: they have several.
+  """
+  intervals = {name: penalty.every for name, penalty in penalties.items() if penalty.every > 1}
+  if len(set(intervals.values())) > 1:
+    found = ", ".join(f"config.penalties.{name}.every={every}" for name, every in intervals.items())
+    raise ConfigError(
+      f'config.lazy_penalties="update" has one update for all, and these differ: {found}; take one number, or "term"'
+    )
+  return max(intervals.values(), default=1)
+
+
 def penalize(
   penalties: Mapping[str, Penalty], see: Callable[[str], Seen], updates: Array, aux: Mapping[str, Any]
 ) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -45,8 +45,9 @@ class Penalty(Protocol):
   def every(self) -> int:
     """It is computed at each so many-th update of D, and then counts so many times (Karras et al. 2020, App. B).
 
-    There it is a step of its own, for which the optimizer's rate and momenta are rescaled. Here it is a term of one
-    update, of which there are as many as without it: there is nothing to rescale.
+    There it has an update of its own, and the optimizer is rescaled for having more of them; so here where
+    config.lazy_penalties is "update" (`common.optim.with_lazy_updates`). Where it is "term", it is part of an update
+    for the loss, of which there are as many as without it: nothing is rescaled.
     """
     ...
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from common.build import ConfigError
-from common.optim import build_optimizer
+from common.optim import build_optimizer, with_lazy_updates
 
 STEPS = 20
 GRADIENTS = np.random.default_rng(0).normal(size=(STEPS, 3)).astype(np.float32)
@@ -43,6 +43,26 @@ def test_sgd():
   np.testing.assert_allclose(plain, sgd([0.1] * STEPS, [0.0] * STEPS), rtol=1e-4, atol=1e-6)
   heavy = path({"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})
   np.testing.assert_allclose(heavy, sgd([0.1] * STEPS, [0.9] * STEPS), rtol=1e-4, atol=1e-6)
+
+
+def test_lazy_updates_rescale_the_optimizer():
+  """c = k / (k + 1): rates c times, decays to the power c, defaults too (Karras et al. 2020, App. B)."""
+  c = 16 / 17
+  style_gan2 = {"name": "adam", "learning_rate": 0.0025, "b1": 0.0, "b2": 0.99, "eps": 1e-8}
+  found = with_lazy_updates(style_gan2, "optim", 16)
+  assert found == {**style_gan2, "learning_rate": 0.0025 * c, "b2": 0.99**c}
+  assert 17 * found["learning_rate"] == pytest.approx(16 * 0.0025) and found["b2"] ** 17 == pytest.approx(0.99**16)
+  assert with_lazy_updates(style_gan2, "optim", 1) == style_gan2
+  adam = {"name": "adam", "learning_rate": 1.0}
+  assert with_lazy_updates(adam, "optim", 1) == adam
+  assert with_lazy_updates(adam, "optim", 3) == {**adam, "learning_rate": 0.75, "b1": 0.9**0.75, "b2": 0.999**0.75}
+  sgd, rmsprop = {"name": "sgd", "learning_rate": 1, "momentum": 0.5}, {"name": "rmsprop", "learning_rate": 1.0}
+  assert with_lazy_updates(sgd, "optim", 3) == {**sgd, "learning_rate": 0.75, "momentum": 0.5**0.75}
+  assert with_lazy_updates(rmsprop, "optim", 3) == {**rmsprop, "learning_rate": 0.75, "decay": 0.99**0.75}
+  with pytest.raises(ConfigError, match=r'optim\.learning_rate is a schedule, .*config\.lazy_penalties="term"'):
+    with_lazy_updates({**adam, "learning_rate": COSINE}, "optim", 3)
+  with pytest.raises(ConfigError, match=r"optim\.learning_rat is unknown"):
+    with_lazy_updates({"name": "adam", "learning_rat": 1.0}, "optim", 3)
 
 
 def test_sgd_with_goodfellows_schedules():

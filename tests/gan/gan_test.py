@@ -12,6 +12,7 @@ import pytest
 from jax import lax
 
 from common import random
+from common.build import ConfigError
 from common.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.losses import AdversarialLoss
@@ -118,6 +119,42 @@ def test_a_penalty_is_added_to_the_discriminators_loss():
   np.testing.assert_allclose(after.discriminator.params["Dense_0"]["kernel"], w - 0.5 * gradient, atol=1e-5)
   np.testing.assert_allclose(metrics["d_gradient_penalty"].total / 16, 3.0 * (norm - 1) ** 2, rtol=1e-5)
   np.testing.assert_allclose(metrics["d_loss"].total / 16, 0.25 * np.mean((fake - real) @ w), atol=1e-6)
+
+
+@pytest.mark.parametrize("lazily", ["term", "update"])
+def test_lazy_penalties_are_dense_ones_in_the_mean(lazily):
+  """At each second update, doubled: within it at the same rate, or in one of their own at 2 / 3 of it, after it."""
+  gan, state, batch, after, metrics = linear_round(
+    loss={"name": "wasserstein"},
+    penalties={"r1": {"weight": 0.1, "every": 2}, "orthogonal": {"weight": 1.0}},
+    lazy_penalties=lazily,
+  )
+  second, quiet = jax.jit(gan.train_step)(after, batch, jax.random.key(1))
+  w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
+  pictures = batch["image"][0], *(fake_of(gan, s, batch)[1] for s in (state, after))
+  real, *fakes = (np.asarray(x, np.float64).reshape(16, -1).mean(0)[:, None] for x in pictures)
+  slope, next_slope = (0.5 * (fake - real) for fake in fakes)
+  rate = 0.5 if lazily == "term" else 0.5 * 2 / 3
+  moved = w - rate * (slope + 2 * 0.1 * w)
+  if lazily == "update":
+    loss_only = w - rate * slope
+    moved = loss_only - rate * 2 * 0.1 * loss_only
+  np.testing.assert_allclose(after.discriminator.params["Dense_0"]["kernel"], moved, atol=1e-5)
+  np.testing.assert_allclose(second.discriminator.params["Dense_0"]["kernel"], moved - rate * next_slope, atol=1e-5)
+  size = np.sum((w if lazily == "term" else loss_only) ** 2)
+  np.testing.assert_allclose(metrics["d_r1"].total / 16, 2 * 0.1 / 2 * size, rtol=1e-5)
+  assert quiet["d_r1"].total == 0.0
+  assert (int(after.discriminator.updates), int(second.discriminator.updates)) == (1, 2)
+
+
+def test_penalties_of_several_intervals_have_no_update_in_common():
+  penalties = {"r1": {"every": 2}, "r2": {"every": 4}, "lecam": {}}
+  linear_round(penalties=penalties)
+  message = (
+    r'lazy_penalties="update" .*penalties\.r1\.every=2, config\.penalties\.r2\.every=4; take one number, or "term"'
+  )
+  with pytest.raises(ConfigError, match=message):
+    linear_round(penalties=penalties, lazy_penalties="update")
 
 
 @pytest.mark.parametrize("passes", [1, 2])
