@@ -277,6 +277,12 @@ def prepared(row):
   return config, gan, state.replace(waited=np.int32(9)), batch  # updates of D: enough for a warm-up
 
 
+def read_by_alarms(gan):
+  """What they read of training; a metric that is never logged would keep its alarm silent."""
+  names = {name for alarm in gan.alarms for name in alarm.metrics}
+  return {name.removeprefix("train/") for name in names if name.startswith("train/")}
+
+
 def moved(before, after):
   """The share of the parameter arrays that are others than they were."""
   return np.mean([np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True)])
@@ -300,6 +306,7 @@ def test_a_row_takes_a_step(number):
   # A constant added to an uncentred critic changes nothing, and a rectifier may be off on all four images.
   assert min(moved(getattr(before, name), getattr(after, name)) for name in PLAYERS) > 0.6, row
   assert {f"d_{name}" for name in config.penalties} <= metrics.keys()
+  assert read_by_alarms(gan) <= metrics.keys()
   for name in config.penalties:
     assert metrics[f"d_{name}"].total != 0.0, (name, row)
   assert ("g_orthogonal" in metrics) == bool(config.generator_orthogonal)
@@ -312,7 +319,7 @@ def test_a_row_fits_together(number):
   _, gan, state, batch = prepared(array()[0][number])
   after, metrics = jax.eval_shape(gan.train_step, state, batch, jax.random.key(1))
   assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
-  assert metrics
+  assert read_by_alarms(gan) <= metrics.keys()
 
 
 def test_the_rows_have_every_legal_pair():
