@@ -92,6 +92,16 @@ def test_the_docstring_names_every_variant_the_command_and_the_time(name):
   assert "Number to expect:" in doc and "\nTime: " in doc
 
 
+def test_the_readme_lists_every_config_with_its_variants():
+  rows = re.findall(
+    r"^\| \[`(\w+)`\]\(configs/\w+\.py\) \| [^|]* \| ([^|]*) \|", (ROOT / "README.md").read_text("utf-8"), re.M
+  )
+  listed = {name: words.split(", ") for name, words in rows}
+  assert listed.keys() == set(config_names())
+  for name, words in listed.items():
+    assert {*words, "tiny"} == set(allowed_words(name)), name
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_locked_complete_and_described(variant):
   config = load(variant)
