@@ -8,6 +8,7 @@ from common.ema import build_ema
 from common.optim import build_optimizer, with_lazy_updates
 from gan.augment import build_augmentation
 from gan.conditioning import CONDITIONING
+from gan.discriminator import Discriminator
 from gan.gan import GAN
 from gan.legality import illegal
 from gan.losses import LOSSES
@@ -34,24 +35,35 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   }
   conditioning = build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes)
   generator = build(GENERATORS, config.generator, "generator", **context, **conditioning.generator_context())
-  discriminator = build(
+  network = build(
     DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
   )
   penalties = build_penalties(config.penalties)
   discriminator_optim = config.discriminator_optim
   if config.lazy_penalties == "update":
     discriminator_optim = with_lazy_updates(discriminator_optim, "discriminator_optim", lazy_interval(penalties))
+  loss = build(LOSSES, config.loss, "loss")
+  discriminator = Discriminator(
+    network=network,
+    loss=loss,
+    loss_scale=config.discriminator_loss_scale,
+    penalties=penalties,
+    lazy_penalties=config.lazy_penalties,
+    weight_clip=config.weight_clip,
+    augment=build_augmentation(config.augment, spec),
+    conditioning=conditioning,
+    passes=config.discriminator_passes,
+    tx=build_optimizer(discriminator_optim, "discriminator_optim", config.train.grad_clip),
+    axis_name=axis_name,
+  )
   return GAN(
     spec=spec,
     generator=generator,
     discriminator=discriminator,
-    loss=build(LOSSES, config.loss, "loss"),
-    penalties=penalties,
-    augment=build_augmentation(config.augment, spec),
+    loss=loss,
     top_k=build_top_k(config.top_k),
     conditioning=conditioning,
     generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
-    discriminator_tx=build_optimizer(discriminator_optim, "discriminator_optim", config.train.grad_clip),
     ema=build_ema(config.ema),
     z_dim=config.z_dim,
     z_prior=config.z_prior,
@@ -59,14 +71,10 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     critic_warmup=CriticWarmup(
       updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
     ),
-    lazy_penalties=config.lazy_penalties,
-    weight_clip=config.weight_clip,
     generator_orthogonal=config.generator_orthogonal,
     update_order=config.update_order,
     fakes=config.fakes,
     generator_reals=config.generator_reals,
     generator_batch_multiple=config.generator_batch_multiple,
-    discriminator_passes=config.discriminator_passes,
-    discriminator_loss_scale=config.discriminator_loss_scale,
     axis_name=axis_name,
   )

@@ -20,7 +20,7 @@ from common.normalization import BatchNorm
 from common.state import NetState
 from experiments import build_algorithm
 from gan.networks.output import DiscriminatorOutput
-from tests.tiny import CONFIGS, batch_of, config_of, dataset_of, fresh_state, one_step
+from tests.tiny import CONFIGS, batch_of, config_of, dataset_of, fresh_state, one_step, with_networks
 
 assert_same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
 
@@ -94,7 +94,7 @@ def toy_gan(**changes):
     "gan:digits,tiny", generator_optim=sgd, discriminator_optim=sgd, z_dim=4, ema__decay=0.9, **changes
   )
   gan = build_algorithm(config, dataset_of("gan:digits,tiny").spec)
-  return dataclasses.replace(gan, generator=ToyGenerator(), discriminator=ToyDiscriminator())
+  return with_networks(gan, ToyGenerator(), ToyDiscriminator())
 
 
 def by_hand(gan, state, batch, rng):
@@ -111,12 +111,12 @@ def by_hand(gan, state, batch, rng):
 
   def judge(params, stats, real, fake):
     def apply(stats, x):
-      output, new = gan.discriminator.apply(
+      output, new = gan.discriminator.network.apply(
         {"params": params, **stats}, x, train=True, rows=None, mutable=["batch_stats"]
       )
       return output.logits, new
 
-    if gan.discriminator_passes == 1:
+    if gan.discriminator.passes == 1:
       logits, stats = apply(stats, jnp.concatenate([real, fake]))
       return logits[:16], logits[16:], stats
     on_real, stats = apply(stats, real)
@@ -135,7 +135,7 @@ def by_hand(gan, state, batch, rng):
       on_real, on_fake, new = judge(params, stats, real, fake)
       log_d = jax.nn.log_sigmoid(on_real - on_fake) if pairs else jax.nn.log_sigmoid(on_real)
       log_not_d = 0.0 if pairs else jax.nn.log_sigmoid(-on_fake)
-      return -gan.discriminator_loss_scale * jnp.mean(log_d + log_not_d), new
+      return -gan.discriminator.loss_scale * jnp.mean(log_d + log_not_d), new
 
     grads, d_stats = jax.grad(d_loss, has_aux=True)(d_params)
     d_params = descend(d_params, grads)

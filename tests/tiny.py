@@ -6,6 +6,7 @@ import importlib
 import zlib
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,6 +16,7 @@ from common.data.dataset import Dataset, open_dataset
 from common.data.preprocess import preprocess
 from common.program import make_state
 from experiments import build_algorithm
+from gan.gan import GAN
 
 CONFIGS = ("gan:digits,tiny", "dcgan:digits,tiny", "vae:digits,tiny", "vae:digits,conv,tiny", "classifier:digits,tiny")
 
@@ -43,6 +45,13 @@ def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none",
   flat = preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
   index = np.broadcast_to(np.arange(lead[-1], dtype=np.int32), lead)
   return {**{name: x.reshape(*lead, *x.shape[1:]) for name, x in flat.items()}, "index": index}
+
+
+def with_networks(gan: GAN, generator: nn.Module, discriminator: nn.Module) -> GAN:
+  """The same GAN of other networks."""
+  return dataclasses.replace(
+    gan, generator=generator, discriminator=dataclasses.replace(gan.discriminator, network=discriminator)
+  )
 
 
 def fresh_state(algorithm: Trainable, variant: str) -> PyTree:

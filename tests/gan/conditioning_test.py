@@ -1,7 +1,5 @@
 """Labels on their way to each network, what they change there, and which pairs are refused."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,7 @@ from gan.conditioning import CONDITIONING
 from gan.legality import NETWORKS
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.output import DiscriminatorOutput, LabelHead
-from tests.tiny import batch_of, config_of, dataset_of
+from tests.tiny import batch_of, config_of, dataset_of, with_networks
 
 RNG = np.random.default_rng(0)
 FEATURES, LOGITS = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in ((5, 7), (5,)))
@@ -122,7 +120,7 @@ def toy(section, **changes):
   sgd = {"name": "sgd", "learning_rate": 0.5}
   config = config_of(variant, generator_optim=sgd, discriminator_optim=sgd, conditioning=section, z_dim=4, **changes)
   gan = build_algorithm(config, dataset_of(variant).spec)
-  gan = dataclasses.replace(gan, generator=ToyGenerator(), discriminator=ToyDiscriminator(gan.discriminator.label_head))
+  gan = with_networks(gan, ToyGenerator(), ToyDiscriminator(gan.discriminator.network.label_head))
   images = batch_of(dataset_of(variant), (1, 16))
   batch = {**images, "image": images["image"][:, :, ::2, ::2]}
   state = jax.jit(gan.init)(jax.random.key(0), batch)
@@ -218,7 +216,7 @@ def test_every_discriminator_takes_labels(discriminator, form):
 
   def judge():
     rows = jax.random.split(jax.random.key(1), 3)
-    return gan.discriminator.init_with_output(jax.random.key(0), x, train=True, rows=rows, **known)
+    return gan.discriminator.network.init_with_output(jax.random.key(0), x, train=True, rows=rows, **known)
 
   output, variables = jax.eval_shape(judge)
   assert output.logits.shape == (3,)

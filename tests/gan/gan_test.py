@@ -17,7 +17,7 @@ from common.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
-from tests.tiny import batch_of, config_of, dataset_of, one_step
+from tests.tiny import batch_of, config_of, dataset_of, one_step, with_networks
 
 SGD = {"name": "sgd", "learning_rate": 0.5}
 NEW = {"wgan_gp:digits,tiny": 5, "sngan:digits,tiny": 5, "gan:digits,tapered,tiny": 1}
@@ -68,7 +68,7 @@ def linear_round(spectral_norm=False, **changes):
   variant = "gan:digits,tiny"
   config = config_of(variant, generator_optim=SGD, discriminator_optim=SGD, z_dim=4, **changes)
   gan = build_algorithm(config, dataset_of(variant).spec)
-  gan = dataclasses.replace(gan, generator=LinearGenerator(), discriminator=LinearCritic(spectral_norm))
+  gan = with_networks(gan, LinearGenerator(), LinearCritic(spectral_norm))
   batch = batch_of(dataset_of(variant), (gan.batches_per_step, 16))
   state = jax.jit(gan.init)(jax.random.key(0), batch)
   after, metrics = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
@@ -273,13 +273,13 @@ def test_the_generators_update_leaves_out_what_it_does_not_need():
   def with_weights(s, z):
     def loss(g, d):
       fake, _ = gan._generate({**s.generator.variables(), "params": g}, z, None, train=True)
-      output = gan.discriminator.apply({"params": d}, fake, train=True, rows=None)
+      output = gan.discriminator.network.apply({"params": d}, fake, train=True, rows=None)
       return jnp.mean(nn.softplus(-output.logits))
 
     return jax.grad(loss, (0, 1))(s.generator.params, s.discriminator.params)
 
   def forward(s, x):
-    return gan.discriminator.apply(s.discriminator.variables(), x, train=True, rows=None).logits
+    return gan.discriminator.network.apply(s.discriminator.variables(), x, train=True, rows=None).logits
 
   needed = update(gan)
   kernels = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(state.discriminator.params))
