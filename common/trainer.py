@@ -1,14 +1,9 @@
 """The loop: call, log, evaluate, draw, save. It knows the contracts of ``common.algorithm`` and no model family."""
 
-import dataclasses
 import math
-import os
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +22,8 @@ from common.log import RunLog, Status, memory_mb
 from common.parallel import to_host
 from common.profile import Profile
 from common.program import Program
+from common.progress import Progress
+from common.signals import stop_requests
 from common.validation import PROTOCOL, Validation
 from common.workdir import write_json
 
@@ -39,24 +36,6 @@ class NonFiniteError(RuntimeError):
 
 class Interrupted(Exception):
   """A signal asked the run to stop, and it did, after saving."""
-
-
-@dataclasses.dataclass
-class Progress:
-  """What the loop carries besides the state, saved with it: sums since the last log line, and early stopping."""
-
-  totals: Totals = dataclasses.field(default_factory=Totals)
-  best: float | None = None
-  best_step: int = 0
-  stale: int = 0
-
-  def to_json(self) -> dict[str, Any]:
-    return {**vars(self), "totals": self.totals.to_json()}
-
-  @classmethod
-  def from_json(cls, record: dict[str, Any]) -> "Progress":
-    known = {field.name for field in dataclasses.fields(cls)}  # older versions wrote one more
-    return cls(**{key: value for key, value in record.items() if key in known} | {"totals": Totals(record["totals"])})
 
 
 class Run:
@@ -127,7 +106,7 @@ class Run:
     train, stop_step = self.config.train, self.config.train.num_steps
     in_flight: deque[PyTree] = deque()
     since = Clock(self.step)
-    with _stop_requests() as stop_requested, self.status.phase(self._describe), self.profile:
+    with stop_requests() as stop_requested, self.status.phase(self._describe), self.profile:
       while self.step < stop_step and not self._out_of_patience():
         # Processes agree on one number of a call; steps would jump over it.
         call = self.step // train.steps_per_call
@@ -253,11 +232,9 @@ class Run:
     name = self.validation.keep_best
     if not name:
       return
-    sign = 1.0 if config.checkpoint.best_mode == "max" else -1.0
     if name not in shown:  # a sample score that these pictures have not
       return
-    if progress.best is None or sign * shown[name] > sign * progress.best:
-      progress.best, progress.best_step, progress.stale = shown[name], self.step, 0
+    if progress.improved(shown[name], self.step, config.checkpoint.best_mode):
       self._check_finite()
       self.best.save(self.step, self.state, {name: shown[name]})
     elif self.step >= config.train.patience_from:
@@ -300,33 +277,6 @@ class Run:
     self.log.close()
     self.checkpoints.close()
     self.best.close()
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-  """Turns SIGTERM and SIGINT into a flag while the block runs; from the first on, they do nothing more for good.
-
-  With several processes JAX owns SIGTERM and agrees on a common step, so Ctrl-C is passed on as one.
-  """
-  requested = threading.Event()
-  several = jax.process_count() > 1
-
-  def handle(number: int, frame: Any) -> None:
-    if several:
-      os.kill(os.getpid(), signal.SIGTERM)
-    else:
-      requested.set()
-
-  watched = [signal.SIGINT] if several else [signal.SIGINT, signal.SIGTERM]
-  if threading.current_thread() is not threading.main_thread():
-    watched = []  # only the main thread may set handlers
-  before = {number: signal.signal(number, handle) for number in watched}
-  try:
-    yield requested
-  finally:
-    if not requested.is_set():  # else a second one could still hit what follows
-      for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def _first_bad(values: Any) -> float:
