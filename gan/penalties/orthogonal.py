@@ -1,4 +1,4 @@
-"""Orthogonal regularisation of a network's weights; the paper has it on the generator's, `gan.gan.GAN`."""
+"""Orthogonal regularisation of a network's weights; the paper has it on the generator's, in `gan.gan.GAN`."""
 
 import dataclasses
 from typing import Any
@@ -39,7 +39,8 @@ def non_orthogonality(params: PyTree) -> Array:
   """|W^T W * (1 - I)|_F^2 summed over all kernels W but those of label embeddings, whose rows are looked up.
 
   The columns of W are its outputs; their lengths are free, only angles between them are drawn to 90 degrees. Gains,
-  biases, tables of them by label, and learned inputs are no kernels.
+  biases, tables of them by label, and learned inputs are no kernels. The groups of a grouped convolution are columns of
+  one W, though they have inputs of their own.
   """
   total = jnp.zeros(())
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
