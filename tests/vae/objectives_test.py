@@ -55,6 +55,27 @@ def test_capacity_is_a_distance_on_both_sides():
     np.testing.assert_allclose(losses(section, updates=updates), expected, rtol=1e-6)
 
 
+def test_capacity_is_of_each_images_rate():
+  """Their mean is at the capacity, and both pay."""
+  rates = {"z": np.array([[1.0, 7.0]])}
+  found = losses(
+    {"name": "capacity", "capacity": 4.0, "gamma": 10.0}, terms_of(distortion=np.zeros((1, 2)), rates=rates)
+  )
+  np.testing.assert_allclose(found, [30.0, 30.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("settings", "words"),
+  [
+    ({"capacity": -1.0}, "capacity=-1.0 must be at least 0"),
+    ({"capacity": 5.0, "gamma": -1000.0}, "gamma=-1000.0 must be at least 0"),
+  ],
+)
+def test_a_capacity_below_nothing_and_a_reward_for_missing_it_are_refused(settings, words):
+  with pytest.raises(ConfigError, match=words):
+    build(OBJECTIVES, {"name": "capacity", **settings}, "objective")
+
+
 def test_free_bits_are_free_by_unit_and_by_the_batch_mean():
   """Two units of 0.1 and 0.9 nats on average: at 0.5 free nats the first costs 0.5 and has no gradient."""
   mean = np.array([[[np.sqrt(0.4), np.sqrt(1.8)], [0.0, np.sqrt(1.8)]]])  # rates 0.2 and 0 of the first unit

@@ -35,6 +35,9 @@ class Elbo:
 class Capacity:
   """distortion + gamma * |rate - C| (Burgess et al. 2018, arXiv:1804.03599, Eq. 8).
 
+  The distance is that of each image's rate, as the equation has it; codes that take it of the mean over the batch let
+  images differ in their rates.
+
   Attributes:
     capacity: C in nats an image: a number, or a schedule of the network's updates.
     gamma: weight of the rate's distance to it.
@@ -44,6 +47,10 @@ class Capacity:
 
   def __init__(self, capacity: Scheduled, gamma: float = 1000.0):
     self.capacity = build_schedule(capacity, "capacity")
+    if isinstance(self.capacity, Constant) and not self.capacity.value >= 0:
+      raise ConfigError(f"capacity={self.capacity.value} must be at least 0, as rates are")
+    if not gamma >= 0:
+      raise ConfigError(f"gamma={gamma} must be at least 0; below, the rate would be driven away from the capacity")
     self.gamma = gamma
 
   def __call__(self, terms: Terms, context: Context) -> Array:
