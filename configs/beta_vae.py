@@ -30,7 +30,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.model = {"name": "infogan", "z_dim": 64, "width": 64, "hidden": 1024, **batch_norm}
   config.objective = {"name": "elbo", "beta": 4.0}
   if "capacity" in words:
-    rising = {"name": "linear", "start": 0.0, "end": 25.0, "steps": config.train.num_steps // 2}
+    rising = {"name": "linear", "start": 0.0, "end": 25.0, "steps": config.train.get_oneway_ref("num_steps") // 2}
     config.objective = {"name": "capacity", "capacity": rising, "gamma": 1000.0}
   config.optim = {"name": "adam", **base.ADAM}
   if "tiny" in words:
