@@ -5,7 +5,7 @@ sqrt(1/2) but for a constant), Adam 1e-3, batch 100, 20 epochs. ``conv`` has str
 the encoder images with a quarter of the pixels black. It has no prior: to draw from it, fit one to its latents
 (`experiments.fit_sampler`).
 
-Number to expect: none is published for this network; see experiments/RESULTS.md for what this code reached.
+Number to expect: none is published for this network, and this code's is not measured.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, denoising, tiny.
 Command: python -m experiments.train --config=configs/autoencoder.py:fashion_mnist --workdir=runs/autoencoder

@@ -4,7 +4,7 @@ prior.
 Recipe: the InfoGAN-style network of Lucic et al. 2018, z of 16, Bernoulli pixels that are drawn anew, alpha 0 and
 lambda 1,000 with the Gaussian kernel, Adam 1e-3, batch 100, 20 epochs. ``mmd``: alpha 1, no rate at all.
 
-Number to expect: none is published for this network; see experiments/RESULTS.md for what this code reached.
+Number to expect: none is published for this network, and this code's is not measured.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, mmd, tiny.
 Command: python -m experiments.train --config=configs/info_vae.py:fashion_mnist --workdir=runs/info_vae

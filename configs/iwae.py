@@ -7,8 +7,8 @@ six passes, 364 epochs, are the default length and the rate falls at the same ep
 `configs.base.use_exemplar_protocol`), without the warm-up, which is of the rate and not of this bound.
 
 Number to expect: the paper's Table 1, MNIST drawn anew at each use, test NLL by 5,000 draws (active units, recalled,
-unverified): k = 1 86.76 (19), k = 5 85.54 (22), k = 50 84.78 (25), after 3,280 epochs. On Fashion-MNIST no published
-figure is known.
+unverified): k = 1 86.76 (19), k = 5 85.54 (22), k = 50 84.78 (25), after 3,280 epochs of its 59,600 images, where this
+code trains on 50,000. On Fashion-MNIST no published figure is known.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, gated, doubly, tiny.
 ``doubly``: the gradient of Tucker et al. 2019 (arXiv:1810.04152), whose signal does not fall with k.

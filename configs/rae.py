@@ -35,6 +35,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.likelihood = {"name": "gaussian", "sigma": 0.5**0.5}
   if model == "vae":
     config.objective = {"name": "elbo", "beta": 1.0}
+    config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})
   else:
     config.posterior = {"name": "deterministic"}
     config.prior = {"name": "none"}

@@ -27,9 +27,7 @@ def get_config(argument: str = "") -> ConfigDict:
   base.use_grey_images(config, dataset, batch_size=64, tiny="tiny" in words)
   config.model = {"name": "infogan", "z_dim": 64, "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.likelihood = {"name": "shared_gaussian"}
-  config.checkpoint.update(
-    {"keep_best": "elbo", "best_mode": "max"}
-  )  # of a deviation that falls, distortion tells half
+  config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})  # distortion falls with the deviation
   config.optim = {"name": "adam", **base.ADAM, "learning_rate": 1e-4}
   if "tiny" in words:
     base.shrink(config)

@@ -19,6 +19,7 @@ HIERARCHIES = ("hvae", "conv_hvae")
 CONVOLUTIONAL = ("conv", "infogan", "resnet", "conv_hvae")
 DISCRETE = ("discretized_logistic", "logistic_mixture", "categorical")  # likelihoods of 256 levels
 NO_RATE = "a point has no density, so that its rate is infinite"
+UNLEARNED = "a draw of a component has no gradient, so that the weights would not be learned"
 
 
 def _exactly_one(a: Collection[str], b: Collection[str]) -> Any:
@@ -96,8 +97,15 @@ RULES: tuple[Rule, ...] = (
     "prior.name",
     "objective.name",
     _both(("mixture",), ("wae",)),
-    "a draw of a component has no gradient, so that the weights would not be learned",
-    "another prior or info_vae",
+    UNLEARNED,
+    "another prior or info_vae with an alpha below 1",
+  ),
+  Rule(
+    "prior.name",
+    "objective.alpha",
+    lambda prior, alpha: prior == "mixture" and alpha == 1,
+    UNLEARNED,
+    "another prior or an alpha below 1, which leaves some of the rate",
   ),
   Rule(
     "objective.name",
@@ -221,7 +229,7 @@ def values(config: Any, spec: Spec) -> dict[str, Any]:
   found = {
     f"{name}.{key}": section[key]
     for name, section in sections.items()
-    for key in ("name", "gradient", "draws")
+    for key in ("name", "gradient", "draws", "alpha")
     if key in section
   }
   found["data.name"] = Data(config.data.name, spec.kind, spec.num_classes)

@@ -155,6 +155,7 @@ CASES = [
   (changes(conditioning="concat", prior="vampprior"), SPEC, 'parameter "kernel" in "/model/encoder_layers_0"'),
   (changes(of("wae"), posterior="deterministic", prior="flow"), SPEC, 'Could not find parameter named "shift"'),
   (changes(of("wae"), prior="mixture"), SPEC, unlearned("['prior']['logits']")),
+  (changes(of("info_vae", alpha=1.0), prior="mixture"), SPEC, unlearned("['prior']['logits']")),
   (changes(of("free_bits", nats=0.1), posterior="planar"), SPEC, the_rate_is_left_out),
   (changes(of("free_bits", nats=0.1), prior="mixture"), SPEC, unlearned("['prior']")),
   (changes(of("free_bits", nats=0.1), model="hvae"), SPEC, unlearned("['model']['prior_")),
