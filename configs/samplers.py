@@ -4,7 +4,8 @@
   scikit-learn's EM there and by gradient here, from clusters.
 - ``flow``: eight affine couplings (Dinh et al. 2017, arXiv:1605.08803).
 - ``two_stage``: a second VAE, three layers of 1,024 on each side (Dai & Wipf 2019, arXiv:1903.05789). There it trains
-  by Adam from 1e-4 for 800 epochs, and concatenates the input to the last hidden layer.
+  by Adam from 1e-4 for 800 epochs. Here beta rises from 0 to 1 over the first half of the steps: else, after so few of
+  them, its rate is next to 0 where the latents are near N(0, I).
 - ``autoregressive``: a gated PixelCNN of the codes of a VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937).
 
 The learning rate falls to 0 on a cosine; drawn from is the state that was best on the validation split.
@@ -49,6 +50,9 @@ def get_config(sampler: str, settings: Mapping[str, Any], num_steps: int = 0) ->
   config.samples.every = 0
   of_bound = sampler == "two_stage"
   config.checkpoint.update({"keep_best": "elbo" if of_bound else "nll", "best_mode": "max" if of_bound else "min"})
+  if of_bound:
+    warm_up = {"name": "linear", "start": 0.0, "end": 1.0, "steps": max(steps // 2, 1)}
+    config.objective = {"name": "elbo", "beta": warm_up}
   config.sampler = {"name": sampler, **SETTINGS[sampler], **settings}
   rate = {
     "name": "cosine",

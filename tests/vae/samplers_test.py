@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from scipy import stats
 
 from common import random
@@ -24,7 +25,11 @@ from vae.samplers.sampled import SampledState, SampledVAE
 @functools.cache
 def fresh(name, z_dim, **settings):
   """The sampler of z of a size, and its fresh state."""
-  algorithm = from_config(samplers.get_config(name, settings), Spec((1, 1, z_dim), 0, 8, "points", (0.0, 1.0), ""))
+  return built(samplers.get_config(name, settings), z_dim)
+
+
+def built(config, z_dim):
+  algorithm = from_config(config, Spec((1, 1, z_dim), 0, 8, "points", (0.0, 1.0), ""))
   batch = {"image": jnp.zeros((2, 1, 1, z_dim)), "index": jnp.arange(2), "label": jnp.zeros(2, jnp.int32)}
   return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch)
 
@@ -153,6 +158,24 @@ def test_a_second_stage_whose_networks_say_nothing_is_one_gaussian():
   elbo = jax.jit(algorithm.eval_step)(state, {**batch, "label": batch["index"]}, jax.random.key(0))["elbo"]
   own_units = expected.mean() + np.sum(np.log(z.std(axis=0)))
   np.testing.assert_allclose(elbo.total / elbo.count, own_units, rtol=1e-4)
+
+
+def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
+  """Independent signs with noise have the covariance of one Gaussian, near which u at first says nothing of z."""
+  generator = np.random.default_rng(0)
+  z = np.float32(generator.choice([-1.0, 1.0], (2000, 4)) + generator.normal(0.0, 0.1, (2000, 4)))
+  config = samplers.get_config("two_stage", {"width": 32, "layers": 2}, 2000)
+  config.optim.learning_rate.start = 3e-3
+  algorithm, state = built(config, 4)
+
+  def step(state, i):
+    rng = jax.random.key(i)
+    batch = {"image": jax.random.choice(rng, z, (128,))[:, None, None], "index": jnp.arange(128)}
+    return algorithm.train_step(state, {**batch, "label": batch["index"]}, rng)
+
+  _, metrics = jax.jit(lambda s: lax.scan(step, s, jnp.arange(2000)))(algorithm.start(state, z))
+  rate, bound = (metrics[name].total[-100:].mean() / 128 for name in ("rate", "elbo"))
+  assert rate > 2 and bound > 1.5 - 4 * 0.5 * np.log(2 * np.pi * np.e), (rate, bound)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import flax.linen as nn
@@ -32,6 +32,7 @@ class MLP(nn.Module):
     layers: number of hidden layers on each side.
     activation: of the hidden layers: relu, tanh, softplus or leaky_relu.
     kernel_init: "lecun_normal", "glorot_uniform", or "normal" for the paper's N(0, 0.01).
+    skip: whether the last layer of each side sees that side's input too, beside the hidden units (Dai & Wipf 2019).
     dtype: what the layers compute in.
   """
 
@@ -43,6 +44,7 @@ class MLP(nn.Module):
   layers: int = 1
   activation: str = "tanh"
   kernel_init: str = "lecun_normal"
+  skip: bool = False
   dtype: str = "float32"
   lower_z_dims: ClassVar[tuple[int, ...]] = ()
   decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
@@ -58,15 +60,16 @@ class MLP(nn.Module):
     self.decoder_out = dense(height * width * channels * self.num_params)
 
   def encode(self, x: Array, y: Array, *, train: bool) -> Array:
-    h = jnp.concatenate([x.reshape(x.shape[0], math.prod(self.image_shape)), y], axis=-1)
-    for layer in self.encoder_layers:
-      h = self.act(layer(h))
-    return self.encoder_out(h).astype(jnp.float32)
+    x = jnp.concatenate([x.reshape(x.shape[0], math.prod(self.image_shape)), y], axis=-1)
+    return self.encoder_out(self._hidden(self.encoder_layers, x)).astype(jnp.float32)
 
   def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
-    h = jnp.concatenate([*z, y], axis=-1)
-    for layer in self.decoder_layers:
-      h = self.act(layer(h))
     height, width, channels = self.image_shape
-    params = self.decoder_out(h).astype(jnp.float32)
+    params = self.decoder_out(self._hidden(self.decoder_layers, jnp.concatenate([*z, y], axis=-1))).astype(jnp.float32)
     return params.reshape(-1, height, width, channels * self.num_params)
+
+  def _hidden(self, layers: Sequence[nn.Dense], x: Array) -> Array:
+    h = x
+    for layer in layers:
+      h = self.act(layer(h))
+    return jnp.concatenate([x, h], axis=-1) if self.skip else h

@@ -11,7 +11,7 @@ from vae.flows.coupling import CouplingFlow
 from vae.likelihoods.gaussian import SharedGaussian
 from vae.model import LatentVariableModel
 from vae.networks.mlp import MLP
-from vae.objectives import Elbo
+from vae.objectives import OBJECTIVES
 from vae.posteriors import DiagonalGaussian
 from vae.priors import StandardNormal
 from vae.samplers.autoregressive import CodeMaps, autoregressive
@@ -22,7 +22,9 @@ from vae.vae import VAE
 
 
 def second_stage(z_dim: int, width: int = 1024, layers: int = 3) -> LatentVariableModel:
-  """A VAE of z under a Gaussian with one learned deviation (Dai & Wipf 2019; the paper has the same three layers).
+  """A VAE of z under a Gaussian with one learned deviation (Dai & Wipf 2019, whose code has this network).
+
+  What is near N(0, I) is close to the point where u says nothing of z; the inputs of the last layers lead away from it.
 
   Args:
     z_dim: size of z, and of its own latents.
@@ -39,6 +41,8 @@ def second_stage(z_dim: int, width: int = 1024, layers: int = 3) -> LatentVariab
     width=width,
     layers=layers,
     activation="relu",
+    kernel_init="glorot_uniform",
+    skip=True,
   )
   return LatentVariableModel(network, posterior, StandardNormal(z_dim), likelihood)
 
@@ -60,6 +64,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted
   module = build(SAMPLERS, config.sampler, "sampler", z_dim=spec.image_shape[-1])
   tx, ema = build_optimizer(config.optim, "optim", config.train.grad_clip), build_ema(config.ema)
   if isinstance(module, LatentVariableModel):
-    return SecondStage(VAE(spec, module, Elbo(), Nothing(), 0, tx, ema, axis_name))
+    objective = build(OBJECTIVES, config.objective, "objective")
+    return SecondStage(VAE(spec, module, objective, Nothing(), 0, tx, ema, axis_name))
   start = start_mixture if isinstance(module, FullMixture) else None
   return Fitted(spec, module, not isinstance(module, CodeMaps), start, tx, ema, axis_name)
