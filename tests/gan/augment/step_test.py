@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan.discriminator import Turn
 from tests.gan.gan_test import fake_of, linear_round
 
 WASSERSTEIN = {"name": "wasserstein"}
@@ -42,8 +43,12 @@ def test_a_penalty_meets_both_halves_as_the_loss_does():
 def test_a_real_and_a_generated_image_of_a_row_go_their_own_ways():
   """Each is mirrored half of the time, whatever happens to the other."""
   gan, state, *_ = linear_round(augment={"name": "flip", "p": 0.5})
-  show = gan._augmenting(state.discriminator, state.aux, jax.random.key(0), jnp.arange(1000))
   x = jnp.zeros((1000, 8, 8, 1)).at[:, :, 0].set(1.0)
+  turn = Turn({"index": jnp.arange(1000)}, x, jax.random.key(0), state.discriminator.updates, state.aux)
+
+  def show(x, half):
+    return gan.discriminator._augmented(x, half, turn)
+
   real, fake = (np.asarray(show(x, half))[:, 0, -1, 0] for half in ("real", "fake"))
   assert abs(real.mean() - 0.5) < 0.06 and abs(fake.mean() - 0.5) < 0.06
   assert abs(np.corrcoef(real, fake)[0, 1]) < 0.12
