@@ -41,13 +41,22 @@ def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
 
   try:
     builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
-  except ValueError:  # an unknown name, or one that tfds cannot parse: its text of 4,000 characters helps nobody
-    return None
+  except ValueError as error:
+    if not prepared:  # an unknown name, or one that tfds cannot parse: its text of 4,000 characters helps nobody
+      return None
+    raise ConfigError(
+      f'config.data.name="{name}": tfds does not read what lies in {root} as array_record ({_first_line(error)}); '
+      "prepare it in another config.data.dir with config.data.download=True"
+    ) from None
   if not builder.is_prepared():
     if not download:
       return None
     _prepare(builder, name)
   return TfdsSource(name, builder)
+
+
+def _first_line(error: Exception) -> str:
+  return str(error).partition("\n")[0][:200].rstrip(".")
 
 
 def _prepare(builder: Any, name: str) -> None:
@@ -91,13 +100,7 @@ class TfdsSource:
 
   def _open(self, split: str) -> Any:
     if split not in self._opened:
-      try:
-        source = self._builder.as_data_source(split)
-      except (NotImplementedError, ValueError) as error:  # in another format; in none that it knows
-        raise ConfigError(
-          f'config.data.name="{self.name}" in {self._builder.data_path} is not in array_record format ({error}); '
-          "prepare it in another config.data.dir with config.data.download=True"
-        ) from None
+      source = self._builder.as_data_source(split)
       if len(source) != self.sizes[split]:
         raise ConfigError(
           f'{self._builder.data_path}: split "{split}" holds {len(source)} examples where dataset_info.json says '

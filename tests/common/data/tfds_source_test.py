@@ -95,14 +95,15 @@ def test_a_source_that_is_shorter_than_its_description_is_an_error(prepared, mon
     open_dataset(config(prepared)).train.arrays()
 
 
-@pytest.mark.parametrize("kind", [NotImplementedError, ValueError])
-def test_a_set_in_another_format_is_an_error_with_a_way_out(prepared, monkeypatch, kind):
-  def refuse(*_, **__):
-    raise kind("TFRECORD")
-
-  monkeypatch.setattr("tensorflow_datasets.core.dataset_builder.DatasetBuilder.as_data_source", refuse)
-  with pytest.raises(ConfigError, match="not in array_record format .TFRECORD.; prepare it in another"):
-    open_dataset(config(prepared)).train.arrays()
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize("kind", ["tfrecord", "parquet", ""])
+def test_a_set_in_another_format_is_an_error_with_a_way_out(prepared, tmp_path, kind, download):
+  shutil.copytree(prepared / "tiny_pictures", tmp_path / "tiny_pictures")
+  description = next(tmp_path.glob("**/dataset_info.json"))
+  description.write_text(json.dumps({**json.loads(description.read_text()), "fileFormat": kind}))
+  found = rf"does not read what lies in {tmp_path} as array_record \(.*\['{kind}'\]\); prepare it in another"
+  with pytest.raises(ConfigError, match=found):
+    open_dataset(config(tmp_path, download=download))
 
 
 def test_download_without_tensorflow_says_so_at_once(tmp_path, monkeypatch):
