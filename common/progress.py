@@ -20,8 +20,8 @@ class Progress:
   best_step: int = 0
   stale: int = 0
 
-  def improved(self, score: float, step: int, mode: str) -> bool:
-    """Takes a score as the best one where it is ("min" or "max"), and then counts anew."""
+  def take(self, score: float, step: int, mode: str) -> bool:
+    """Whether a score is the best so far, by ``mode`` "min" or "max"; then it is kept, and patience starts anew."""
     sign = 1.0 if mode == "max" else -1.0
     if self.best is not None and sign * score <= sign * self.best:
       return False

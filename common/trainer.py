@@ -234,7 +234,7 @@ class Run:
       return
     if name not in shown:  # a sample score that these pictures have not
       return
-    if progress.improved(shown[name], self.step, config.checkpoint.best_mode):
+    if progress.take(shown[name], self.step, config.checkpoint.best_mode):
       self._check_finite()
       self.best.save(self.step, self.state, {name: shown[name]})
     elif self.step >= config.train.patience_from:

@@ -24,7 +24,7 @@ BATCH_SIZE = {"gmm": 512, "flow": 256, "two_stage": 128, "autoregressive": 64}
 SETTINGS: dict[str, dict[str, Any]] = {
   "gmm": {"components": 10},
   "flow": {"layers": 8, "width": 128, "depth": 2},
-  "two_stage": {"layers": 3, "width": 1024},
+  "two_stage": {"layers": 3, "width": 1024, "skip": True, "warm_up": 0.5},
   "autoregressive": {"layers": 10, "channels": 64},
 }
 NAMES = tuple(SETTINGS)
@@ -50,9 +50,6 @@ def get_config(sampler: str, settings: Mapping[str, Any], num_steps: int = 0) ->
   config.samples.every = 0
   of_bound = sampler == "two_stage"
   config.checkpoint.update({"keep_best": "elbo" if of_bound else "nll", "best_mode": "max" if of_bound else "min"})
-  if of_bound:
-    warm_up = {"name": "linear", "start": 0.0, "end": 1.0, "steps": max(steps // 2, 1)}
-    config.objective = {"name": "elbo", "beta": warm_up}
   config.sampler = {"name": sampler, **SETTINGS[sampler], **settings}
   rate = {
     "name": "cosine",

@@ -178,6 +178,11 @@ def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
   assert rate > 2 and bound > 1.5 - 4 * 0.5 * np.log(2 * np.pi * np.e), (rate, bound)
 
 
+def test_a_warm_up_is_a_share_of_the_steps():
+  with pytest.raises(ConfigError, match=r"warm_up=100 must be a share of the steps, from 0 to 1"):
+    fresh("two_stage", 2, warm_up=100)
+
+
 @functools.cache
 def maps_of_codes():
   """A PixelCNN of 2x2 maps of three codes, its state, and log p of every map by its number in base 3."""
