@@ -32,8 +32,6 @@ class InverseAutoregressive(nn.Module):
 
   def __post_init__(self):
     _check_positive(steps=self.steps, width=self.width, layers=self.layers)
-    if self.context < 0:
-      raise ConfigError(f"context={self.context} must be 1 or more, or 0 for steps that are the same for all x")
     DiagonalGaussian(self.log_var_range, parent=None)  # its check of the range
     super().__post_init__()
 

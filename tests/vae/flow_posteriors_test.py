@@ -156,7 +156,6 @@ def test_numbers_that_the_encoder_gives():
     (InverseAutoregressive, {"steps": 0}, "steps=0 must be 1 or more"),
     (InverseAutoregressive, {"layers": 0}, "layers=0 must be 1 or more"),
     (InverseAutoregressive, {"width": 0}, "width=0 must be 1 or more"),
-    (InverseAutoregressive, {"context": -1}, "context=-1 must be 1 or more, or 0"),
     (InverseAutoregressive, {"log_var_range": (2.0, 1.0)}, r"log_var_range=.* must be \(low, high\)"),
     (Planar, {"steps": 0}, "steps=0 must be 1 or more"),
     (Planar, {"log_var_range": (1.0,)}, r"log_var_range=.* must be \(low, high\)"),
