@@ -56,6 +56,7 @@ SMALL = {
     "free_bits": {"nats": 0.1},
     "importance_weighted": {"draws": 2, "gradient": "doubly"},
     "info_vae": {},
+    "info_vae without a rate": {"name": "info_vae", "alpha": 1.0},
     "wae": {},
     "reconstruction": {},
     "rae": {"regularizer": "gradient"},
@@ -85,18 +86,17 @@ def row_of(names):
 
 def refused(names):
   """What the table says of a row, or of a part of one."""
-  found = {f"{axis}.name": name for axis, name in names.items()}
-  if names.get("objective") == "importance_weighted":
-    found |= {"objective.gradient": "doubly", "objective.draws": 2}
+  found = {f"{axis}.{key}": value for axis, name in names.items() for key, value in section(axis, name).items()}
   data = {"data.name": Data("digits", "images", 10), "data.dequantize": False}
   return clashes(legality.RULES, {**found, **data})
 
 
 @functools.cache
 def legal_pairs():
+  """A value paired with itself stands for its being in some row."""
   values = [(axis, name) for axis in SMALL for name in SMALL[axis]]
-  pairs = (pair for pair in itertools.combinations(values, 2) if pair[0][0] != pair[1][0] and meet(pair))
-  return frozenset(pair for pair in pairs if not refused(dict(pair)))
+  pairs = ((a, b) for a, b in itertools.combinations(values, 2) if a[0] != b[0] and meet((a, b)))
+  return frozenset(pair for pair in (*pairs, *zip(values, values, strict=True)) if not refused(dict(pair)))
 
 
 def meet(pair):
@@ -107,7 +107,7 @@ def meet(pair):
 
 
 def pairs_of(row):
-  return set(itertools.combinations(((axis, row[axis]) for axis in SMALL), 2))
+  return set(itertools.combinations_with_replacement(((axis, row[axis]) for axis in SMALL), 2))
 
 
 def completed(part, draw):
@@ -163,7 +163,8 @@ def steps(row):
 
 
 def test_every_choice_has_settings_here():
-  assert {axis: set(names) for axis, names in SMALL.items()} == {axis: set(tables("vae")[axis]) for axis in SMALL}
+  for axis, names in SMALL.items():
+    assert {section(axis, name)["name"] for name in names} == set(tables("vae")[axis])
 
 
 def test_the_first_rows_have_every_value():
@@ -201,7 +202,9 @@ def check_step(row, state, after, metrics):
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(after.net)), row
   changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.net.params, after.net.params)
   still = [jax.tree_util.keystr(path) for path, moved in jax.tree_util.tree_leaves_with_path(changed) if not moved]
-  assert not still, (row, still)
+  # The decoder's first BatchNorm takes a constant in z away again; nothing else holds it where only pixels count.
+  free = ["['model']['stats']['bias']"] if (row["model"], row["objective"]) == ("infogan", "reconstruction") else []
+  assert still in ([], free), (row, still)
   if row["posterior"] == "vector_quantized":
     before, now = (net.mutable["codebook"]["posterior"]["embedding"] for net in (state.net, after.net))
     assert np.any(before != now)
