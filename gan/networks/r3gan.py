@@ -5,11 +5,15 @@ channels, W_2 a grouped 3x3 one, W_3 a 1x1 one back that starts at 0, and f(h) =
 start from N(0, gain^2 / fan in) with gain = sqrt(2 / 1.04) L^(-1/4), L the number of blocks, as Fixup has it (Zhang et
 al. 2019), so that no normalization is needed. G starts from a learned 4x4 picture a channel, times a linear map of z,
 and ends without an activation; D ends in a depth-wise 4x4 convolution and a linear map, without biases. The image is
-doubled and halved by the filter [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which is bilinear. All stages are of one width, as
-the authors have them for CIFAR-10 and ImageNet 32x32.
+doubled and halved by the filter [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which is bilinear. Stages are of one width, as the
+authors have them for CIFAR-10 and ImageNet 32x32, up to a size from which each doubling halves the width and with it
+the number of groups, as they have it for FFHQ at 64x64 and 256x256; there a 1x1 convolution on the smaller image joins
+the two.
 
 With labels, G has an embedding of them beside z, and D's logit is the inner product of its features and an embedding.
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -56,6 +60,34 @@ def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
   return before, after
 
 
+class Stage(NamedTuple):
+  """Pixels along a side, channels, and groups of the blocks' 3x3 convolutions."""
+
+  size: int
+  width: int
+  cardinality: int
+
+
+def stages_of(image_shape: tuple[int, int, int], width: int, cardinality: int, wide_to: int) -> list[Stage]:
+  """From 4x4 up: ``width`` and ``cardinality`` up to the size ``wide_to``, halved with each doubling beyond.
+
+  Raises:
+    ConfigError: ``wide_to`` is below 4, or too low for a width and a cardinality that are to be halved.
+  """
+  if wide_to < 4:
+    raise ConfigError(f"wide_to={wide_to} must be 4 or more: the first stage is of 4x4 pixels")
+  stages = []
+  for size in (4 * 2**i for i in range(num_stages(image_shape) + 1)):
+    part = max(1, size // wide_to)
+    if width % part or cardinality % part:
+      raise ConfigError(
+        f"width={width} and cardinality={cardinality} are to be divided by {part} at {size} pixels, "
+        f"since wide_to={wide_to}; take multiples of {part}, or a larger wide_to"
+      )
+    stages.append(Stage(size, width // part, cardinality // part))
+  return stages
+
+
 class Block(nn.Module):
   """One residual block; the identity at the start.
 
@@ -86,15 +118,21 @@ class Block(nn.Module):
     return x + last(nn.leaky_relu(y, SLOPE))
 
 
+def _join(stage: Stage, dtype: str) -> Conv:
+  """To the width of a stage from that of the one before."""
+  return Conv(stage.width, 1, use_bias=False, kernel_init=LINEAR, dtype=dtype, name=f"to_{stage.size}x{stage.size}")
+
+
 class Generator(nn.Module):
   """z to 4x4, doubled up to H x W, ``blocks`` residual blocks at each size; no activation at the end.
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    width: channels of every stage.
+    width: channels of every stage up to ``wide_to``.
     blocks: residual blocks at each size.
     expansion: inner channels of a block, in multiples of the width.
-    cardinality: groups of a block's 3x3 convolution.
+    cardinality: groups of a block's 3x3 convolution, up to ``wide_to``.
+    wide_to: pixels along a side from which each doubling halves width and cardinality.
     embedding_dim: size of the label's embedding, where there are labels.
     embedding_classes: labels that are embedded beside z; 0: none.
     dtype: what convolutions compute in.
@@ -105,6 +143,7 @@ class Generator(nn.Module):
   blocks: int = 2
   expansion: int = 2
   cardinality: int = 96
+  wide_to: int = 32
   embedding_dim: int = 64
   embedding_classes: int = 0
   dtype: str = "float32"
@@ -112,17 +151,20 @@ class Generator(nn.Module):
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``embedding_classes`` labels [B] -> [B, H, W, C]."""
-    stages = num_stages(self.image_shape) + 1
+    stages = stages_of(self.image_shape, self.width, self.cardinality, self.wide_to)
     if self.embedding_classes:
       embed = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR, name="label_embedding")
       z = jnp.concatenate([z, embed(jax.nn.one_hot(labels, self.embedding_classes))], axis=-1)
     basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.width), jnp.float32)
     weights = nn.Dense(self.width, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(z)
     x = basis.astype(weights.dtype) * weights[:, None, None, :]
-    for stage in range(stages):
-      x = smooth_double(x) if stage else x
+    for stage in stages:
+      if stage.width != x.shape[-1]:
+        x = _join(stage, self.dtype)(x)
+      if stage.size != x.shape[1]:
+        x = smooth_double(x)
       for _ in range(self.blocks):
-        x = Block(stages * self.blocks, self.expansion, self.cardinality, self.dtype)(x)
+        x = Block(len(stages) * self.blocks, self.expansion, stage.cardinality, self.dtype)(x)
     return Conv(self.image_shape[-1], 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -131,10 +173,11 @@ class Discriminator(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    width: channels of every stage.
+    width: channels of every stage up to ``wide_to``.
     blocks: residual blocks at each size.
     expansion: inner channels of a block, in multiples of the width.
-    cardinality: groups of a block's 3x3 convolution.
+    cardinality: groups of a block's 3x3 convolution, up to ``wide_to``.
+    wide_to: pixels along a side from which each doubling halves width and cardinality.
     embedding_dim: size of the features that a label's embedding is multiplied by, under a projection.
     label_head: what its features say of labels; a projection is here the whole logit.
     dtype: what convolutions compute in.
@@ -145,6 +188,7 @@ class Discriminator(nn.Module):
   blocks: int = 2
   expansion: int = 2
   cardinality: int = 96
+  wide_to: int = 32
   embedding_dim: int = 64
   label_head: LabelHead = LabelHead()
   dtype: str = "float32"
@@ -152,12 +196,15 @@ class Discriminator(nn.Module):
   @nn.compact
   def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
-    stages = num_stages(self.image_shape) + 1
-    x = Conv(self.width, 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x)
-    for stage in range(stages):
-      x = smooth_halve(x) if stage else x
+    stages = stages_of(self.image_shape, self.width, self.cardinality, self.wide_to)
+    x = Conv(stages[-1].width, 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x)
+    for stage in reversed(stages):
+      if stage.size != x.shape[1]:
+        x = smooth_halve(x)
+      if stage.width != x.shape[-1]:
+        x = _join(stage, self.dtype)(x)
       for _ in range(self.blocks):
-        x = Block(stages * self.blocks, self.expansion, self.cardinality, self.dtype)(x)
+        x = Block(len(stages) * self.blocks, self.expansion, stage.cardinality, self.dtype)(x)
     basis = self.param("basis", nn.initializers.normal(0.25), (4, 4, self.width), jnp.float32)  # 1 / sqrt(fan in)
     features = jnp.sum(x.astype(jnp.float32) * basis, axis=(1, 2))
     if self.label_head.form != "projection":

@@ -7,7 +7,7 @@ import pytest
 
 from common.build import ConfigError
 from gan.networks.output import LabelHead
-from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve
+from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve, stages_of
 
 RNG = np.random.default_rng(0)
 FILTER = np.convolve([1, 2, 1], [1, 1]) / 8  # of sum 1
@@ -122,6 +122,60 @@ def test_the_papers_cifar_networks_have_eight_blocks_of_16_channels_a_group():
   p = shapes["params"]
   assert len([name for name in p if name.startswith("Block")]) == 8
   assert p["Block_0"]["Conv_1"]["kernel"].shape == (3, 3, 16, 1536)
+
+
+NARROWING = {**SMALL, "width": 8, "cardinality": 4, "wide_to": 4}
+
+
+def test_stages_beyond_a_size_are_half_as_wide_each():
+  """While every block is the identity: G maps to the next width, then doubles; D halves, then maps."""
+  module, z = Generator((16, 16, 3), **NARROWING), jnp.asarray(RNG.normal(size=(2, 5)), jnp.float32)
+  variables = fresh(module, z)
+  p = variables["params"]
+  assert [p[f"Block_{i}"]["Conv_1"]["kernel"].shape[2:] for i in range(3)] == [(4, 16), (4, 8), (4, 4)]
+  x = p["basis"] * (z @ p["Dense_0"]["kernel"])[:, None, None]
+  for name in ("to_8x8", "to_16x16"):
+    x = smooth_double(x @ p[name]["kernel"][0, 0])
+  expected = x @ p["Conv_0"]["kernel"][0, 0]
+  np.testing.assert_allclose(module.apply(variables, z, train=True), expected, rtol=1e-4, atol=1e-4)
+
+  module, x = Discriminator((16, 16, 3), **NARROWING), jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
+  variables = fresh(module, x, rows=None)
+  p = variables["params"]
+  h = x @ p["Conv_0"]["kernel"][0, 0]
+  assert h.shape[-1] == 2
+  for name in ("to_8x8", "to_4x4"):
+    h = smooth_halve(h) @ p[name]["kernel"][0, 0]
+  expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
+  np.testing.assert_allclose(module.apply(variables, x, train=True, rows=None).logits, expected[:, 0], atol=1e-4)
+
+
+def test_the_authors_networks_for_256_pixels_narrow_from_64_on():
+  """Widths 768 x 4, 384, 192, 96 and 16 channels a group throughout."""
+  stages = stages_of((256, 256, 3), width=768, cardinality=96, wide_to=32)
+  assert [(stage.size, stage.width) for stage in stages] == [
+    (4, 768),
+    (8, 768),
+    (16, 768),
+    (32, 768),
+    (64, 384),
+    (128, 192),
+    (256, 96),
+  ]
+  assert all(2 * stage.width == 16 * stage.cardinality for stage in stages)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({"width": 8, "cardinality": 4, "wide_to": 2}, "wide_to=2 must be 4 or more"),
+    ({"width": 6, "cardinality": 4, "wide_to": 4}, "width=6 and cardinality=4 are to be divided by 4 at 16 pixels"),
+    ({"width": 8, "cardinality": 2, "wide_to": 4}, "width=8 and cardinality=2 .* take multiples of 4, or a larger"),
+  ],
+)
+def test_widths_that_cannot_be_halved_are_refused(arguments, message):
+  with pytest.raises(ConfigError, match=message):
+    stages_of((16, 16, 1), **arguments)
 
 
 def test_groups_that_do_not_divide_are_refused():
