@@ -13,8 +13,8 @@ Number to expect: Table 2, CIFAR-10, unconditional, residual networks, hinge los
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), quick, tiny.
 Command: python -m experiments.train --config=configs/sngan.py:cifar10 --workdir=runs/sngan
-Time: fashion_mnist 4 to 5 s a step on one core beside other work, quick about 0.8 s (70 minutes in all); cifar10 is work
-for an accelerator.
+Time: fashion_mnist 4 to 5 s a step on one core beside other work, quick about 0.8 s (70 minutes in all); cifar10 is
+work for an accelerator.
 """
 
 from ml_collections import ConfigDict
