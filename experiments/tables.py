@@ -121,6 +121,12 @@ TABLES = {
       Row("R3GAN", "r3gan:fashion_mnist", overrides=_UNCONDITIONAL, tiers={"A": _NARROW, "B": {}}),
       Row("DCGAN five times as long", "dcgan:fashion_mnist", tiers=_FIVE_TIMES, run="DCGAN"),
       Row("SNGAN for two cores five times as long", "sngan:fashion_mnist,quick", tiers=_FIVE_TIMES),
+      Row(
+        "R3GAN for two cores five times as long",
+        "r3gan:fashion_mnist,quick",
+        overrides=_UNCONDITIONAL,
+        tiers=_FIVE_TIMES,
+      ),
       Row("SNGAN five times as long", "sngan:fashion_mnist", tiers=_FIVE_TIMES),
       Row(
         "R3GAN five times as long",
