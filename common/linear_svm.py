@@ -136,11 +136,12 @@ def fit(table: Table, num_classes: int, weight_decay: Array, start: Array) -> Fi
       rows, value = chunk
       rows = rows.astype(jnp.float32)
       parts = inner(rows, value)
-      return (total[0] + _dot(rows.T, parts), total[1] + jnp.sum(parts, axis=0)), None
+      # Three times as fast as rows.T @ parts, for which XLA:CPU walks the rows across.
+      return (total[0] + _dot(parts.T, rows), total[1] + jnp.sum(parts, axis=0)), None
 
-    zero = jnp.zeros((dim, num_classes)), jnp.zeros(num_classes)
+    zero = jnp.zeros((num_classes, dim)), jnp.zeros(num_classes)
     (product, ones), _ = lax.scan(add, zero, (x, values))
-    product = (product - mean[:, None] * ones) / deviation[:, None]
+    product = (product.T - mean[:, None] * ones) / deviation[:, None]
     return 2.0 / count * jnp.concatenate([product, ones[None]])
 
   def inside(s: Array) -> Array:
