@@ -120,4 +120,10 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
     if keys[-1] not in section:
       section[keys[-1]] = value
       notes.append(f"config.{path} is {value}: the run is of a version that lacks it")
+  for place, section in record.items():
+    name = section.get("name", "") if isinstance(section, dict) else ""
+    for argument, value in rules.ARGUMENTS.get(name, {}).items():
+      if argument not in section:
+        section[argument] = value
+        notes.append(f"config.{place}.{argument} is {value}: the run is of a version that lacks it")
   return record, notes

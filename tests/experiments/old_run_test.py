@@ -1,0 +1,28 @@
+"""config.json of a run that was made before a key or an argument came to be."""
+
+import dataclasses
+import json
+
+from configs import rules
+from experiments.restore import read_config
+from gan.networks import DISCRIMINATORS, GENERATORS
+
+
+def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
+  network = {"name": "r3gan", "width": 8}
+  old = {"family": "gan", "train": {}, "generator": network, "discriminator": {**network, "wide_to": 8}}
+  (tmp_path / "config.json").write_text(json.dumps(old), encoding="utf-8")
+  record, notes = read_config(tmp_path)
+  assert record["generator"] == {**network, "wide_to": 32}
+  assert record["discriminator"]["wide_to"] == 8
+  assert record["train"]["patience_from"] == 0
+  said = [note.partition(" is ")[0] for note in notes]
+  assert "config.generator.wide_to" in said and "config.train.patience_from" in said
+  assert "config.discriminator.wide_to" not in said
+
+
+def test_an_argument_that_is_filled_in_is_what_the_network_had_without_it():
+  for name, filled in rules.ARGUMENTS.items():
+    for network in (GENERATORS[name], DISCRIMINATORS[name]):
+      defaults = {field.name: field.default for field in dataclasses.fields(network)}
+      assert {argument: defaults[argument] for argument in filled} == filled
