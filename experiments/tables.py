@@ -182,11 +182,14 @@ TABLES = {
     title="Fashion-MNIST by model and by where its latents come from; the network of Lucic et al. at half its width",
     rows=(
       Row("VAE", "rae:fashion_mnist,vae", overrides=_HALF, samplers=("prior", *_FITTED)),
-      Row(
-        "beta-VAE of beta 4",
-        "rae:fashion_mnist,vae",
-        overrides={**_HALF, "objective.beta": 4.0},
-        samplers=("prior", *_FITTED),
+      *(
+        Row(
+          f"VAE of beta {beta:g}",
+          "rae:fashion_mnist,vae",
+          overrides={**_HALF, "objective.beta": beta},
+          samplers=("prior", *_FITTED),
+        )
+        for beta in (1.0, 4.0)
       ),
       Row("WAE", "wae:fashion_mnist", overrides=_HALF, samplers=("prior", *_FITTED)),
       Row("RAE", "rae:fashion_mnist", overrides=_HALF, samplers=_FITTED),

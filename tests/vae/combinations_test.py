@@ -59,7 +59,7 @@ SMALL = {
     "info_vae without a rate": {"name": "info_vae", "alpha": 1.0},
     "wae": {},
     "reconstruction": {},
-    "rae": {"regularizer": "gradient"},
+    "rae": {"z_weight": 0.1, "regularizer": "gradient", "weight": 0.1},
   },
   "likelihood": {
     "bernoulli": {},

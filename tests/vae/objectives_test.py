@@ -1,6 +1,7 @@
 """Objectives against their papers' formulas, and gradients of the importance-weighted bound against autodiff."""
 
 import functools
+import math
 
 import jax
 import jax.flatten_util
@@ -12,7 +13,9 @@ from scipy.stats import norm
 
 from common import random
 from common.build import ConfigError, build
+from configs import rae
 from tests.vae.tiny_model import model_of
+from vae.likelihoods import LIKELIHOODS
 from vae.model import Terms
 from vae.objectives import OBJECTIVES
 from vae.objectives.mmd import KERNELS, mmd
@@ -150,18 +153,51 @@ def test_regularized_autoencoders():
   np.testing.assert_allclose(losses({"name": "reconstruction"}, terms), DISTORTION[0], rtol=1e-6)
   base = DISTORTION[0] + 0.05 * np.sum(z[0] ** 2, axis=-1)
   np.testing.assert_allclose(losses({"name": "rae", "z_weight": 0.1}, terms), base, rtol=1e-6)
-  params = {"decoder": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}}
-  section = {"name": "rae", "z_weight": 0.1, "regularizer": "l2", "weight": 0.5}
-  np.testing.assert_allclose(losses(section, terms, decoder_params=params), base + 0.5 * (24 + 3), rtol=1e-6)
+  for words in ({"regularizer": "l2"}, {"weight": 0.5}):
+    with pytest.raises(ConfigError, match=r"has no effect: give a weight above 0 with a regularizer"):
+      losses({"name": "rae", "z_weight": 0.1, **words}, terms)
+  with pytest.raises(ConfigError, match="kernels of the decoder's convolutions, and this decoder has none"):
+    losses({"name": "rae", "z_weight": 0.1, "regularizer": "l2", "weight": 1.0}, terms)
 
 
-def test_the_decoders_slope_is_the_jacobians_norm_on_average():
-  matrix = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
-  terms = terms_of(distortion=np.zeros((1, 4000)), rates={}, z=(np.ones((1, 4000, 3)),))
-  rows = random.row_keys(jax.random.key(1), jnp.arange(4000))
-  section = {"name": "rae", "z_weight": 0.0, "regularizer": "gradient", "weight": 1.0}
-  values = losses(section, terms, rows=rows, decode=lambda z: (z[0] @ matrix).reshape(-1, 2, 2, 1))
-  assert abs(values.mean() - float(jnp.sum(matrix**2))) < 4 * values.std() / np.sqrt(4000)
+@pytest.mark.parametrize(
+  ("variant", "of_z", "l2", "slope"),
+  [
+    ("fashion_mnist", 5e-4, 0.0, 0.0),
+    ("fashion_mnist,l2", 1e-4, 1e-7, 0.0),
+    ("fashion_mnist,gradient", 1e-4, 0.0, 0.5e-7),
+    ("cifar10", 1e-2, 0.0, 0.0),
+    ("cifar10,l2", 1e-3, 1e-6, 0.0),
+  ],
+)
+def test_regularized_autoencoders_have_the_objective_of_the_authors_code(variant, of_z, l2, slope):
+  """Theirs is a mean over pixels and penalties of such weights; ours is that times the number of pixels.
+
+  The penalties: the mean of z^2 over z, the squares of the transposed convolutions' kernels, and the mean over z of the
+  squared slope of the sum of the squared pixels.
+  """
+  config = rae.get_config(variant)
+  shape, z_dim = (config.data.image_size, config.data.image_size, config.data.channels), config.model.z_dim
+  pixels, rng = math.prod(shape), np.random.default_rng(0)
+  z, matrix, kernel = rng.normal(size=(2, z_dim)), rng.normal(size=(z_dim, pixels)), rng.normal(size=(4, 4, 2, 1))
+  slopes = 2.0 * (z @ matrix) @ matrix.T
+  theirs = of_z * np.mean(z**2, axis=1) + l2 * np.sum(kernel**2) + slope * np.mean(slopes**2, axis=1)
+  ours = losses(
+    config.objective.to_dict(),
+    terms_of(distortion=np.zeros((1, 2)), rates={}, z=(z[None],)),
+    decoder_params={"up": {"kernel": jnp.asarray(kernel)}, "dense": {"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}},
+    decode=lambda z: (z[0] @ jnp.asarray(matrix)).reshape(2, *shape),
+  )
+  np.testing.assert_allclose(ours, pixels * theirs, rtol=1e-4)
+  likelihood = build(LIKELIHOODS, config.likelihood, "likelihood", pixel_range=(0.0, 1.0), squash=False)
+  x = jnp.asarray(rng.uniform(size=(2, 2, *shape)))
+  error = -likelihood.log_prob(*x) + likelihood.log_prob(x[0], x[0])
+  np.testing.assert_allclose(error, pixels * np.mean((x[0] - x[1]) ** 2, axis=(1, 2, 3)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("variant", "weight", "channels"), [("mnist,vae", 0.312, 1), ("cifar10,vae", 0.024, 3)])
+def test_their_vae_has_a_rate_beside_the_error_summed_over_pixels_and_averaged_over_channels(variant, weight, channels):
+  assert rae.get_config(variant).objective.beta == pytest.approx(weight * channels)
 
 
 @functools.cache

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common import random
-from common.algorithm import Array, Latents
+from common.algorithm import Array
 from common.build import ConfigError, choose
 from vae.model import Terms
 from vae.objectives.objective import Context, distortion
@@ -26,19 +25,26 @@ class Reconstruction:
 class Rae:
   """distortion + z_weight |z|^2 / 2 + weight * regularizer of the decoder (Ghosh et al. 2020, arXiv:1903.12436).
 
+  The regularizers are those of the authors' code.
+
   Attributes:
-    z_weight: beta of the paper.
-    regularizer: "none"; "l2": sum of squares of the decoder's parameters; "gradient": the squared Frobenius norm of
-      dE[x|z]/dz, estimated without bias by one normal probe an image (Hutchinson 1989).
-    weight: lambda of the paper.
+    z_weight: beta of the paper beside a distortion that is a sum over pixels; configs/rae.py has the authors' values.
+    regularizer: "none"; "l2": the sum of squares of the kernels of the decoder's convolutions; "gradient": the squared
+      norm of the slope in z of the sum of the squared pixels of E[x|z].
+    weight: lambda of the paper, above 0 with a regularizer.
   """
 
   rate, draws = "closed", 1
 
-  def __init__(self, z_weight: float = 1e-4, regularizer: str = "none", weight: float = 1e-6):
+  def __init__(self, z_weight: float, regularizer: str = "none", weight: float = 0.0):
     self.regularizer = choose({"none": None, "l2": _decoder_l2, "gradient": _decoder_slope}, regularizer, "regularizer")
     if not (z_weight >= 0 and weight >= 0):
       raise ConfigError(f"z_weight={z_weight} and weight={weight} must be at least 0")
+    if (regularizer != "none") != (weight > 0):
+      raise ConfigError(
+        f'weight={weight} with regularizer="{regularizer}" has no effect: give a weight above 0 with a '
+        'regularizer, and 0 with "none"'
+      )
     self.z_weight, self.weight = z_weight, weight
 
   def __call__(self, terms: Terms, context: Context) -> Array:
@@ -47,11 +53,16 @@ class Rae:
 
 
 def _decoder_l2(terms: Terms, context: Context) -> Array:
-  return optax.tree.norm(context.decoder_params, squared=True)
+  kernels = [leaf for leaf in jax.tree.leaves(context.decoder_params) if leaf.ndim == 4]
+  if not kernels:
+    raise ConfigError(
+      'config.objective.regularizer="l2" is of the kernels of the decoder\'s convolutions, and this decoder has none; '
+      'take regularizer="gradient", or config.model.name="infogan"'
+    )
+  return optax.tree.norm(kernels, squared=True)
 
 
 def _decoder_slope(terms: Terms, context: Context) -> Array:
-  z: Latents = tuple(part[0] for part in terms.z)
-  images, pull = jax.vjp(context.decode, z)
-  probe = random.normal(random.row_stream(context.rows, "probe"), images.shape[1:])
-  return sum((jnp.sum(part**2, axis=-1) for part in pull(probe)[0]), start=jnp.zeros(()))
+  # No image depends on another one's z, so the gradient of the sum has each image's own.
+  slope = jax.grad(lambda z: jnp.sum(context.decode(z) ** 2))(tuple(part[0] for part in terms.z))
+  return sum((jnp.sum(part**2, axis=-1) for part in slope), start=jnp.zeros(()))
