@@ -1,6 +1,7 @@
 """Scores a run, or anybody's pictures: python -m experiments.evaluate --workdir=runs/dcgan --metrics=frechet,kid
 
-Each score is one JSON line with its interval and its protocol; those of a run are appended to its evaluations.jsonl.
+Prints a table of the scores with their intervals, floors and protocol. Each is a JSON line too: those of a run are
+appended to its evaluations.jsonl, and --json prints them in the table's place.
 
   --workdir=RUN [--checkpoint=best,last] [--metrics=frechet,kid,prdc] [--num_samples=10000] [--features=classifier]
   --samples=DIR_OR_NPZ --reference=fashion_mnist    pictures from files against a data set
@@ -53,6 +54,7 @@ flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, 
 flags.DEFINE_string(
   "feature_cache", None, "directory of features of real pictures; empty for none; default: the user's cache"
 )
+flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
 flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
 flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
 flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
@@ -73,12 +75,13 @@ def main() -> int:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
 
   from common.log import Status
-  from experiments import compilation_cache, scoring
+  from experiments import compilation_cache, score_table, scoring
   from experiments.picture_scoring import Settings
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   cache = compilation_cache.user_cache() / "features" if FLAGS.feature_cache is None else FLAGS.feature_cache
+  found: list[dict[str, Any]] = []
   settings = Settings(
     sections=sections,
     features=FLAGS.features,
@@ -95,12 +98,16 @@ def main() -> int:
     cache=Path(cache) if cache else None,
     weights=compilation_cache.user_cache(),
     say=status,
-    emit=lambda line: print(json.dumps(line), flush=True),
+    emit=(lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else found.append,
   )
-  if FLAGS.samples:
-    scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
-  else:
-    scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
+  try:
+    if FLAGS.samples:
+      scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
+    else:
+      scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
+  finally:  # what was measured before an error is shown
+    if found:
+      print(score_table.table(found))
   return 0
 
 

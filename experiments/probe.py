@@ -5,7 +5,8 @@ max-pools each map to 4x4, and lays them side by side; a linear L2-SVM learns th
 decay is chosen on the validation split, its accuracy is that on the test split. Beside it stand two floors: the same
 classifier on the network as this run initialised it, and on the pixels. Of a VAE it is the encoder's convolutions.
 
-Three JSON lines, appended to the run's evaluations.jsonl: linear_probe, linear_probe_untrained, linear_probe_pixels.
+Prints a table; --json prints JSON lines in its place, which are appended to the run's evaluations.jsonl in any case:
+linear_probe, linear_probe_untrained, linear_probe_pixels.
 Features are held as float16, 2 bytes each, of the training split and one other; --num_train=N takes the first N
 training pictures only.
 """
@@ -25,6 +26,7 @@ flags.DEFINE_integer("num_train", 0, "the first so many training pictures only; 
 flags.DEFINE_bool("floors", True, "the untrained network and the pixels too")
 flags.DEFINE_integer("memory_mb", 2048, "what the features may take; more is an error before any work", lower_bound=1)
 flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
+flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
 
 
 def main() -> int:
@@ -32,7 +34,7 @@ def main() -> int:
 
   from common import parallel
   from common.log import Status
-  from experiments import compilation_cache, records
+  from experiments import compilation_cache, records, score_table
   from experiments.probing import Probe
   from experiments.restore import restore
 
@@ -52,10 +54,15 @@ def main() -> int:
         f"{probe.num_rows:,} x {probe.dim(kind):,} features take {needed:,.0f} MB, more than "
         f"--memory_mb={FLAGS.memory_mb}; raise it, or take fewer pictures with --num_train"
       )
+  found = []
   for kind in kinds:
     line = probe.record(kind, status)
     records.append(workdir, line)
-    print(json.dumps(line), flush=True)
+    found.append(line)
+    if FLAGS.json:
+      print(json.dumps(line), flush=True)
+  if not FLAGS.json:
+    print(score_table.table(found))
   return 0
 
 

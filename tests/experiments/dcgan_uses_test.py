@@ -139,7 +139,7 @@ def test_wrong_words_are_short_errors(workdir, capfd, command, words, message):
 
 
 def test_the_probe_of_a_run(workdir, capfd):
-  assert call("probe", f"--workdir={workdir}", "--num_train=600") == 0
+  assert call("probe", f"--workdir={workdir}", "--num_train=600", "--json") == 0
   lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
   kept = [json.loads(line) for line in (workdir / "evaluations.jsonl").read_text().splitlines()]
   assert kept == lines and [line["metric"] for line in lines] == [

@@ -86,14 +86,14 @@ def test_evaluate_where_the_data_lie_now(trained, capfd):
   try:
     assert call("evaluate", f"--workdir={workdir}") == 2
     assert str(files) in capfd.readouterr().err
-    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}") == 0
+    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}", "--json") == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert lines == [json.loads(line) for line in (workdir / "evaluations.jsonl").read_text().splitlines()]
     assert {line["protocol"]["split"] for line in lines} == {"test"} and lines[0]["protocol"]["n_real"] == 300
     assert lines[0]["source"]["step"] == 40 == lines[0]["source"]["net_updates"]
     scores = {line["metric"]: line["value"] for line in lines}
     assert scores["elbo"] == pytest.approx(-(scores["distortion"] + scores["rate"]))
-    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}", "--split=validation") == 0
+    assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}", "--split=validation", "--json") == 0
     last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
     scores = {line["metric"]: line["value"] for line in map(json.loads, capfd.readouterr().out.splitlines())}
     assert scores["elbo"] == pytest.approx(last["elbo"], rel=1e-5)  # in training by one device, here by eight

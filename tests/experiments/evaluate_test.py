@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common.data.digits import digits
-from experiments import comparison
+from experiments import comparison, score_table
 from experiments.comparison import join_compared
 from experiments.damage import blur, drop_classes, noise, verdicts
 from tests.experiments.runs import call
@@ -33,7 +33,7 @@ def noisy(*shape: int) -> np.ndarray:
 
 
 def scores(capfd, *words: object) -> list[dict]:
-  assert call("evaluate", *words) == 0
+  assert call("evaluate", "--json", *words) == 0
   return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
@@ -205,7 +205,9 @@ def test_what_can_be_measured_is_written_before_the_rest_is_reported(trained, tm
   words = [f"--samples={tmp_path / 'x.npz'}", "--reference=digits", "--metrics=frechet,intra_frechet"]
   assert call("evaluate", *words, "--nofloor", "--feature_cache=") == 2
   out, err = capfd.readouterr()
-  assert [json.loads(line)["metric"].partition("@")[0] for line in out.splitlines()] == ["frechet"]
+  name, head, row, *_ = out.splitlines()  # a person gets a table, not JSON
+  assert name == str(tmp_path / "x.npz") and head.split() == ["metric", "value", "95", "%", "interval", "floor"]
+  assert row.startswith("  frechet  ") and "intra_frechet" not in out and "{" not in out
   assert "intra_frechet is left out" in err
 
 
@@ -231,6 +233,26 @@ def record(value: float, workdir: str, **protocol: object) -> dict:
     "source": {"workdir": workdir, "checkpoint": "last", "step": 10},
     "seed": 0,
   }
+
+
+def test_the_table_has_floors_and_arrays_and_any_protocol():
+  """Of arrays the shape and the range; what all have in common is said once, what one has besides with its name."""
+  files = {"png": 3, "left out": {"hidden": 1}}
+  found = [
+    {**record(5.0, "a", files=files), "metric": "frechet@classifier:digits-1a2b3c4d"},
+    {**record(0.5, "a", files=files, n_real=7), "metric": "recall", "interval": None, "interval_method": ""},
+    {**record(0.0, "a", files=files), "metric": "covariance", "value": [[1.0, -2.0], [0.5, 3.0]], "interval": None},
+  ]
+  floor = {**found[0], "value": 1.25, "protocol": {"n_fake": 100}, "source": {"real": "train"}}
+  lines = score_table.table([*found, floor]).splitlines()
+  assert lines[0] == "a last (step 10)"
+  assert [line.split() for line in lines[2:5]] == [
+    ["frechet", "5", "4", "..", "6", "1.25"],
+    ["recall", "0.5", "-", "-"],
+    ["covariance", "[2", "x", "2]", "-2", "..", "3", "-", "-"],
+  ]
+  assert lines[6] == "protocol: n_fake 100; weights ema; files.png 3; files.left out.hidden 1"
+  assert lines[7:] == ["protocol of recall: n_real 7", "interval of frechet, covariance: subsets"]
 
 
 def test_rows_of_one_protocol_are_ranked_and_others_refused(tmp_path, capfd):

@@ -76,7 +76,7 @@ def test_pictures_need_the_runs_directory_only(fitted, tmp_path, capfd):
 
 def test_a_score_names_the_sampler(fitted, capfd):
   words = ["--metrics=sliced_wasserstein,model", "--num_samples=50", "--floor=false", "--features=pixels"]
-  assert call("evaluate", f"--workdir={fitted}", "--sampler=gmm", *words) == 0
+  assert call("evaluate", f"--workdir={fitted}", "--sampler=gmm", "--json", *words) == 0
   lines = {line["metric"]: line for line in map(json.loads, capfd.readouterr().out.splitlines())}
   assert {"distortion", "latent_nll"} < set(lines)
   for line in lines.values():
@@ -105,7 +105,7 @@ def test_codes(tmp_path, capfd):
     numbers = archive["train"]
   assert numbers.shape == (1400, 1, 1, 16) and set(np.unique(numbers)) <= set(range(16))
   capfd.readouterr()
-  assert call("evaluate", f"--workdir={workdir}", "--sampler=autoregressive") == 0
+  assert call("evaluate", f"--workdir={workdir}", "--sampler=autoregressive", "--json") == 0
   lines = {line["metric"]: line["value"] for line in map(json.loads, capfd.readouterr().out.splitlines())}
   nats = 16 * 16 * np.log(2.0) * lines["latent_bits_per_dim"]
   assert lines["rate"] == pytest.approx(nats, rel=1e-5) and 0 < nats < 16 * np.log(16.0) * 1.1
