@@ -1,9 +1,10 @@
 """Adversarial losses on logits, one value an example, [B], to be minimised.
 
-Of the first two, D(x) = sigmoid(logit); of the others, D(x) is the logit itself.
+Of the first two, D(x) = sigmoid(logit); of the others, D(x) is the logit itself, but where `least_squares` is told to.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def relativistic_pairing() -> AdversarialLoss:
   )
 
 
-def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> AdversarialLoss:
+def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0, sigmoid: bool = False) -> AdversarialLoss:
   """L_D = (D(x) - b)^2 / 2 + (D(G(z)) - a)^2 / 2, L_G = (D(G(z)) - c)^2 / 2 (Mao et al. 2017, Eq. 2).
 
   The default is the paper's Eq. 9; its Eq. 8, a Pearson chi^2 divergence, has a = -1, b = 1, c = 0.
@@ -89,16 +90,21 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> Adversarial
     a: D's target for fake images.
     b: D's target for real images.
     c: what G wants D to say of fake ones.
+    sigmoid: whether D(x) is the sigmoid of the logit, as Lucic et al. 2018 have it, and not the logit itself.
 
   Raises:
-    ConfigError: real images that are not to score higher than fake ones.
+    ConfigError: real images that are not to score higher than fake ones, or a sigmoid that cannot reach both targets.
   """
   if not a < b:
     raise ConfigError(f"a={a} must be below b={b}, the targets of fake and of real images")
+  if sigmoid and not (a >= 0 and b <= 1):
+    raise ConfigError(f"a={a} and b={b} must lie in [0, 1], where a sigmoid does; take such ones or sigmoid=False")
+  of = nn.sigmoid if sigmoid else lambda logit: logit
+  middle = 0.5 * (a + b)
   return AdversarialLoss(
-    discriminator=lambda real, fake: 0.5 * (real - b) ** 2 + 0.5 * (fake - a) ** 2,
-    generator=lambda real, fake: 0.5 * (fake - c) ** 2,
-    boundary=0.5 * (a + b),
+    discriminator=lambda real, fake: 0.5 * (of(real) - b) ** 2 + 0.5 * (of(fake) - a) ** 2,
+    generator=lambda real, fake: 0.5 * (of(fake) - c) ** 2,
+    boundary=math.log(middle / (1.0 - middle)) if sigmoid else middle,
   )
 
 

@@ -1,8 +1,9 @@
 """The networks of InfoGAN (Chen et al. 2016, App. C.1) as Lucic et al. 2018 have them for every loss that they compare.
 
-G: 1024 and 128 * (H / 4) * (W / 4) units, then two 4x4 fractionally strided convolutions; BatchNorm and ReLU before
-each but the first. D: two 4x4 strided convolutions of 64 and 128 channels and 1024 units; LeakyReLU(0.2), and
-BatchNorm but after the first. Weights from N(0, 0.02).
+G: 1024 and 128 * (H / 4) * (W / 4) units, then two 4x4 fractionally strided convolutions; BatchNorm and LeakyReLU (in
+their code 0.2; InfoGAN's, and the default here, is ReLU) before each but the first. D: two 4x4 strided convolutions of
+64 and 128 channels and 1024 units; LeakyReLU(0.2), and BatchNorm but after the first. Weights from N(0, 0.02), those of
+D's convolutions cut off at two deviations.
 """
 
 import flax.linen as nn
@@ -16,6 +17,7 @@ from common.normalization import BatchNorm
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = nn.initializers.normal(0.02)
+KERNELS = nn.initializers.truncated_normal(0.02)
 
 
 def quarter(image_shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -41,6 +43,7 @@ class Generator(nn.Module):
     pixel_range: of the data.
     width: channels before the output; twice as many before those.
     hidden: units of the first layer.
+    slope: of LeakyReLU below 0.
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
@@ -52,6 +55,7 @@ class Generator(nn.Module):
   pixel_range: tuple[float, float]
   width: int = 64
   hidden: int = 1024
+  slope: float = 0.0
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
@@ -69,7 +73,7 @@ class Generator(nn.Module):
         axis_name=self.bn_axis_name,
         num_classes=self.norm_classes,
       )
-      return nn.relu(norm(x, train=train, labels=labels))
+      return nn.leaky_relu(norm(x, train=train, labels=labels), self.slope)
 
     def double(x: Array, features: int, **options: bool) -> Array:
       return ConvTranspose(features, (4, 4), strides=(2, 2), kernel_init=WEIGHTS, dtype=self.dtype, **options)(x)
@@ -121,7 +125,7 @@ class Discriminator(nn.Module):
       return nn.leaky_relu(x, self.slope)
 
     def halve(x: Array, features: int, use_bias: bool) -> Array:
-      return Conv(features, (4, 4), strides=(2, 2), use_bias=use_bias, kernel_init=WEIGHTS, dtype=self.dtype)(x)
+      return Conv(features, (4, 4), strides=(2, 2), use_bias=use_bias, kernel_init=KERNELS, dtype=self.dtype)(x)
 
     quarter(self.image_shape)
     x = nn.leaky_relu(halve(x, self.width, use_bias=True), self.slope)

@@ -74,12 +74,14 @@ class Dragan:
     weight: the paper's lambda.
     target: the norm that is aimed at, the paper's k.
     spread: of the noise, in standard deviations; the paper's c.
+    sigmoid: whether D(x) is the sigmoid of the logit, as Lucic et al. 2018 have it, and not the logit itself.
     every: updates of D from one time to the next.
   """
 
   weight: float = 10.0
   target: float = 1.0
   spread: float = 0.5
+  sigmoid: bool = False
   every: int = 1
 
   def __post_init__(self):
@@ -96,7 +98,11 @@ class Dragan:
     noise_rows, mix_rows = (random.row_stream(seen.rows, name) for name in ("noise", "mix"))
     noise = random.uniform(noise_rows, seen.real.shape[1:], 0.0, self.spread) * deviation
     near = seen.real + random.uniform(mix_rows, (1,) * (seen.real.ndim - 1)) * noise
-    return self.weight * _distance_from(self.target, squared_slope(seen.apply_d, near)), aux
+
+    def apply_d(x: Images) -> Array:
+      return jax.nn.sigmoid(seen.apply_d(x)) if self.sigmoid else seen.apply_d(x)
+
+    return self.weight * _distance_from(self.target, squared_slope(apply_d, near)), aux
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,6 +38,18 @@ def test_a_loss_by_hand(name, discriminator, generator):
   np.testing.assert_allclose(LOSSES[name]().generator(REAL, FAKE), generator, rtol=1e-6)
 
 
+def test_least_squares_of_the_sigmoid():
+  """Lucic et al. 2018: (s(real) - 1)^2 / 2 + s(fake)^2 / 2, (s(fake) - 1)^2 / 2, undecided at logit 0."""
+  loss = least_squares(sigmoid=True)
+  expected = 0.5 * (expit(REAL) - 1) ** 2 + 0.5 * expit(FAKE) ** 2
+  np.testing.assert_allclose(loss.discriminator(REAL, FAKE), expected, rtol=1e-5)
+  np.testing.assert_allclose(loss.generator(REAL, FAKE), 0.5 * (expit(FAKE) - 1) ** 2, rtol=1e-5)
+  assert loss.boundary == 0.0
+  assert expit(least_squares(a=0.1, b=0.7, sigmoid=True).boundary) == pytest.approx(0.4)
+  with pytest.raises(ConfigError, match=r"a=-1\.0 and b=1\.0 must lie in \[0, 1\].*sigmoid=False"):
+    least_squares(a=-1.0, b=1.0, c=0.0, sigmoid=True)
+
+
 @pytest.mark.parametrize(
   ("name", "best", "value"),
   [

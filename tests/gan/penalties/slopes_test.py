@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from common import random
 from common.build import ConfigError
@@ -113,6 +114,14 @@ def test_dragan_looks_near_real_images_within_the_spread_of_the_batch():
   np.testing.assert_allclose(found, 2.0 * (np.sqrt(np.sum((points - 3.0) ** 2, axis=(1, 2, 3))) - 1) ** 2, rtol=1e-4)
   few = value(penalty, see(critic, FAKE[:2] * 0 + REAL[:2], FAKE[:2]))
   assert few.shape == (2,)
+
+
+def test_dragan_of_the_sigmoid():
+  """The slope of s(w x) is s (1 - s) |w|, here at the images themselves."""
+  w = 0.3 * RNG.normal(size=SHAPE[1:])
+  found = value(Dragan(weight=2.0, spread=1e-6, sigmoid=True), see(linear(w)))
+  s = expit(np.sum(np.asarray(REAL) * w, axis=(1, 2, 3)))
+  np.testing.assert_allclose(found, 2.0 * (s * (1 - s) * np.sqrt(np.sum(w**2)) - 1) ** 2, rtol=1e-4)
 
 
 def test_dragans_spread_is_that_of_all_devices():
