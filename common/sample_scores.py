@@ -84,6 +84,11 @@ def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Datas
   return Pictures(np.concatenate(parts), labels)
 
 
+def see_features(metrics: Mapping[str, SampleMetric]) -> bool:
+  """Whether any of them needs an extractor; the others are of pixels and labels."""
+  return any({"features", "logits"} & metric.needs for metric in metrics.values())
+
+
 class SampleScorer:
   """The chosen metrics against one reference, which is embedded once.
 

@@ -13,7 +13,7 @@ from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
 from common.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_metrics
 from common.program import Program
-from common.sample_scores import Pictures, SampleScorer, drawn, open_reference, real, real_protocol
+from common.sample_scores import Pictures, SampleScorer, drawn, open_reference, real, real_protocol, see_features
 from common.sampling import Sampler
 
 PROTOCOL = "validation_protocol.json"  # in the workdir: how its pictures are scored
@@ -81,10 +81,12 @@ class _SampleScores:
     # Other latents than those that the chosen checkpoint is scored on later: it was chosen on these.
     self._draws = zlib.crc32(f"validation {config.seed}".encode())
     self._skip = skip
-    extractor = open_extractor(config.evaluate.features, Context(reference.image_shape, spec.kind, config.data.name))
+    metrics = build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics")
+    features = config.evaluate.features if see_features(metrics) else "pixels"
+    extractor = open_extractor(features, Context(reference.image_shape, spec.kind, config.data.name))
     pictures = real(reference.validation)
     self._scorer = SampleScorer(
-      build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics"),
+      metrics,
       extractor,
       Embedder(extractor, mesh),
       pictures if spec.num_classes else Pictures(pictures.images, None),

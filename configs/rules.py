@@ -29,7 +29,7 @@ FIELDS: dict[str, Field] = {
   "seed": Field(
     "seed of everything random: weights, data order, noise", "must be in [0, 2^32)", lambda v: 0 <= v < 2**32
   ),
-  "family": _one_of("which code trains it", "gan", "vae", "sampler", "classifier"),
+  "family": Field("which code trains it, a name of FAMILIES in experiments/__init__.py"),
   "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
   "data.name": Field("digits, an MNIST-like set of IDX files, any TFDS image set, gaussians8, gaussians25, blobs"),
   "data.dir": Field("where prepared files lie; empty for the usual places"),

@@ -1,7 +1,14 @@
-"""Command lines. FAMILIES names the code that trains a config's family, imported on use."""
+"""Command lines. FAMILIES names the code that trains a config's family, imported on use.
+
+That is a function of (config, spec, axis_name), in a module whose CHOICES, if any, --help lists: {section: table}.
+"""
 
 import importlib
+from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from common.build import choose
 
 if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setting should wait
   from common.algorithm import Trainable
@@ -15,7 +22,17 @@ FAMILIES = {
 }
 
 
+def family(name: str) -> tuple[ModuleType, Callable[..., "Trainable"]]:
+  """The module that trains a config's family, and its function of FAMILIES.
+
+  Raises:
+    ConfigError: a name that is not in FAMILIES.
+  """
+  path, _, function = choose(FAMILIES, name, "config.family").partition(":")
+  module = importlib.import_module(path)
+  return module, getattr(module, function)
+
+
 def build_algorithm(config: Any, spec: "Spec", axis_name: str | None = None) -> "Trainable":
   """The algorithm of ``config`` for data of ``spec``; no arrays are made."""
-  module, function = FAMILIES[config.family].split(":")
-  return getattr(importlib.import_module(module), function)(config, spec, axis_name)
+  return family(config.family)[1](config, spec, axis_name)

@@ -6,56 +6,13 @@ from typing import Any
 
 from common.build import parameters
 from common.ema import EMAS
-from common.optim import OPTIMIZERS
 from common.schedules import SCHEDULES
+from experiments import family
 
 
-def tables(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
-  """{section: {name: constructor}} of a family."""
-  return {"ema": EMAS, **_of_family(family)}
-
-
-def _of_family(family: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
-  if family == "gan":
-    from gan import conditioning, losses
-    from gan.augment import AUGMENTATIONS
-    from gan.networks import DISCRIMINATORS, GENERATORS
-    from gan.penalties import PENALTIES
-
-    return {
-      "generator": GENERATORS,
-      "discriminator": DISCRIMINATORS,
-      "loss": losses.LOSSES,
-      "penalties": PENALTIES,
-      "augment": AUGMENTATIONS,
-      "top_k": SCHEDULES,
-      "conditioning": conditioning.CONDITIONING,
-      "generator_optim": OPTIMIZERS,
-      "discriminator_optim": OPTIMIZERS,
-    }
-  if family == "vae":
-    from vae import likelihoods, objectives
-    from vae.corruptions import CORRUPTIONS
-    from vae.from_config import CONDITIONING, POSTERIORS, PRIORS
-    from vae.networks import NETWORKS
-
-    return {
-      "model": NETWORKS,
-      "posterior": POSTERIORS,
-      "prior": PRIORS,
-      "likelihood": likelihoods.LIKELIHOODS,
-      "objective": objectives.OBJECTIVES,
-      "conditioning": CONDITIONING,
-      "corruption": CORRUPTIONS,
-      "optim": OPTIMIZERS,
-    }
-  if family == "sampler":
-    from vae.samplers.from_config import SAMPLERS
-
-    return {"sampler": SAMPLERS, "optim": OPTIMIZERS}
-  from common.features import classifier
-
-  return {"model": classifier.NETWORKS, "optim": OPTIMIZERS}
+def tables(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
+  """{section: {name: constructor}} of a family: CHOICES of its module, where it has them."""
+  return {"ema": EMAS, **getattr(family(name)[0], "CHOICES", {})}
 
 
 def doc(config: Any, path: str) -> str:

@@ -13,7 +13,7 @@ from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
 from common.log import Status
 from common.metrics.catalogue import AGAINST_TRAINING, build_metrics
-from common.sample_scores import Pictures, SampleScorer, real, real_protocol
+from common.sample_scores import Pictures, SampleScorer, real, real_protocol, see_features
 from experiments import records
 
 Record = dict[str, Any]
@@ -54,9 +54,8 @@ class PictureScoring:
 
   def __init__(self, reference: Dataset, data: Any, settings: Settings, mesh: Mesh, metrics: Mapping[str, Any]):
     self.reference, self._data, self._settings = reference, data, settings
-    sees = any({"features", "logits"} & metric.needs for metric in metrics.values())
     context = Context(reference.image_shape, reference.source.kind, data.name, settings.weights)
-    self._extractor = open_extractor(settings.features if sees else "pixels", context)
+    self._extractor = open_extractor(settings.features if see_features(metrics) else "pixels", context)
     self._embedder = Embedder(self._extractor, mesh, cache=settings.cache)
     self.failures: list[str] = []
 

@@ -5,17 +5,30 @@ from typing import Any
 from common.algorithm import Spec
 from common.build import ConfigError, build
 from common.ema import build_ema
-from common.optim import build_optimizer, with_lazy_updates
-from gan.augment import build_augmentation
+from common.optim import OPTIMIZERS, build_optimizer, with_lazy_updates
+from common.schedules import SCHEDULES
+from gan.augment import AUGMENTATIONS, build_augmentation
 from gan.conditioning import CONDITIONING
 from gan.discriminator import Discriminator
 from gan.gan import GAN
 from gan.legality import illegal
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
-from gan.penalties import build_penalties, lazy_interval
+from gan.penalties import PENALTIES, build_penalties, lazy_interval
 from gan.top_k import build_top_k
 from gan.warmup import CriticWarmup
+
+CHOICES: dict[str, Any] = {  # {section of the config: what it chooses from}
+  "generator": GENERATORS,
+  "discriminator": DISCRIMINATORS,
+  "loss": LOSSES,
+  "penalties": PENALTIES,
+  "augment": AUGMENTATIONS,
+  "top_k": SCHEDULES,
+  "conditioning": CONDITIONING,
+  "generator_optim": OPTIMIZERS,
+  "discriminator_optim": OPTIMIZERS,
+}
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:

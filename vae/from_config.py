@@ -4,7 +4,7 @@ from typing import Any
 
 from common.build import ConfigError, build
 from common.ema import build_ema
-from common.optim import build_optimizer
+from common.optim import OPTIMIZERS, build_optimizer
 from common.spec import Spec
 from vae.corruptions import CORRUPTIONS
 from vae.flow_posteriors import InverseAutoregressive, Planar
@@ -47,6 +47,16 @@ def _concat() -> bool:
 
 
 CONDITIONING = {"none": _none, "concat": _concat}
+CHOICES: dict[str, Any] = {  # {section of the config: what it chooses from}
+  "model": NETWORKS,
+  "posterior": POSTERIORS,
+  "prior": PRIORS,
+  "likelihood": LIKELIHOODS,
+  "objective": OBJECTIVES,
+  "conditioning": CONDITIONING,
+  "corruption": CORRUPTIONS,
+  "optim": OPTIMIZERS,
+}
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:

@@ -17,7 +17,7 @@ from common.conv import Conv
 from common.ema import Ema, build_ema
 from common.layers import Dropout
 from common.normalization import BatchNorm
-from common.optim import build_optimizer
+from common.optim import OPTIMIZERS, build_optimizer
 from common.state import NetState, apply_gradients, init_network
 
 
@@ -65,6 +65,7 @@ class ConvNet(nn.Module):
 
 
 NETWORKS = {"conv": ConvNet}
+CHOICES = {"model": NETWORKS, "optim": OPTIMIZERS}
 
 
 @dataclasses.dataclass(frozen=True)

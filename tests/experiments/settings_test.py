@@ -91,6 +91,7 @@ MISTAKES = [
   (CONV + "--config.model={{'name':'conv','z_dim':4,'channels':(8,'a')}}", "channels=(8, 'a')", "whole number"),
   (CONV + "--config.model={{'name':'conv','z_dim':4,'batch_norm':1}}", "config.model.batch_norm=1", "True or False"),
   (DCGAN + "--config.loss={{'name':'hinj'}}", 'config.loss.name="hinj"', "non_saturating"),
+  (VAE + "--config.family=vea", 'config.family="vea"', 'did you mean "vae"?'),
   # Settings that do not go together.
   (DCGAN + "--config.data.image_size=10", "config.data.image_size=10", "8, 16, 32, 64"),
   (CONV + "--config.data.image_size=10", "10x10", "multiple of 4"),

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from common.build import ConfigError, build
 from common.ema import build_ema
-from common.optim import build_optimizer
+from common.optim import OPTIMIZERS, build_optimizer
 from common.spec import Spec
 from vae.corruptions import Nothing
 from vae.flows.coupling import CouplingFlow
@@ -68,6 +68,7 @@ SAMPLERS: dict[str, Any] = {
   "two_stage": second_stage,
   "autoregressive": autoregressive,
 }
+CHOICES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted | SecondStage:

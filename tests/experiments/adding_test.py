@@ -1,0 +1,197 @@
+"""README's "Adding to it", followed in a copy of the code: what it says is enough to train, score and ask for help."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.reliability import ROOT
+
+FAMILY = '''
+"""Reconstruction from a linear bottleneck."""
+import dataclasses
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from common.algorithm import Array, Mean, Spec
+from common.ema import NO_EMA, Ema
+from common.state import NetState, apply_gradients, init_network
+
+class State(flax.struct.PyTreeNode):
+  step: Array
+  net: NetState
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+  spec: Spec
+  network: nn.Module
+  tx: optax.GradientTransformation
+  axis_name: str | None
+  batches_per_step = None
+  ema: Ema = NO_EMA
+  alarms = ()
+
+  def init(self, rng, batch):
+    return State(jnp.zeros((), jnp.int32), init_network(self.network, self.tx, self.ema, rng, self.flat(batch)))
+
+  def flat(self, batch):
+    return batch["image"].reshape(len(batch["image"]), -1)
+
+  def errors(self, params, batch):
+    return jnp.sum((self.network.apply({"params": params}, self.flat(batch)) - self.flat(batch)) ** 2, axis=-1)
+
+  def train_step(self, state, batch, rng):
+    loss, grads = jax.value_and_grad(lambda params: jnp.mean(self.errors(params, batch)))(state.net.params)
+    net, norms = apply_gradients(state.net, grads, self.tx, self.ema, axis_name=self.axis_name)
+    return State(state.step + 1, net), {"loss": Mean.of(self.errors(state.net.params, batch)), **norms}
+
+  def eval_step(self, state, batch, rng):
+    return {"loss": Mean.of(self.errors(state.net.params, batch), batch["mask"])}
+
+  def summarize(self, means):
+    return {}
+
+def from_config(config, spec, axis_name=None):
+  pixels = spec.image_shape[0] * spec.image_shape[1] * spec.image_shape[2]
+  network = nn.Sequential([nn.Dense(config.model.width), nn.Dense(pixels)])
+  return Linear(spec, network, optax.adam(1e-2), axis_name)
+'''
+
+PAPER = """
+from configs import base
+
+def get_config(argument=""):
+  _, words = base.variants(argument, ("digits",))
+  config = base.get_config()
+  config.data.update({"name": "stripes", "image_size": 8})
+  if NAME == "linear":
+    config.family, config.model = "linear", {"width": 4}
+    base.use_dataset(config, "digits")
+  else:
+    base.use_gan(config)
+    config.z_dim, config.loss = 4, {"name": "squared", "scale": 2.0}
+    config.generator = {"name": "flat", "start": 0.1}
+    config.discriminator = {"name": "mlp", "width": 8}
+    config.discriminator_optim = config.generator_optim = {"name": "adam", **base.ADAM}
+    config.evaluate.update({"metrics": {"grey": {"shift": 1.0}}, "num_samples": 20})
+  if "tiny" in words:
+    base.shrink(config)
+  return base.finish(config)
+"""
+
+ADDED = {  # what the user writes: a file of one's own, or lines before an entry of a table
+  "linear.py": FAMILY,
+  "experiments/__init__.py": ('  "gan": ', '  "linear": "linear:from_config",\n'),
+  "configs/linear.py": PAPER.replace("NAME", '"linear"'),
+  "configs/others.py": PAPER.replace("NAME", '"others"'),
+  "gan/losses.py": (
+    "LOSSES = {",
+    "def squared(scale: float) -> AdversarialLoss:\n"
+    "  return AdversarialLoss(lambda real, fake: scale * (fake - real) ** 2, lambda real, fake: -fake)\n\n",
+    '  "hinge": hinge,',
+    '  "squared": squared,\n',
+  ),
+  "gan/networks/flat.py": """
+import flax.linen as nn
+import jax.numpy as jnp
+
+class Generator(nn.Module):
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+  start: float = 0.5
+
+  @nn.compact
+  def __call__(self, z, *, train):
+    grey = self.param("grey", lambda rng: jnp.full((), self.start))
+    return jnp.broadcast_to(grey, (len(z), *self.image_shape))
+""",
+  "gan/networks/__init__.py": (
+    "from gan.networks import",
+    "from gan.networks.flat import Generator as Flat\n",
+    '  "mlp": mlp.Generator,',
+    '  "flat": Flat,\n',
+  ),
+  "common/data/stripes.py": """
+import numpy as np
+from common.data.source import ArraySource
+
+def load(split):
+  return np.tile(np.arange(8, dtype=np.uint8) * 30, (96, 8, 1))[..., None], np.zeros(96, np.int32)
+
+def stripes():
+  return ArraySource("stripes", (8, 8, 1), 1, {"train": 96, "validation": 96, "test": 96}, load)
+""",
+  "common/data/catalogue.py": (
+    '  if data.name == "digits":',
+    '  if data.name == "stripes":\n    from common.data.stripes import stripes\n\n    return stripes()\n',
+  ),
+  "common/metrics/grey.py": """
+import dataclasses
+import numpy as np
+from common.metrics.score import Score
+
+@dataclasses.dataclass(frozen=True)
+class Grey:
+  shift: float = 0.0
+  needs = frozenset({"images"})
+  better = {"grey": ""}
+
+  def least(self):
+    return 1, 1
+
+  def __call__(self, real, fake, seed):
+    return {"grey": Score(float(np.mean(fake.images)) + self.shift, 0.0, "nothing")}
+""",
+  "common/metrics/catalogue.py": ('  "frechet": ', '  "grey": "grey:Grey",\n'),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+  root = tmp_path_factory.mktemp("copy")
+  for package in ("common", "gan", "vae", "configs", "experiments"):
+    shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "*.png", "weights"))
+  for path, what in ADDED.items():
+    if isinstance(what, str):
+      (root / path).write_text(what)
+      continue
+    text = (root / path).read_text()
+    for before, lines in zip(what[::2], what[1::2], strict=True):
+      assert before in text, f"{path} has no {before}"
+      text = text.replace(before, lines + before, 1)
+    (root / path).write_text(text)
+  return root
+
+
+def command(copy: Path, *words: object) -> str:
+  env = {**os.environ, "PYTHONPATH": str(copy)}
+  call = [sys.executable, "-m", *map(str, words)]
+  done = subprocess.run(call, cwd=copy, env=env, capture_output=True, text=True, timeout=400)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+@pytest.mark.parametrize("name", ["linear", "others"])
+def test_what_the_readme_says_is_enough(copy, name):
+  workdir = copy / "runs" / name
+  command(copy, "experiments.train", f"--config={name}:tiny", f"--workdir={workdir}")
+  lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  train = [line for line in lines if line["split"] == "train"]
+  validation = [line for line in lines if line["split"] == "validation"]
+  assert train[-1]["step"] == 40
+  if name == "linear":
+    assert train[-1]["loss"] < train[0]["loss"] and validation[-1]["loss"] < validation[0]["loss"]
+  else:
+    assert validation[-1]["grey"] == pytest.approx(1.0 + 0.1 * 255, abs=10.0)
+
+
+def test_help_has_the_choices_that_a_family_lists(copy):
+  out = command(copy, "experiments.train", "--config=others:tiny", "--help")
+  assert "--config.loss.scale: float = 2.0" in out and "hinge" in out and "squared, " in out
+  assert "--config.model.width: int = 4" in command(copy, "experiments.train", "--config=linear:tiny", "--help")
