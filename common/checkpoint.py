@@ -30,6 +30,11 @@ T = TypeVar("T")
 
 _OURS = re.compile(r"(\d+)(\.1|\.json)?")  # 100, 100.1 (a second save of step 100) and 100.json
 _TEMPORARY = re.compile(r"\d+(\.1)?\.orbax-checkpoint-tmp.*|\d+\.json\.tmp")
+OTHER_MODEL = "use the config that made it, or another --workdir"
+BEFORE_AVERAGES = (
+  "it was saved before statistics were averaged with the weights, without which its average draws other pictures: "
+  "read it with commit 86c43a4, or train it again in another --workdir"
+)
 _BARRIER_SECONDS = 600  # how long a process waits for the others before it gives up
 
 
@@ -331,8 +336,9 @@ def _match(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> 
   if differ:
     lines = [f"{name}: stored {stored.get(name, 'not')}, model {wanted.get(name, 'has none')}" for name in differ[:3]]
     more = f"; and {len(differ) - 3} more" if len(differ) > 3 else ""
+    older = all("ema_mutable/" in name and name not in stored for name in differ)
     raise CheckpointError(
-      f"{path} does not fit this model ({'; '.join(lines)}{more}); use the config that made it, or another --workdir"
+      f"{path} does not fit this model ({'; '.join(lines)}{more}); {BEFORE_AVERAGES if older else OTHER_MODEL}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Running averages of parameters, which pictures are drawn with, by name."""
+"""Running averages of a network's parameters and statistics, which pictures are drawn with, by name."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Ema:
-  """average <- decay_t average + (1 - decay_t) params.
+  """average <- decay_t average + (1 - decay_t) value, of parameters and of collections such as BatchNorm's statistics.
 
   Attributes:
     decay: int32, the network's updates before -> decay_t in [0, 1); None: no average is kept.
@@ -28,25 +28,27 @@ class Ema:
   def kept(self) -> bool:
     return self.decay is not None
 
-  def start(self, params: PyTree) -> PyTree:
-    return jax.tree.map(jnp.copy, params) if self.kept else None
+  def start(self, values: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, values) if self.kept else None
 
-  def update(self, average: PyTree, params: PyTree, updates: Array) -> PyTree:
+  def update(self, average: PyTree, values: PyTree, updates: Array) -> PyTree:
     if self.decay is None:
       return None
     decay = self.decay(updates)
-    return jax.tree.map(lambda a, p: a + (1.0 - decay) * (p - a), average, params)
+    return jax.tree.map(lambda a, x: x + decay * (a - x), average, values)  # at 0 it is the value to the bit
 
 
 NO_EMA = Ema(None)  # of a network that nothing is sampled from
 
 
-def by_decay(decay: float, warmup: float = 0.0) -> Ema:
-  """decay_t = min(decay, (1 + t) / (warmup + t)), t the updates before; a decay of 0 keeps no average.
+def by_decay(decay: float, warmup: float = 10.0, start: int = 0) -> Ema:
+  """decay_t = min(decay, (1 + t) / (warmup + t)), t the updates since ``start``; a decay of 0 keeps no average.
 
   Args:
     decay: of the average, in [0, 1).
-    warmup: 10 is TensorFlow's rule, 0 is none.
+    warmup: 10 is TensorFlow's rule, under which the weights at the start soon count for nothing. With 0 they have a
+      part of decay^t in the average after t updates: 0.22 of it for 0.999 after 1,500.
+    start: updates before the average begins; until then it is the weights (Brock et al. 2019: 20,000).
   """
   if not 0.0 <= decay < 1.0:
     raise ConfigError(f"decay={decay} must be in [0, 1)")
@@ -56,8 +58,8 @@ def by_decay(decay: float, warmup: float = 0.0) -> Ema:
     return NO_EMA
 
   def at(updates: Array) -> Array:
-    t = updates.astype(jnp.float32)
-    return jnp.minimum(decay, (1.0 + t) / jnp.maximum(warmup + t, 1e-8))
+    t = (updates - start).astype(jnp.float32)
+    return jnp.where(t < 0.0, 0.0, jnp.minimum(decay, (1.0 + t) / jnp.maximum(warmup + t, 1e-8)))
 
   return Ema(at)
 

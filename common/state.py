@@ -14,6 +14,7 @@ from common.algorithm import Array, Mean, Metrics, PyTree
 from common.build import ConfigError
 from common.ema import Ema
 from common.parallel import batch_mean
+from common.spectral import START, VECTORS
 
 
 class NetState(flax.struct.PyTreeNode):
@@ -24,6 +25,7 @@ class NetState(flax.struct.PyTreeNode):
     mutable: other collections (BatchNorm statistics), as flax names them.
     opt_state: the optimizer's.
     ema_params: running average of params, or None where none is kept.
+    ema_mutable: that of the other collections, by the same decay, but for spectral norm's vectors.
     updates: int32, updates of this network so far; drives its schedules.
   """
 
@@ -31,12 +33,23 @@ class NetState(flax.struct.PyTreeNode):
   mutable: dict[str, PyTree]
   opt_state: PyTree
   ema_params: PyTree
+  ema_mutable: dict[str, PyTree] | None
   updates: Array
 
   def variables(self, *, ema: bool = False) -> dict[str, PyTree]:
-    """What ``module.apply`` takes; with ``ema`` the averaged parameters, where they are kept."""
-    averaged = ema and self.ema_params is not None
-    return {"params": self.ema_params if averaged else self.params, **self.mutable}
+    """What ``module.apply`` takes; with ``ema`` the averages, where they are kept.
+
+    Singular vectors do not average: those of the averaged kernels are found anew, from the ones at hand.
+    """
+    if not ema or self.ema_params is None:
+      return {"params": self.params, **self.mutable}
+    start = {START: self.mutable[VECTORS]} if VECTORS in self.mutable else {}
+    return {"params": self.ema_params, **(self.ema_mutable or {}), **start}
+
+  def with_collection(self, name: str, value: PyTree) -> "NetState":
+    """With this in the place of a collection, and of its average where that is kept."""
+    average = None if self.ema_mutable is None else {**self.ema_mutable, name: value}
+    return self.replace(mutable={**self.mutable, name: value}, ema_mutable=average)
 
 
 NORMS_EVERY = 10  # updates
@@ -53,6 +66,7 @@ def init_network(
     mutable=variables,
     opt_state=tx.init(params),
     ema_params=ema.start(params),
+    ema_mutable=ema.start(_averaged(variables)),
     updates=jnp.zeros((), jnp.int32),
   )
 
@@ -84,14 +98,21 @@ def apply_gradients(
   grads = batch_mean(grads, axis_name)
   updates, opt_state = tx.update(grads, net.opt_state, net.params)
   params = optax.apply_updates(net.params, updates)
+  mutable = net.mutable if mutable is None else batch_mean(mutable, axis_name)
   new = net.replace(
     params=params,
-    mutable=net.mutable if mutable is None else batch_mean(mutable, axis_name),
+    mutable=mutable,
     opt_state=opt_state,
     ema_params=ema.update(net.ema_params, params, net.updates),
+    ema_mutable=ema.update(net.ema_mutable, _averaged(mutable), net.updates),
     updates=net.updates + 1,
   )
   return new, _norms(net, grads, updates)
+
+
+def _averaged(mutable: dict[str, PyTree]) -> dict[str, PyTree]:
+  """The collections that an average is kept of."""
+  return {name: value for name, value in mutable.items() if name != VECTORS}
 
 
 def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
@@ -126,12 +147,11 @@ def transfer_weights(source: PyTree, target: PyTree) -> PyTree:
   ]
   if wrong:
     raise ConfigError(f"--init_from has other networks, {len(wrong)} differences: {'; '.join(wrong[:3])}")
-  moved = {
-    name: net.replace(
-      params=old[name].params,
-      mutable=old[name].mutable,
-      ema_params=None if net.ema_params is None else jax.tree.map(jnp.copy, old[name].variables(ema=True)["params"]),
-    )
-    for name, net in new.items()
-  }
-  return target.replace(**moved)
+
+  def moved(net: NetState, old: NetState) -> NetState:
+    raw = old.params, _averaged(old.mutable)
+    average = raw if old.ema_params is None else (old.ema_params, old.ema_mutable)
+    params, mutable = (None, None) if net.ema_params is None else jax.tree.map(jnp.copy, average)
+    return net.replace(params=old.params, mutable=old.mutable, ema_params=params, ema_mutable=mutable)
+
+  return target.replace(**{name: moved(net, old[name]) for name, net in new.items()})

@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
         "patience": 0,
         "patience_from": 0,
       },
-      "ema": {"name": "decay", "decay": 0.0, "warmup": 0.0},
+      "ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0},
       "checkpoint": {"every": 500, "keep": 2, "keep_best": "", "best_mode": "min"},
       "log": {"every": 100},
       "samples": {"every": 500},

@@ -26,7 +26,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.samples.every = 0
   config.checkpoint.keep_best = "accuracy"
   config.checkpoint.best_mode = "max"
-  config.ema.update({"decay": 0.99, "warmup": 10.0})
+  config.ema.decay = 0.99
   config.data.flip = dataset in ("fashion_mnist", "cifar10")
   config.model = {"name": "conv", "channels": (32, 64), "hidden": 128, "dropout": 0.5}
   config.optim = {

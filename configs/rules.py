@@ -136,7 +136,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
   "vae": {"conditioning": {"name": "none"}, "corruption": {"name": "none"}, **_EVERY_FAMILY},
   "classifier": _EVERY_FAMILY,
 }
-ARGUMENTS = {"r3gan": {"wide_to": 32}}  # the same, {name of a choice: {argument: value}}
+ARGUMENTS = {"r3gan": {"wide_to": 32}, "decay": {"start": 0}}  # the same, {name of a choice: {argument: value}}
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 
 

@@ -220,7 +220,7 @@ class GAN:
     return self._latents(rng, index)
 
   def decode(self, state: GanState, z: Array, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """G(z) with running BatchNorm statistics: [N, Z] -> [N, H, W, C].
+    """G(z) with running BatchNorm statistics, of averaged weights averaged ones: [N, Z] -> [N, H, W, C].
 
     Raises:
       ValueError: labels for an unconditional model, or none for a conditional one.
@@ -242,8 +242,7 @@ class GAN:
     return self.generator.apply(variables, z, train=True, mutable=["moments"], **known)[1]["moments"]
 
   def with_statistics(self, state: GanState, statistics: PyTree) -> GanState:
-    mutable = {**state.generator.mutable, "batch_stats": statistics}
-    return state.replace(generator=state.generator.replace(mutable=mutable))
+    return state.replace(generator=state.generator.with_collection("batch_stats", statistics))
 
   def visualize(self, state: GanState, batch: Batch, rng: Array) -> dict[str, Images]:
     return {}

@@ -58,7 +58,7 @@ def test_metrics_are_finite_and_count_examples(variant):
 def test_the_average_follows_its_warm_up():
   """At t = 0 TensorFlow's rule averages with decay (1 + 0) / (10 + 0)."""
   step = one_step("classifier:digits,tiny")
-  assert step.config.ema.to_dict() == {"name": "decay", "decay": 0.99, "warmup": 10.0}
+  assert step.config.ema.to_dict() == {"name": "decay", "decay": 0.99, "warmup": 10.0, "start": 0}
   expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, step.before.net.params, step.after.net.params)
   assert_close(step.after.net.ema_params, expected)
 
@@ -217,15 +217,16 @@ def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
   assert (distance(base.discriminator, other.discriminator) > 1e-4) == moves_discriminator
 
 
-def test_the_generators_average_is_sampled_with_raw_statistics(rounds):
+def test_the_generators_average_is_sampled_with_its_own_statistics(rounds):
   before, after, _ = rounds["as Goodfellow"]
   gan = toy_gan()
-  expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, before.generator.params, after.generator.params)
-  assert_close(after.generator.ema_params, expected)
-  assert after.discriminator.ema_params is None
+  raw = after.generator.variables()
+  expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, before.generator.variables(), raw)  # its warm-up's first
+  assert_close(after.generator.variables(ema=True), expected)
+  assert after.discriminator.ema_params is after.discriminator.ema_mutable is None
   z = gan.prior_sample(after, jax.random.key(2), jnp.arange(4))
-  for ema, params in ((True, expected), (False, after.generator.params)):
-    picture = gan.generator.apply({"params": params, **after.generator.mutable}, z, train=False)
+  for ema, variables in ((True, expected), (False, raw)):
+    picture = gan.generator.apply(variables, z, train=False)
     np.testing.assert_allclose(gan.decode(after, z, ema=ema), picture, atol=1e-6)
 
 
@@ -281,5 +282,5 @@ def test_labels_of_a_set_that_has_none_are_an_error():
 
 def test_a_warm_up_of_zero_is_the_plain_average():
   average, params = {"w": jnp.array([1.0])}, {"w": jnp.array([2.0])}
-  np.testing.assert_allclose(by_decay(0.75).update(average, params, jnp.array(0))["w"], [1.25])
+  np.testing.assert_allclose(by_decay(0.75, 0.0).update(average, params, jnp.array(0))["w"], [1.25])
   assert_same(by_decay(0.0, 10.0).start(params), None)

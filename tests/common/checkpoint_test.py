@@ -308,6 +308,8 @@ def test_mismatch_names_paths_shapes_and_dtypes(tmp_path):
       checkpoints.restore(half)
     with pytest.raises(CheckpointError, match=r"ema/w: stored not, model float32\[2\]"):
       checkpoints.restore(state.replace(ema={"w": jnp.zeros(2)}))
+    with pytest.raises(CheckpointError, match=r"ema_mutable/mean: stored not.*read it with commit 86c43a4, or train"):
+      checkpoints.restore(state.replace(ema={"ema_mutable": {"mean": jnp.zeros(2)}}))
     fewer = {name: leaf for name, leaf in state.params.items() if name != "mask"}
     with pytest.raises(CheckpointError, match=r"params/mask: stored bool\[7\], model has none"):
       checkpoints.restore(state.replace(params=fewer))

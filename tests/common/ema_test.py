@@ -34,6 +34,7 @@ def test_a_schedule_of_half_lives():
   [
     ({"name": "decay", "decay": 1.0}, r"config\.ema: decay=1\.0 must be in \[0, 1\)"),
     ({"name": "decay", "decay": 0.9, "warmup": -1.0}, r"config\.ema: warmup=-1\.0 must be 0 or more"),
+    ({"name": "decay", "decay": 0.9, "start": -1}, r"config\.ema\.start=-1 must be a whole number, 0 or more"),
     ({"name": "half_life", "updates": 0.0}, r"config\.ema: updates=0\.0 must be above 0"),
     ({"name": "half_life", "updates": 9.0, "ramp": -0.1}, r"config\.ema: ramp=-0\.1 must be 0 or more"),
     ({"name": "half_live", "updates": 9.0}, r'did you mean "half_life"'),

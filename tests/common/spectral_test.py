@@ -4,10 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from common.conv import Conv
+from common.ema import by_decay
 from common.spectral import SpectralNorm
+from common.state import apply_gradients, init_network
 
 
 class Dense(nn.Module):
@@ -105,6 +108,38 @@ def test_the_derivative_holds_the_vectors_and_follows_sigma(name, mutable):
   expected = (outer - np.sum(outer * kernel / sigma) * np.outer(v, u)) / sigma
   actual = jax.grad(f)(variables["params"])[name]["kernel"]
   np.testing.assert_allclose(np.asarray(actual).reshape(-1, 5), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_sigma_of_averaged_kernels_is_their_largest_singular_value():
+  """After steps of training, during which the raw kernel's vectors had one power iteration each."""
+
+  class Layer(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return SpectralNorm(nn.Dense(24, use_bias=False))(x)
+
+  module, tx, ema = Layer(), optax.adam(1e-2), by_decay(0.98, 0.0)
+  eye, (first, last) = jnp.eye(32), jax.random.normal(jax.random.key(1), (2, 32, 24))
+  net = init_network(module, tx, ema, jax.random.key(0), eye)
+
+  def step(net, t):
+    target = jnp.cos(t / 60) * first + jnp.sin(t / 60) * last  # a task that changes, as a generator's
+
+    def loss(params):
+      y, mutable = module.apply({"params": params, **net.mutable}, eye, mutable=["spectral"])
+      return jnp.sum((y - target) ** 2), mutable
+
+    grads, mutable = jax.grad(loss, has_aux=True)(net.params)
+    return apply_gradients(net, grads, tx, ema, mutable=mutable)[0], None
+
+  net, _ = jax.lax.scan(step, net, jnp.arange(200.0))
+
+  def largest(variables):  # of W / sigma
+    return np.linalg.svd(module.apply(variables, eye), compute_uv=False)[0]
+
+  assert net.ema_mutable == {}
+  assert abs(largest({"params": net.ema_params, **net.mutable}) - 1.0) > 0.02  # by the raw kernel's vectors
+  assert abs(largest(net.variables(ema=True)) - 1.0) < 1e-3
 
 
 def test_the_first_vectors_depend_on_the_key():

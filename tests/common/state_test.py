@@ -10,6 +10,8 @@ import pytest
 
 from common.build import ConfigError
 from common.ema import NO_EMA, by_decay
+from common.metrics.frechet import Moments, frechet_distance
+from common.normalization import BatchNorm
 from common.state import NetState, apply_gradients, init_network, transfer_weights
 
 TX = optax.sgd(0.5, momentum=0.9)
@@ -17,24 +19,35 @@ TX = optax.sgd(0.5, momentum=0.9)
 
 def net_of(weight, ema=by_decay(0.9, 10.0), mutable=0.0, tx=TX):  # noqa: B008 - frozen
   params = {"w": jnp.asarray(weight, jnp.float32)}
-  return NetState(
-    params, {"batch_stats": {"mean": jnp.full(2, mutable)}}, tx.init(params), ema.start(params), jnp.int32(0)
-  )
+  statistics = {"batch_stats": {"mean": jnp.full(2, mutable)}}
+  return NetState(params, statistics, tx.init(params), ema.start(params), ema.start(statistics), jnp.int32(0))
 
 
-@pytest.mark.parametrize(("decay", "warmup"), [(0.9, 0.0), (0.9, 10.0), (0.3, 10.0)])
-def test_the_average_equals_its_sum(decay, warmup):
-  """a_T = sum over t of p_t (1 - d_t) prod of later d, with d_t = min(decay, (1 + t) / (warmup + t)) from a_0 = p_0."""
-  ema, tx = by_decay(decay, warmup), optax.sgd(1.0)
-  gradients = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+@pytest.mark.parametrize(
+  ("decay", "warmup", "start"), [(0.9, 0.0, 0), (0.9, 10.0, 0), (0.3, 10.0, 0), (0.9, 0.0, 3), (0.9, 10.0, 3)]
+)
+def test_the_average_equals_its_sum(decay, warmup, start):
+  """a_T = sum over t of p_t (1 - d_t) prod of later d, from a_0 = p_0; and that of the statistics is of the same d.
+
+  d_t = min(decay, (1 + s) / (warmup + s)) with s = t - start, and 0 before.
+  """
+  ema, tx = by_decay(decay, warmup, start), optax.sgd(1.0)
+  gradients, means = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32)
   net = net_of([1.0, -1.0], ema, tx=tx)
   path = np.array([[1.0, -1.0]]) - np.concatenate([np.zeros((1, 2)), np.cumsum(gradients, 0)])
-  for gradient in gradients:
-    net, _ = apply_gradients(net, {"w": jnp.asarray(gradient)}, tx, ema)
-  decays = [min(decay, (1 + t) / (warmup + t)) if warmup + t else decay for t in range(6)]
+  for t, (gradient, mean) in enumerate(zip(gradients, means, strict=True)):
+    net, _ = apply_gradients(
+      net, {"w": jnp.asarray(gradient)}, tx, ema, mutable={"batch_stats": {"mean": jnp.asarray(mean)}}
+    )
+    if t < start:
+      np.testing.assert_array_equal(net.ema_params["w"], net.params["w"])
+  since = [t - start for t in range(6)]
+  decays = [0.0 if s < 0 else min(decay, (1 + s) / (warmup + s)) if warmup + s else decay for s in since]
   weights = [np.prod(decays)] + [(1 - decays[t]) * np.prod(decays[t + 1 :]) for t in range(6)]
   np.testing.assert_allclose(np.sum(weights), 1.0)
   np.testing.assert_allclose(net.ema_params["w"], weights @ path, rtol=1e-5)
+  expected = weights @ np.concatenate([np.zeros((1, 2)), means])
+  np.testing.assert_allclose(net.ema_mutable["batch_stats"]["mean"], expected, rtol=1e-5)
   np.testing.assert_allclose(net.params["w"], path[-1], rtol=1e-5)
   assert int(net.updates) == 6
 
@@ -68,12 +81,49 @@ def test_gradients_and_collections_are_averaged_over_devices():
   np.testing.assert_allclose(norms["grad_norm"].total, np.full(4, 1.5))
 
 
-def test_averaged_variables_keep_the_raw_statistics():
-  net = net_of([1.0], mutable=7.0).replace(ema_params={"w": jnp.array([2.0])})
-  assert net.variables()["params"]["w"] == 1.0
-  assert net.variables(ema=True)["params"]["w"] == 2.0
-  assert net.variables(ema=True)["batch_stats"] is net.mutable["batch_stats"]
-  assert net.replace(ema_params=None).variables(ema=True)["params"]["w"] == 1.0
+def test_averaged_weights_go_with_averaged_statistics():
+  net, average = net_of([1.0], mutable=7.0), {"batch_stats": {"mean": jnp.zeros(2)}}
+  net = net.replace(ema_params={"w": jnp.array([2.0])}, ema_mutable=average)
+  assert net.variables() == {"params": net.params, **net.mutable}
+  assert net.variables(ema=True) == {"params": net.ema_params, **average}
+  none = net.replace(ema_params=None, ema_mutable=None)
+  assert none.variables(ema=True) == none.variables()
+  given = net.with_collection("batch_stats", {"mean": jnp.ones(2)})
+  for ema in (False, True):
+    np.testing.assert_array_equal(given.variables(ema=ema)["batch_stats"]["mean"], [1.0, 1.0])
+  assert none.with_collection("batch_stats", {}).ema_mutable is None
+
+
+class Normalized(nn.Module):
+  @nn.compact
+  def __call__(self, z, *, train):
+    h = nn.Dense(4, use_bias=False)(z)
+    return BatchNorm(momentum=0.9, use_scale=False, use_bias=False)(h, train=train)
+
+
+def test_averaging_leaves_the_distribution_of_pictures_where_it_is():
+  """Weights that only grow are, under BatchNorm, one function: so must their average be, by the Frechet distance."""
+  module, ema, tx = Normalized(), by_decay(0.95, 0.0), optax.sgd(0.02)
+  z = jax.random.normal(jax.random.key(0), (2000, 6))
+  net = init_network(module, tx, ema, jax.random.key(1), z, train=True)
+
+  def step(net, _):
+    variables = {"params": net.params, **net.mutable}
+    _, mutable = module.apply(variables, z, train=True, mutable=["batch_stats"])
+    grads = jax.tree.map(jnp.negative, net.params)  # each step makes them 2 % larger
+    return apply_gradients(net, grads, tx, ema, mutable=mutable)[0], None
+
+  net, _ = jax.lax.scan(step, net, length=150)
+
+  def pictures(variables):
+    moments = Moments(4)
+    moments.add(module.apply(variables, z, train=False))
+    return moments.gaussian()
+
+  raw, averaged = pictures(net.variables()), pictures(net.variables(ema=True))
+  mixed = pictures({"params": net.ema_params, **net.mutable})
+  assert frechet_distance(raw, mixed) > 0.1
+  assert frechet_distance(raw, averaged) < 0.02
 
 
 def test_a_fresh_network_is_its_own_average_in_other_memory():
@@ -82,7 +132,7 @@ def test_a_fresh_network_is_its_own_average_in_other_memory():
   jax.tree.map(np.testing.assert_array_equal, net.ema_params, net.params)
   pointers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((net.params, net.ema_params))]
   assert len(set(pointers)) == len(pointers)
-  assert net.mutable == {} and int(net.updates) == 0
+  assert net.mutable == net.ema_mutable == {} and int(net.updates) == 0
 
 
 class Two(flax.struct.PyTreeNode):
@@ -97,13 +147,19 @@ def two(a, b, step):
 
 def test_transferred_weights_start_a_new_run():
   source, target = two([1.0], [2.0, 3.0], step=9), two([0.0], [0.0, 0.0], step=0)
-  source = source.replace(a=source.a.replace(ema_params={"w": jnp.array([5.0])}, updates=jnp.int32(9)))
+  average = {"batch_stats": {"mean": jnp.full(2, 4.0)}}
+  averaged = source.a.replace(ema_params={"w": jnp.array([5.0])}, ema_mutable=average, updates=jnp.int32(9))
+  source = source.replace(a=averaged)
   moved = transfer_weights(source, target)
   np.testing.assert_array_equal(moved.a.params["w"], [1.0])
   np.testing.assert_array_equal(moved.b.params["w"], [2.0, 3.0])
   np.testing.assert_array_equal(moved.a.ema_params["w"], [5.0])
   np.testing.assert_array_equal(moved.a.mutable["batch_stats"]["mean"], [9.0, 9.0])
-  assert moved.b.ema_params is None
+  np.testing.assert_array_equal(moved.a.ema_mutable["batch_stats"]["mean"], [4.0, 4.0])
+  assert moved.b.ema_params is moved.b.ema_mutable is None
+  unaveraged = source.replace(a=source.a.replace(ema_params=None, ema_mutable=None))
+  fresh = transfer_weights(unaveraged, target).a
+  assert fresh.ema_params["w"] == 1.0 and fresh.ema_mutable["batch_stats"]["mean"][0] == 9.0
   assert int(moved.step) == int(moved.a.updates) == 0
 
 

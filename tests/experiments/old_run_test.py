@@ -1,8 +1,9 @@
 """config.json of a run that was made before a key or an argument came to be."""
 
-import dataclasses
+import inspect
 import json
 
+from common.ema import EMAS
 from configs import rules
 from experiments.restore import read_config
 from gan.networks import DISCRIMINATORS, GENERATORS
@@ -21,8 +22,8 @@ def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
   assert "config.discriminator.wide_to" not in said
 
 
-def test_an_argument_that_is_filled_in_is_what_the_network_had_without_it():
+def test_an_argument_that_is_filled_in_is_what_its_choice_had_without_it():
   for name, filled in rules.ARGUMENTS.items():
-    for network in (GENERATORS[name], DISCRIMINATORS[name]):
-      defaults = {field.name: field.default for field in dataclasses.fields(network)}
-      assert {argument: defaults[argument] for argument in filled} == filled
+    for choice in (choices[name] for choices in (GENERATORS, DISCRIMINATORS, EMAS) if name in choices):
+      arguments = inspect.signature(choice).parameters
+      assert {argument: arguments[argument].default for argument in filled} == filled
