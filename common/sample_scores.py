@@ -1,6 +1,7 @@
 """Scores of pictures, whoever made them, against real ones: chosen metrics over one extractor's features."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +14,11 @@ from common.data.catalogue import open_source
 from common.data.dataset import Dataset, Split, open_dataset
 from common.features.embed import Embedder
 from common.features.extractor import Extractor
+from common.metrics.labels import channel_classes, labels_of, share
 from common.metrics.score import SampleMetric, SampleSet, Score
 from common.sampling import Sampler
+
+ACCURACY_LOST = 0.02  # by an extractor on the real pictures, at most: beyond it, scores are of what it misreads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +120,6 @@ class SampleScorer:
   ):
     self._metrics, self._extractor, self._embedder = metrics, extractor, embedder
     self._pictures = reference
-    self._reference: SampleSet | None = None
     for name, metric in metrics.items():
       if "logits" in metric.needs and not extractor.num_classes:
         raise ConfigError(
@@ -130,11 +133,29 @@ class SampleScorer:
         if count < least:
           raise ConfigError(f"the metric {name} needs {least} {what} pictures or more, and there are {count}")
 
-  @property
+  @functools.cached_property
+  def _reference(self) -> SampleSet:
+    return self._embedder.reference(self._pictures.images, self._pictures.labels)
+
+  @functools.cached_property
   def protocol(self) -> dict[str, Any]:
-    """What a score must say of the extractor and of the real pictures."""
-    extractor = self._extractor
-    return {"extractor": extractor.name, "extractor_resize": extractor.resize, "n_real": len(self._pictures)}
+    """What a score must say of the extractor and of the real pictures.
+
+    Raises:
+      ConfigError: a classifier that misreads them.
+    """
+    extractor, said = self._extractor, {}
+    if extractor.accuracy is not None:
+      said = {
+        "extractor_accuracy": round(extractor.accuracy, 4),
+        "extractor_accuracy_real": read(extractor, self._reference),
+      }
+    return {
+      "extractor": extractor.name,
+      "extractor_resize": extractor.resize,
+      **said,
+      "n_real": len(self._pictures),
+    }
 
   def owners(self) -> dict[str, SampleMetric]:
     """{full name of a score: the metric that gives it}, before any is computed."""
@@ -152,8 +173,6 @@ class SampleScorer:
       ConfigError: pictures of another shape or kind than the reference, or that a metric has no value for.
     """
     check_pictures(pictures.images, self._pictures.images)
-    if self._reference is None:
-      self._reference = self._embedder.reference(self._pictures.images, self._pictures.labels)
     found: dict[str, Score] = {}
     try:
       fake = self._embedder(pictures.images, pictures.labels)
@@ -174,6 +193,36 @@ class SampleScorer:
     """ "frechet@classifier:digits-1a2b3c4d", or just the name of what sees pixels and labels only."""
     sees = {"features", "logits"} & metric.needs
     return f"{name}@{self._extractor.name}" if sees else name
+
+
+def read(extractor: Extractor, real: SampleSet) -> float | str:
+  """The accuracy of a classifier on real pictures as they are resized for it; of stacked ones, that of their channels.
+
+  Why it is not known, where they have no labels or other classes than the classifier.
+
+  Raises:
+    ConfigError: it is lower than what the classifier says of itself by more than ACCURACY_LOST, and its error.
+  """
+  if real.labels is None:
+    return "not known: the real pictures have no labels"
+  classes = extractor.num_classes // extractor.channels
+  true = channel_classes(labels_of(real, "real"), classes, extractor.channels)
+  if true is None or real.logits is None:
+    return f"not known: the real pictures are of other classes than the classifier's {classes}"
+  seen = np.argmax(real.logits.reshape((*true.shape, classes)), axis=2)
+  found = share((seen == true).ravel(), "real pictures")
+  assert extractor.accuracy is not None
+  if found.value + found.standard_error < extractor.accuracy - ACCURACY_LOST:
+    height, width = real.images.shape[1:3]
+    raise ConfigError(
+      f"the extractor {extractor.name} reads {found.value:.1%} of the {len(real):,} real pictures of {height}x{width} "
+      f"as they are labelled (resize: {extractor.resize}), and {extractor.accuracy:.1%} of its own test pictures: "
+      "scores would be of what it misreads. Train one on these pictures, by python -m experiments.train "
+      f"--config=classifier:DATASET --config.data.image_size={height} --workdir=RUN, write it by python -m "
+      "experiments.export_classifier --workdir=RUN --out=FILE.safetensors, and take the features "
+      f'"{"stacked" if extractor.channels > 1 else "classifier"}:FILE.safetensors"; or take "random" or "pixels"'
+    )
+  return round(found.value, 4)
 
 
 def check_pictures(pictures: np.ndarray, reference: np.ndarray) -> None:

@@ -16,6 +16,8 @@ from experiments import records
 
 Record = dict[str, Any]
 
+MEASURED = ("extractor_accuracy", "extractor_accuracy_real")  # of the protocol: they follow from the rest of it
+
 
 def compare(paths: list[Path], ignore: list[str], out: str) -> int:
   """Prints the tables of all scores in workdirs or files of records, and writes them to ``out`` where it is given.
@@ -83,10 +85,14 @@ def latest(found: Iterable[Record]) -> list[Record]:
   return list(rows.values())
 
 
+def stated(record: Record) -> dict[str, Any]:
+  """The protocol and settings of a row."""
+  return flatten({**record["protocol"], **{f"setting {key}": value for key, value in record["settings"].items()}})
+
+
 def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
   """What must be the same in two rows; of real pictures nothing is drawn, so they keep what they have."""
-  whole = flatten({**record["protocol"], **{f"setting {key}": value for key, value in record["settings"].items()}})
-  return {key: value for key, value in whole.items() if key not in ignore}
+  return {key: value for key, value in stated(record).items() if key not in (*ignore, *MEASURED)}
 
 
 def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
@@ -195,7 +201,7 @@ def document(tables: list[Record], refusals: list[str], curves: list[Record], pa
     for row in table["rows"]:
       interval = f"{row['interval'][0]:.5g} .. {row['interval'][1]:.5g}" if row["interval"] else "-"
       lines.append(f"| {name_of(row)} | {row['value']:.5g} | {interval} |")
-    said = "; ".join(f"{key} {value}" for key, value in comparable(first, []).items())
+    said = "; ".join(f"{key} {value}" for key, value in stated(first).items())
     lines += ["", f"Protocol: {said}; interval from {first['interval_method'] or 'nothing'}.", ""]
   if curves:
     lines += ["## Validation curves", "", "| run | metric | best | last |", "|---|---|---|---|"]

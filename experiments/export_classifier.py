@@ -46,7 +46,7 @@ def main() -> int:
   with status.phase("measuring its test accuracy"):
     accuracy = evaluator(run.state, evaluator.feed(open_dataset(run.config.data).test))["accuracy"]
   variables = parallel.to_host(run.state.net.variables(ema=True))
-  classifier_file.save(out, variables, run.config.model.to_dict(), run.spec, accuracy)
+  classifier_file.save(out, variables, run.config.model.to_dict(), run.config.data.name, run.spec, accuracy)
   print(f"{out}  (step {run.step:,}, sha {sha8(variables)}, test accuracy {accuracy:.4f})")
   return 0
 

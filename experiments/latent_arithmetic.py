@@ -56,15 +56,17 @@ def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Pat
   """
   name, _, argument = features.partition(":")
   shape = spec.image_shape
-  file = classifier_file.find(argument or data.name) if name == "classifier" else None
-  if file is not None and spec.kind == "images" and data.resize == "pad":
-    # It was trained on pictures without the margin by which padding made those of this model larger.
+  padded = spec.kind == "images" and data.resize == "pad"
+  # Without the margin that padding gave to those of this model, pictures are of the smallest size there is.
+  file = classifier_file.find(argument or data.name, (1, 1)) if padded and name == "classifier" else None
+  if file is not None:
     height, width, _ = classifier_file.load(file).spec.image_shape
     shape = (min(height, shape[0]), min(width, shape[1]), shape[2])
   extractor = open_extractor(features, Context(shape, spec.kind, data.name, weights))
   if extractor.num_classes < 2:
     raise ConfigError(f"--features={features} names no classes; take a classifier")
-  return Classifier(extractor.name, extractor.num_classes, Embedder(extractor, mesh), spec, shape)
+  name = extractor.name if extractor.accuracy is None else f"{extractor.name} (test accuracy {extractor.accuracy:.1%})"
+  return Classifier(name, extractor.num_classes, Embedder(extractor, mesh), spec, shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,7 @@ def main() -> int:
   from common.log import Status
   from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
   from common.metrics.score import SampleSet
-  from common.sample_scores import open_reference, real
+  from common.sample_scores import open_reference, read, real
   from experiments import compilation_cache
 
   status = Status(enabled=True)
@@ -95,6 +95,7 @@ def main() -> int:
     return found
 
   whole = embedder(reference.images, reference.labels)
+  accuracy = None if extractor.accuracy is None else read(extractor, whole)
   curves: dict[str, list[dict[str, Any]]] = {}
   with status.phase("scoring damaged pictures"):
     for change, strengths in damage.STRENGTHS.items():
@@ -117,7 +118,8 @@ def main() -> int:
       status.line(f"{few} pictures on each side: done")
   better = {name: end for metric in metrics.values() for name, end in metric.better.items()}
   result = {
-    "dataset": FLAGS.dataset, "extractor": extractor.name, "n_real": len(reference), "n_fake": len(clean),
+    "dataset": FLAGS.dataset, "extractor": extractor.name, "extractor_accuracy_real": accuracy,
+    "n_real": len(reference), "n_fake": len(clean),
     "seed": FLAGS.seed, "better": better, "curves": curves, "verdicts": damage.verdicts(curves, better),
   }  # fmt: skip
   (out / "response.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

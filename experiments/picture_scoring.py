@@ -60,9 +60,13 @@ class PictureScoring:
     self.failures: list[str] = []
 
   def scorers(self, metrics: Mapping[str, Any], *, labelled: bool, num: int) -> dict[str, SampleScorer]:
-    """{split: scorer}."""
+    """{split: scorer}.
+
+    Raises:
+      ConfigError: a metric that needs what is not there, or an extractor that misreads the real pictures.
+    """
     against = {name: "train" if name in AGAINST_TRAINING else self._settings.split for name in metrics}
-    return {
+    scorers = {
       split: SampleScorer(
         {name: metric for name, metric in metrics.items() if against[name] == split},
         self._extractor,
@@ -73,6 +77,10 @@ class PictureScoring:
       )
       for split in dict.fromkeys(against.values())
     }
+    with self._settings.say.phase("reading the real pictures"):
+      for scorer in scorers.values():
+        scorer.protocol  # noqa: B018 - refuses an extractor before anything is drawn
+    return scorers
 
   def records(
     self, scorers: Mapping[str, SampleScorer], pictures: Pictures, model: Record, source: Record

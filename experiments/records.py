@@ -46,6 +46,7 @@ def record(
     "standard_error": known.standard_error if known else None,
     "interval": list(known.interval) if known else None,
     "interval_method": figure.method if figure else "",
+    **(figure.about if figure else {}),
     "better": better,
     "settings": settings,
     "protocol": protocol,

@@ -21,6 +21,7 @@ from experiments import curve, records
 from experiments import flags as command_line
 from experiments.comparison import paired, per_image_of
 from experiments.restore import read_config
+from experiments.score_table import calibration
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
@@ -196,6 +197,8 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
       "",
       "Protocol: " + "; ".join(f"{key} {value}" for key, value in kept.items()) + "; ± is 1.96 standard errors.",
     ]
+    if said := calibration(first):
+      lines += ["", f"Calibration: {said}."]
   return "\n".join(lines) + "\n"
 
 

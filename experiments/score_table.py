@@ -30,6 +30,15 @@ def table(found: list[Record]) -> str:
   return "\n".join([*lines, *(_below(scores) if scores else ())])
 
 
+def calibration(record: Record) -> str:
+  """What real pictures of only some of the modes read; empty for a score that has no such thing."""
+  found = record.get("calibration", "")
+  if not found or isinstance(found, str):
+    return found
+  read = (f"{row['true']:,} read {row['modes']:,.0f} (KL {row['modes_kl']:.3f})" for row in found)
+  return f"of real pictures of so many modes, {', '.join(read)}"
+
+
 def _kind(record: Record) -> tuple[str, str]:
   return record["metric"], str(record["settings"])
 
@@ -55,6 +64,7 @@ def _below(scores: list[Record]) -> Iterable[str]:
     ("protocol", lambda record: _words(flatten(record["protocol"]), shared)),
     ("settings", lambda record: _words(record["settings"])),
     ("interval", lambda record: record["interval_method"]),
+    ("calibration", calibration),
   )
   for title, said in parts:
     groups: dict[str, list[str]] = {}

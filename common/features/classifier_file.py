@@ -5,6 +5,7 @@ Those of common/features/weights/ come with the project, so that scores compare 
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import flax.linen as nn
@@ -20,41 +21,55 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclasses.dataclass(frozen=True)
 class TrainedClassifier:
-  """A network, its arrays (the averaged parameters), the data that it was trained on, and how good it is there."""
+  """A network, its arrays (the averaged parameters), the data set and spec that it was trained on, and its accuracy.
+
+  The accuracy is that on the test split, at the size that it was trained on.
+  """
 
   network: nn.Module
   variables: PyTree
+  dataset: str
   spec: Spec
   accuracy: float
 
 
-def shipped() -> list[str]:
-  """Names of the classifiers that come with the project."""
-  return sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+def shipped() -> dict[str, Path]:
+  """{name: file} of the classifiers that come with the project."""
+  return {file.stem: file for file in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-def find(name: str) -> Path | None:
-  """The file of a shipped name, or of a path; None where there is none."""
+def find(name: str, image_shape: tuple[int, ...]) -> Path | None:
+  """The file of a path, of a data set or of a shipped name; None where there is none.
+
+  Of those of one data set it is the one whose pictures are nearest in size to ``image_shape``, (height, width, ...).
+  """
   path = Path(name)
   if path.suffix == ".safetensors":
     return path if path.is_file() else None
-  return WEIGHTS / f"{name}.safetensors" if name in shipped() else None
+
+  def ratio(file: Path) -> float:
+    theirs = load(file).spec.image_shape
+    return abs(math.log(image_shape[0] * image_shape[1] / (theirs[0] * theirs[1])))
+
+  of_dataset = [file for file in shipped().values() if load(file).dataset == name]
+  return min(of_dataset, key=ratio) if of_dataset else shipped().get(name)
 
 
-def save(path: Path, variables: PyTree, model: dict[str, object], spec: Spec, accuracy: float) -> None:
+def save(path: Path, variables: PyTree, model: dict[str, object], dataset: str, spec: Spec, accuracy: float) -> None:
   """Writes a classifier.
 
   Args:
     path: ends in .safetensors; its stem names the classifier.
     variables: "params" and other collections.
     model: config.model that built it.
+    dataset: config.data.name of its data.
     spec: of its data.
-    accuracy: on the test split, in [0, 1]; for a reader.
+    accuracy: on the test split, in [0, 1].
   """
   from safetensors.numpy import save as to_bytes
 
   arrays = {name: np.asarray(x) for name, x in traverse_util.flatten_dict(variables, sep="/").items()}
-  about = {"model": model, "spec": dataclasses.asdict(spec), "accuracy": accuracy}
+  about = {"model": model, "dataset": dataset, "spec": dataclasses.asdict(spec), "accuracy": accuracy}
   path.write_bytes(to_bytes(arrays, metadata={"classifier": json.dumps(about)}))
 
 
@@ -69,9 +84,13 @@ def load(path: Path) -> TrainedClassifier:
   try:
     with safe_open(path, framework="numpy") as file:
       about = json.loads((file.metadata() or {})["classifier"])
+      dataset = about["dataset"]
       arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
   except (SafetensorError, OSError, KeyError, ValueError) as error:
-    raise ConfigError(f"{path} is not a classifier of this project ({error!r}); write one anew") from error
+    raise ConfigError(
+      f"{path} is not a classifier of this project ({error!r}); write it anew, by experiments.export_classifier"
+    ) from error
   spec = Spec.from_json(about["spec"])
   network = build(NETWORKS, about["model"], "model", num_classes=spec.num_classes, bn_axis_name=None, dtype="float32")
-  return TrainedClassifier(network, traverse_util.unflatten_dict(arrays, sep="/"), spec, about["accuracy"])
+  variables = traverse_util.unflatten_dict(arrays, sep="/")
+  return TrainedClassifier(network, variables, dataset, spec, about["accuracy"])

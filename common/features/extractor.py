@@ -35,6 +35,8 @@ class Extractor:
     apply: (variables, prepared [B, ...]) -> features float32 [B, D], and logits [B, K] or None; pure, row by row.
     prepare: uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2]) -> what ``apply`` takes; outside the compiled part.
     num_classes: K, 0 where there are no logits.
+    channels: how many channels of a picture the logits are of, one after the other.
+    accuracy: of a classifier on the test split of what it was trained on, at that size; None where there is none.
     resize: what it does to pictures of the given size first, as a score's protocol says it; "none" for nothing.
   """
 
@@ -43,6 +45,8 @@ class Extractor:
   apply: Apply
   prepare: Callable[[np.ndarray], Any] = lambda images: images
   num_classes: int = 0
+  channels: int = 1
+  accuracy: float | None = None
   resize: str = "none"
 
 
@@ -89,10 +93,13 @@ def _random(argument: str, context: Context) -> Extractor:
 
 
 def _classifier(argument: str, context: Context) -> Extractor:
-  """A classifier of this project: that of the data set, of a named one, or of a .safetensors file."""
+  """A classifier of this project: that of the data set, of a named one, or of a .safetensors file.
+
+  Of several of one data set it is the one that was trained on pictures of about this size.
+  """
   if context.kind == "points":
     raise ConfigError('"classifier" is of images, and these are points; use pixels')
-  file = classifier_file.find(argument or context.dataset)
+  file = classifier_file.find(argument or context.dataset, context.image_shape)
   if file is None:
     shipped = ", ".join(classifier_file.shipped())
     raise ConfigError(
@@ -121,6 +128,7 @@ def _classifier(argument: str, context: Context) -> Extractor:
     variables=trained.variables,
     apply=apply,
     num_classes=trained.spec.num_classes,
+    accuracy=trained.accuracy,
     resize="none" if same else f"antialiased bilinear to {height}x{width}",
   )
 
@@ -136,7 +144,8 @@ def _stacked(argument: str, context: Context) -> Extractor:
     assert logits is not None
     return features.reshape(len(images), -1), logits.reshape(len(images), -1)
 
-  return dataclasses.replace(grey, name=f"stacked-{grey.name}", apply=apply, num_classes=grey.num_classes * channels)
+  name, num_classes = f"stacked-{grey.name}", grey.num_classes * channels
+  return dataclasses.replace(grey, name=name, apply=apply, num_classes=num_classes, channels=channels)
 
 
 def _inception(argument: str, context: Context) -> Extractor:

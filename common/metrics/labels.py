@@ -39,6 +39,13 @@ def logits_of(samples: SampleSet, whose: str) -> np.ndarray:
   return logits
 
 
+def channel_classes(labels: np.ndarray, classes: int, channels: int) -> np.ndarray | None:
+  """The class of each channel, [N, channels], of labels [N] that count as 100 a + 10 b + c; None: they are no such."""
+  if np.max(labels, initial=0) >= classes**channels:
+    return None
+  return np.stack(np.unravel_index(labels, (classes,) * channels), axis=1)
+
+
 def share(hits: np.ndarray, method: str) -> Score:
   """The share of true ones, bool [N], with a binomial standard error; ``method`` says what they are.
 

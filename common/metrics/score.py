@@ -1,7 +1,8 @@
 """The contract of sample metrics: what they see of two sets of pictures, and what they give."""
 
 import dataclasses
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -36,11 +37,13 @@ class Score:
     value: the figure of all samples.
     standard_error: of the value.
     method: where the error comes from, as in "100 subsets of 1000".
+    about: what a record has beside these, by name.
   """
 
   value: float
   standard_error: float
   method: str
+  about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def interval(self) -> tuple[float, float]:

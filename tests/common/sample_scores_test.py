@@ -9,6 +9,7 @@ import pytest
 
 from common.build import ConfigError
 from common.data.dataset import open_dataset
+from common.features import classifier_file
 from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
 from common.metrics.frechet import FrechetDistance, Moments
@@ -108,6 +109,43 @@ def test_a_score_that_sees_no_features_is_not_named_after_them(reference):
   assert list(scorer.owners()) == ["count"]
   assert scorer(real(reference.train, 10), 0)["count"].value == 10
   assert scorer.protocol == {"extractor": "pixels", "extractor_resize": "none", "n_real": 10}
+
+
+def accuracy_of(features, reference, pictures):
+  extractor = open_extractor(features, Context(reference.image_shape, "images", "digits"))
+  embedder = Embedder(extractor, make_mesh(1))
+  return SampleScorer({"frechet": FrechetDistance()}, extractor, embedder, pictures, labelled=False, num=20).protocol
+
+
+def test_a_classifier_says_how_well_it_reads_the_real_pictures(reference):
+  """At 16x16, the default of most GANs on digits; the one of 8x8 reads 84.3 % of them and is refused."""
+  pictures = real(reference.test)
+  said = accuracy_of("classifier", reference, pictures)
+  assert said["extractor"].startswith("classifier:digits_16x16-")
+  assert said["extractor_accuracy_real"] == pytest.approx(said["extractor_accuracy"]) and said["n_real"] == 300
+  small = f"classifier:{classifier_file.WEIGHTS / 'digits.safetensors'}"
+  with pytest.raises(ConfigError, match=r"reads 84\.3% of the 300 real pictures of 16x16 .* and 99\.3% of its own"):
+    accuracy_of(small, reference, pictures)
+  assert "extractor_accuracy" not in accuracy_of("random", reference, pictures)  # the way out that it names
+  with pytest.raises(ConfigError, match=r"reads \d+\.\d% of the 100 real pictures"):
+    accuracy_of("classifier", reference, Pictures(pictures.images[:100], (pictures.labels[:100] + 1) % 10))
+
+
+def test_an_accuracy_that_nobody_can_know_is_said_to_be_unknown(reference):
+  pictures = real(reference.test, 20)
+  said = accuracy_of("classifier", reference, Pictures(pictures.images, None))
+  assert said["extractor_accuracy_real"] == "not known: the real pictures have no labels"
+  said = accuracy_of("classifier", reference, Pictures(pictures.images, pictures.labels + 9))
+  assert "other classes than the classifier's 10" in said["extractor_accuracy_real"]
+  assert said["extractor_accuracy"] == pytest.approx(0.9933, abs=1e-4)
+
+
+def test_stacked_pictures_are_read_channel_by_channel():
+  data = config_of("classifier:digits").data
+  data.update({"name": "stacked_digits", "channels": 3})
+  stacked = open_reference(data)
+  said = accuracy_of("stacked:digits", stacked, real(stacked.test, 300))
+  assert said["extractor_accuracy_real"] == pytest.approx(0.9933, abs=0.01)
 
 
 def test_what_a_metric_lacks_is_said_before_anything_is_computed(reference):

@@ -45,6 +45,7 @@ def test_training_scores_its_pictures_and_keeps_the_best(trained):
   said = json.loads((trained / "validation_protocol.json").read_text())
   assert said["better"] == {name: "min"} and said["protocol"]["extractor"] in name
   assert (said["protocol"]["n_real"], said["protocol"]["n_fake"], said["protocol"]["split"]) == (97, 100, "validation")
+  assert said["protocol"]["extractor_accuracy_real"] > 0.95
   best = min(curve, key=lambda step: curve[step][name])
   assert [path.name for path in (trained / "best").glob("*.json")] == [f"{best}.json"]
 
@@ -80,6 +81,8 @@ def test_a_score_says_what_was_measured_of_what(trained, capfd):
     "sampler": "prior",
     "extractor": first["metric"].partition("@")[2],
     "extractor_resize": "none",
+    "extractor_accuracy": pytest.approx(0.9933, abs=1e-4),
+    "extractor_accuracy_real": pytest.approx(0.9933, abs=1e-4),
     "n_real": 300,
     "n_fake": 150,
   }

@@ -15,7 +15,7 @@ import pytest
 
 from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
 from common.program import make_state
-from experiments import build_algorithm, curve
+from experiments import build_algorithm, curve, reproduce
 from experiments.flags import config_names, find_config, load_config
 from experiments.records import keep_per_image
 from experiments.tables import TABLES, Row
@@ -239,3 +239,11 @@ def test_a_curve_has_the_rows_with_all_its_scores(tmp_path):
     tmp_path / "x.png",
   )
   assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_the_table_says_what_real_pictures_of_some_of_the_modes_read():
+  rows = [{"true": 1000, "modes": 999.0, "modes_kl": 0.0213}, {"true": 10, "modes": 17.0, "modes_kl": 4.5}]
+  line = {**score("runs/x", 512.0, "last", 40), "metric": "modes@c", "calibration": rows}
+  found = [{"row": "DCGAN", "seed": 0, "published": "", "records": [line]}]
+  text = reproduce.document(TABLES["stacked"], "A", found)
+  assert "Calibration: of real pictures of so many modes, 1,000 read 999 (KL 0.021), 10 read 17 (KL 4.500)." in text
