@@ -39,10 +39,11 @@ def scatter(points: np.ndarray, size: int = 256, extent: float = 3.0) -> np.ndar
 
 
 def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], columns: int) -> np.ndarray:
-  """What a person looks at: a grid of images, or a scatter plot of points [N, 1, 1, 2]."""
+  """What a person looks at: a grid of images, one image pixel by pixel, or a scatter plot of points [N, 1, 1, 2]."""
   if kind == "points":
     return scatter(np.asarray(images).reshape(-1, 2))
-  return grid(to_uint8(images, pixel_range), columns)
+  pixels = to_uint8(images, pixel_range)
+  return pixels[0] if len(pixels) == 1 else grid(pixels, columns)
 
 
 def save_png(path: Path, image: np.ndarray) -> bytes:

@@ -39,7 +39,7 @@ flags.DEFINE_string(
 flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
 flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
 flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
-flags.DEFINE_string("reference", "", f"the real pictures for --samples: {', '.join(base.DATASETS)}")
+flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(base.DATASETS)}")
 flags.DEFINE_enum(
   "resize", "none", ["none", "pad", "bilinear"], "how real pictures got the size of --samples where it is not their own"
 )

@@ -84,10 +84,7 @@ def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
     config.data.dir = str(workdir)
   if found := rules.problems(config):
     raise ConfigError("\n".join(found))
-  try:
-    build_algorithm(config, Spec((1, 1, size(run.algorithm)), 0, 0, "points", (0.0, 1.0), ""))
-  except ConfigError as error:
-    raise ConfigError(str(error).replace("config.sampler", "--settings")) from None
+  build_algorithm(config, Spec((1, 1, size(run.algorithm)), 0, 0, "points", (0.0, 1.0), ""))
   return config
 
 

@@ -4,6 +4,7 @@ import ast
 import difflib
 import math
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,13 @@ from common.manifest import CheckpointError
 from configs import rules
 
 EXIT_BAD_SETTING = 2
+OWN_FLAGS = {  # of commands without --config, and the field of a config that each sets
+  "data_dir": "data.dir",
+  "dataset": "data.name",
+  "reference": "data.name",
+  "metrics": "metrics",
+  "settings": "sampler",
+}
 CONFIGS = Path(configs.__file__).parent
 
 flags.DEFINE_bool("help", False, "show this help, with the fields of --config where one is given", short_name="h")
@@ -42,8 +50,18 @@ def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> Non
     parse(sys.argv, takes_config)
     code = main()
   except (ConfigError, CheckpointError, LockedError) as error:
-    sys.exit(_fail(str(error)))
+    sys.exit(_fail(in_own_flags(str(error))))
   sys.exit(code)
+
+
+def in_own_flags(text: str) -> str:
+  """An error's text in the flags of the running command: one without --config sets some fields by flags of its own."""
+  if "config" in flags.FLAGS:
+    return text
+  for flag, field in OWN_FLAGS.items():
+    if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
+      text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
+  return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
 
 
 def _fail(text: str) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from common.build import ConfigError
 from common.data.dataset import Dataset
 from common.features.embed import Embedder
 from common.features.extractor import Context, open_extractor
@@ -43,10 +42,7 @@ class Settings:
   def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
     """Those of the chosen metrics that are in ``table``."""
     chosen = {name: section for name, section in self.sections.items() if name in table}
-    try:
-      return build_metrics(table, chosen, "metrics")
-    except ConfigError as error:
-      raise ConfigError(str(error).replace("config.metrics", "--metrics")) from None
+    return build_metrics(table, chosen, "metrics")
 
 
 class PictureScoring:

@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from common.build import ConfigError, nearest
+from common.data.catalogue import open_source
 from experiments import curve, records
 from experiments import flags as command_line
 from experiments.comparison import paired, per_image_of
@@ -72,6 +73,7 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   overrides = {**row.overrides, **tier, "seed": seed}
   if row.run and "train.num_steps" in tier:
     _check_not_past(row, workdir, tier["train.num_steps"])
+  _check_data(row)
   if FLAGS.data_dir:
     overrides["data.dir"] = FLAGS.data_dir
   words = [f"--config.{path}={value}" for path, value in overrides.items()]
@@ -90,6 +92,15 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   record = {"time": round(time.time()), "records": _lines(workdir)[len(before) :]}
   _done(row, workdir).write_text(json.dumps(record), encoding="utf-8")
   return 0
+
+
+def _check_data(row: Row) -> None:
+  """Raises ConfigError where the row's data set is not found, in this command's own flags."""
+  path, _, variant = row.config.partition(":")
+  config = command_line.load_config(command_line.find_config(path), variant)
+  with config.unlocked():
+    config.data.dir = FLAGS.data_dir
+  open_source(config.data)
 
 
 def _workdir(row: Row, root: Path, seed: int) -> Path:

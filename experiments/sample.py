@@ -1,9 +1,11 @@
 """Draws pictures from a run, with no data set: python -m experiments.sample --workdir=runs/dcgan [--num=64] [--seed=0]
 
-Picture i depends on the seed and on i only, not on --num. --interpolate=K draws --num rows of K pictures each, on
-straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and --show=traversals
-moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the plane of two.
---sampler=gmm draws a VAE's latents from a density that experiments.fit_sampler fitted to this checkpoint's.
+Picture i depends on the seed and on i only, not on --num. Several are a grid with margins, small ones magnified; a
+single one (--num=1) is written pixel by pixel, without a margin. --interpolate=K draws --num rows of K pictures each,
+on straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and
+--show=traversals moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the
+plane of two. --sampler=gmm draws a VAE's latents from a density that experiments.fit_sampler fitted to this
+checkpoint's.
 """
 
 from pathlib import Path
@@ -18,7 +20,12 @@ from experiments import flags as command_line
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "directory of the run")
 flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-flags.DEFINE_integer("num", 64, "how many pictures, or rows of an interpolation", lower_bound=1)
+flags.DEFINE_integer(
+  "num",
+  64,
+  "how many pictures, or rows of an interpolation; a single picture is written at its own size",
+  lower_bound=1,
+)
 flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
 flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)

@@ -29,6 +29,11 @@ def test_grid_is_row_by_row_and_magnifies_small_images():
   assert centers.tolist() == [[0, 10], [20, 30], [40, 128]]
 
 
+def test_a_single_picture_is_itself():
+  one = np.linspace(0.0, 1.0, 64).reshape(1, 8, 8, 1)
+  np.testing.assert_array_equal(images.picture(one, "images", (0.0, 1.0), 8), images.to_uint8(one, (0.0, 1.0))[0])
+
+
 def test_scatter_puts_a_point_where_it_belongs():
   picture = images.scatter(np.array([[3.0 * 0.5, -3.0 * 0.5], [99.0, 0.0]]), size=101)
   rows, columns = np.nonzero(picture[..., 0] == 0)

@@ -85,7 +85,8 @@ def test_evaluate_where_the_data_lie_now(trained, capfd):
   files.rename(elsewhere)
   try:
     assert call("evaluate", f"--workdir={workdir}") == 2
-    assert str(files) in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert str(files) in err and "--data_dir=DIR" in err and "config.data.dir" not in err
     assert call("evaluate", f"--workdir={workdir}", f"--data_dir={elsewhere}", "--json") == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert lines == [json.loads(line) for line in (workdir / "evaluations.jsonl").read_text().splitlines()]
