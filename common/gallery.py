@@ -30,7 +30,7 @@ class Gallery:
     A model without a prior has no samples.
     """
     spec, program = self._spec, self._program
-    labels = np.repeat(np.arange(min(spec.num_classes, CLASSES)), COLUMNS) if self._conditional else None
+    labels = np.repeat(spec.labels[:CLASSES], COLUMNS) if self._conditional else None
     num = COLUMNS * ROWS if labels is None else len(labels)
     pictures = {"samples": self._sampler(state, program.config.seed, num, labels)} if self._sampler else {}
     validation, data = program.dataset.validation, program.config.data

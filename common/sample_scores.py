@@ -12,6 +12,7 @@ from common.algorithm import PyTree
 from common.build import ConfigError
 from common.data.catalogue import open_source
 from common.data.dataset import Dataset, Split, open_dataset
+from common.data.resize import described
 from common.features.embed import Embedder
 from common.features.extractor import Extractor
 from common.metrics.labels import channel_classes, labels_of, share
@@ -62,12 +63,11 @@ def real(split: Split, num: int = 0) -> Pictures:
 
 def real_protocol(reference: Dataset, data: Any, split: str) -> dict[str, Any]:
   """What a score must say of the real pictures and of how both sides were prepared; ``split`` as in "test"."""
-  size = data.image_size if data.resize == "bilinear" else 0
   return {
     "dataset": data.name,
     "split": data[f"{split}_split"],
     "image_shape": list(reference.image_shape),
-    "resize": f"bilinear to {size}" if size and reference.source.native_shape[:2] != (size, size) else "none",
+    "resize": described(reference.source.native_shape, reference.image_shape, data.resize),
     "quantization": "none" if reference.source.kind == "points" else "uint8, rounded",
   }
 

@@ -114,10 +114,11 @@ class Sampler:
     return self._latents(state, rng, jnp.asarray(index, jnp.int32))
 
   def labels(self, seed: int, index: np.ndarray) -> np.ndarray:
-    """Uniform labels of the rows ``index`` [N]."""
+    """Labels of the rows ``index`` [N], uniform over those that occur in training."""
     rng = random.stream(jax.random.key(seed), "label")
     rows = random.row_keys(rng, jnp.asarray(index, jnp.int32))
-    return np.asarray(random.integers(rows, 0, self._spec.num_classes))
+    classes = np.asarray(self._spec.labels, np.int32)
+    return classes[np.asarray(random.integers(rows, 0, len(classes)))]
 
   def decode(self, state: PyTree, z: Latents, labels: np.ndarray | None) -> np.ndarray:
     """Pictures of given latents [N, ...], with labels [N] for a conditional model."""

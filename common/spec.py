@@ -11,11 +11,13 @@ class Spec:
 
   Attributes:
     image_shape: (height, width, channels).
-    num_classes: number of labels, 0 where there are none.
+    num_classes: labels are below it; 0 where there are none.
     num_examples: size of the train split.
     kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
     pixel_range: (low, high) of the floats that the networks see and make.
     fingerprint: hash of the train split, so that a resumed run notices other data.
+    classes: the labels that occur in training, where some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
+      empty where all do.
   """
 
   image_shape: tuple[int, int, int]
@@ -24,6 +26,12 @@ class Spec:
   kind: str
   pixel_range: tuple[float, float]
   fingerprint: str
+  classes: tuple[int, ...] = ()
+
+  @property
+  def labels(self) -> tuple[int, ...]:
+    """The labels that occur in training; of others there is nothing to draw."""
+    return self.classes or tuple(range(self.num_classes))
 
   @classmethod
   def from_json(cls, record: Mapping[str, Any]) -> "Spec":

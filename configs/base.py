@@ -35,7 +35,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "name": "celeb_a",
     "image_size": 64,
     "channels": 3,
-    "resize": "bilinear",
+    "resize": "crop",
     "validation_split": "validation",
   },
   "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3, "validation_split": "validation"},
@@ -214,7 +214,7 @@ def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: 
     config.data.image_size = image_size
   config.evaluate.features = FEATURES.get(dataset, "random")
   if dataset == "digits":
-    config.data.resize = "bilinear"
+    config.data.resize = "crop"
   elif tiny and dataset != "gaussians8":
     blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
     config.evaluate.features = "random"

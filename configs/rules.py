@@ -38,7 +38,11 @@ FIELDS: dict[str, Field] = {
   "data.test_split": Field("examples that only results are read from"),
   "data.image_size": _not_negative("height and width that the networks see; 0 for the set's own"),
   "data.channels": _one_of("colour channels; 0 for the set's own", 0, 1, 3),
-  "data.resize": _one_of("how an image gets that size", "pad", "bilinear"),
+  "data.resize": Field(
+    "how an image gets that size: amid black (pad), or resized: its middle square (crop), or all of it (stretch)",
+    'must be one of pad, crop, stretch ("bilinear" is called crop now)',
+    lambda v: v in ("pad", "crop", "stretch"),
+  ),
   "data.pixel_range": Field(
     "low and high of the floats that networks see and make",
     "must be (0.0, 1.0) or (-1.0, 1.0)",
@@ -136,6 +140,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
   "vae": {"conditioning": {"name": "none"}, "corruption": {"name": "none"}, **_EVERY_FAMILY},
   "classifier": _EVERY_FAMILY,
 }
+RENAMED = {"data.resize": {"bilinear": "crop"}}  # values of older versions, {key: {then: now}}
 ARGUMENTS = {"r3gan": {"wide_to": 32}, "decay": {"start": 0}}  # the same, {name of a choice: {argument: value}}
 CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
 

@@ -41,7 +41,10 @@ flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it
 flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
 flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(base.DATASETS)}")
 flags.DEFINE_enum(
-  "resize", "none", ["none", "pad", "bilinear"], "how real pictures got the size of --samples where it is not their own"
+  "resize",
+  "none",
+  ["none", "pad", "crop", "stretch"],
+  "how real pictures got the size of --samples where it is not their own",
 )
 flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
 flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)

@@ -113,6 +113,11 @@ def _check_fitted(place: Path, workdir: Path, checkpoint: str, step: int, sample
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
   """config.json with the keys that runs of older versions lack, and a line for each of those."""
   record, notes = read_json(workdir / "config.json"), []
+  for path, values in rules.RENAMED.items():
+    section, _, key = path.rpartition(".")
+    holder = record.get(section, {})
+    if holder.get(key) in values:
+      holder[key] = values[holder[key]]
   for path, value in rules.MIGRATIONS.get(record["family"], {}).items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:

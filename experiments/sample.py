@@ -73,7 +73,7 @@ def main() -> int:
       raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
     if FLAGS.show != "samples":
       return _write(out, run, _show(run, status), None, FLAGS.columns)
-    labels = _labels(algorithm.conditional, run.spec.num_classes)
+    labels = _labels(algorithm.conditional, run.spec.labels)
     sampler = Sampler(
       algorithm, run.spec, mesh, ema=not FLAGS.raw, truncation=FLAGS.truncation, batch_norm=FLAGS.batch_norm
     )
@@ -129,7 +129,7 @@ def _write(out: Path, run: Any, pixels: Any, labels: Any, columns: int) -> int:
   return 0
 
 
-def _labels(conditional: bool, num_classes: int) -> Any:
+def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
   """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
   import numpy as np
 
@@ -138,10 +138,12 @@ def _labels(conditional: bool, num_classes: int) -> Any:
   if not conditional:
     raise ConfigError(f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels")
   if FLAGS.labels == ["all"]:
-    return np.repeat(np.arange(num_classes, dtype=np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
-  wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) >= num_classes]
+    return np.repeat(np.asarray(known, np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
+  wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) not in known]
   if wrong:
-    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of 0 .. {num_classes - 1}, nor all")
+    gaps = known[-1] - known[0] >= len(known)
+    choices = ", ".join(map(str, known)) if gaps else f"{known[0]} .. {known[-1]}"
+    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of {choices}, nor all")
   return np.resize(np.asarray(FLAGS.labels, np.int32), FLAGS.num)
 
 

@@ -98,7 +98,7 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
   Args:
     path: of `read_pictures`.
     data: config.data of the reference.
-    resize: "pad" cuts off the margin by which training images were padded, "bilinear" resizes the real pictures.
+    resize: "pad" cuts off the margin by which training images were padded, "crop" and "stretch" resize the real ones.
     settings: what to measure; metrics of pictures only.
 
   Raises:
@@ -108,17 +108,19 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
   if others := [name for name in settings.sections if name not in metrics]:
     raise ConfigError(f"--metrics: {', '.join(others)} is not of pictures; name some of {', '.join(SAMPLE_METRICS)}")
   pictures = read_pictures(path)
-  size = pictures.images.shape[1]
-  data.resize, data.channels = ("bilinear" if resize == "bilinear" else "pad"), 0
-  data.image_size = size if resize == "bilinear" else 0
+  resized = resize in ("crop", "stretch")
+  data.resize, data.channels = resize if resized else "pad", 0
+  data.image_size = pictures.images.shape[1] if resized else 0
   reference, mesh = open_reference(data), parallel.make_mesh()
+  for note in reference.notes:
+    settings.say.line(note)
   if resize == "pad":
     pictures = Pictures(without_margin(pictures.images, reference.image_shape), pictures.labels)
   if pictures.images.shape[1:3] != reference.image_shape[:2]:
     ours, theirs = ("x".join(map(str, shape[:2])) for shape in (pictures.images.shape[1:], reference.image_shape))
     raise ConfigError(
       f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
-      "--resize=pad (a margin, which is cut off) or --resize=bilinear"
+      "--resize=pad (a margin, which is cut off), --resize=crop (the middle square) or --resize=stretch"
     )
   if pictures.images.shape[3] == 3 and reference.image_shape[2] == 1 and _is_grey(pictures.images):
     pictures = Pictures(pictures.images[..., :1], pictures.labels)  # many tools write grey pictures in three channels

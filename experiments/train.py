@@ -61,6 +61,8 @@ def main() -> int:
   with status.phase("reading the data set"):
     dataset = reading.result()
     algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+  for note in dataset.notes:
+    status.line(note)
   mesh = parallel.make_mesh()
   if FLAGS.check:
     figures = check(Program(algorithm, dataset, config, mesh), status)

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from common.build import ConfigError, nearest
-from common.data import idx, procedural, tfds_source
+from common.data import cifar, idx, procedural, tfds_source
 from common.data.digits import digits
 from common.data.latents import NAME as LATENTS
 from common.data.latents import latents
@@ -14,6 +14,9 @@ from common.data.stacked import PREFIX, stacked
 
 # Debian's dataset-fashion-mnist installs the four IDX files here.
 _DEBIAN = {"fashion_mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}
+
+_PACKED = (".zip", ".tar.gz", ".tgz", ".tar", ".7z", ".rar")
+_PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 
 # For close matches only; every other set of tfds with a feature "image" can be opened too.
 _NAMES = (
@@ -29,7 +32,8 @@ def open_source(data: Any) -> Source:
   1. ``digits`` (comes with the code), ``gaussians8``, ``gaussians25``, ``blobs`` or ``blobs:CLASSES`` (made here).
   2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: the vectors of a file in
      ``data.dir``.
-  3. IDX files in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, those of a Debian package.
+  3. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, the IDX
+     files of a Debian package.
   4. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
 
   Raises:
@@ -49,15 +53,16 @@ def open_source(data: Any) -> Source:
     with base.unlocked():
       base.name = data.name.removeprefix(PREFIX)
     return stacked(data.name, open_source(base))
-  directories = _idx_directories(data)
+  directories = _directories(data)
   return (
     idx.find(data.name, directories)
+    or cifar.find(data.name, directories)
     or tfds_source.find(data.name, data.dir, data.download)
     or _missing(data, directories)
   )
 
 
-def _idx_directories(data: Any) -> list[pathlib.Path]:
+def _directories(data: Any) -> list[pathlib.Path]:
   if data.dir:
     root = pathlib.Path(data.dir).expanduser()
     return [root, root / data.name]
@@ -65,9 +70,16 @@ def _idx_directories(data: Any) -> list[pathlib.Path]:
 
 
 def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
-  places = [f"train-images-idx3-ubyte[.gz] in {path}" for path in directories[:1]]
+  files = "data_batch_1.bin" if data.name == "cifar10" else "train-images-idx3-ubyte[.gz]"
+  places = [f"{files} in {path}" for path in directories[:1]]
   places.append(f"an array_record set in {tfds_source.directory(data.dir) / data.name}")
+  if data.dir:
+    places[-1] += f"; {_seen(directories[0])}"
   ways = ["--config.data.download=True (by tfds; needs pip install -e .[tfds-prepare])"]
+  if data.name == "cifar10":
+    ways.insert(
+      0, f"--config.data.dir=DIR with {cifar.FOLDER}, the binary version of www.cs.toronto.edu/~kriz/cifar.html"
+    )
   if "mnist" in data.name:
     package = "apt-get install dataset-fashion-mnist, or " if data.name in _DEBIAN else ""
     ways.insert(0, f"{package}--config.data.dir=DIR with the four IDX files")
@@ -77,3 +89,21 @@ def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
     f"  looked for: {', '.join(places)}\n"
     "  get it: " + "\n      or: ".join(ways)
   )
+
+
+def _seen(root: pathlib.Path) -> str:
+  """What is in a directory where nothing was found, with what to do about it where that is known."""
+  if not root.is_dir():
+    return f"{root} {'is no directory' if root.exists() else 'does not exist'}"
+  names = sorted(path.name for path in root.iterdir())
+  deeper = (root.glob(f"{'*/' * depth}{name}") for depth in (1, 2, 3) for name in ("train-images*", "data_batch_1.bin"))
+  if inner := next((path for paths in deeper for path in sorted(paths)), None):
+    return f"{inner} is there: name its directory, --config.data.dir={inner.parent}"
+  if pickled := next((name for name in names if name in _PICKLED), None):
+    return (
+      f"{root} has {pickled}, the pickled version, which is not read (a pickle can run any code); get the binary one"
+    )
+  if packed := next((name for name in names if name.endswith(_PACKED)), None):
+    return f"{root} has {packed}: unpack it there"
+  shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+  return f"{root} has {shown}" if names else f"{root} is empty"

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.build import ConfigError
 from common.data.catalogue import open_source
-from common.data.resize import fit, target_shape
+from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source
 from common.data.splits import split_range
 from common.spec import Spec
@@ -28,7 +28,7 @@ class Split:
     source: where the examples are.
     part: (name of the source's split, first example, one past the last).
     shape: of an image, (height, width, channels).
-    resize: "pad" or "bilinear".
+    resize: one of `common.data.resize.MODES`.
     binarize_after: the splits that are binarized before this one, from the same random stream; None: no binarization.
   """
 
@@ -70,6 +70,11 @@ class Split:
         if self._binarize_after is not None:
           self._arrays["image"] = self._binarized(self._arrays["image"])
       return self._arrays
+
+  def labels(self) -> np.ndarray | None:
+    """All labels, int32 [N]; None where it would take too long to collect them."""
+    labels = self._source.labels(self._name)
+    return None if labels is None else labels[self._start : self._stop]
 
   def rows(self, indices: np.ndarray) -> Rows:
     """The examples ``indices`` [n] of the split, and only those where the source allows it."""
@@ -118,6 +123,7 @@ class Dataset:
   source: Source
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
+  resize: str
 
   @functools.cached_property
   def spec(self) -> Spec:
@@ -129,7 +135,23 @@ class Dataset:
       kind=self.source.kind,
       pixel_range=self.pixel_range,
       fingerprint=self._fingerprint(),
+      classes=self._classes,
     )
+
+  @property
+  def notes(self) -> list[str]:
+    """What a user should know of how the set is read, one line each."""
+    sized = size_note(self.source.native_shape, self.image_shape, self.resize) if self.source.kind == "images" else ""
+    found = ", ".join(map(str, self._classes[:20])) + (", ..." if len(self._classes) > 20 else "")
+    occur = f"of the labels 0 .. {self.source.num_classes - 1} the train split has {found} only; no others are drawn"
+    return [*self.source.notes, *filter(None, [sized, occur if found else ""])]
+
+  @functools.cached_property
+  def _classes(self) -> tuple[int, ...]:
+    """The labels that occur in training where some do not; else empty, also where nobody can tell in short time."""
+    labels = self.train.labels() if self.source.num_classes else None
+    occurring = np.arange(self.source.num_classes) if labels is None else np.unique(labels)
+    return () if len(occurring) == self.source.num_classes else tuple(occurring.tolist())
 
   def _fingerprint(self) -> str:
     """The hash of all training images, or of the first and last 16 where reading them is costly."""
@@ -164,6 +186,7 @@ def open_dataset(data: Any) -> Dataset:
     source=source,
     image_shape=shape,
     pixel_range=(low, high),
+    resize=data.resize,
   )
 
 

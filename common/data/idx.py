@@ -1,4 +1,4 @@
-"""MNIST-style IDX files (LeCun, Cortes & Burges: yann.lecun.com/exdb/mnist), plain or gzipped.
+"""MNIST-style IDX files (LeCun, Cortes & Burges: yann.lecun.com/exdb/mnist), plain or gzipped, whatever their suffix.
 
 A file is a magic number (0, 0, 8 for unsigned bytes, number of axes), the axes' sizes as big-endian int32, and the
 bytes.
@@ -16,14 +16,16 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import ArraySource
+from common.data.source import BINARY, ArraySource, white_of
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1
+_GLIMPSE = 1000  # images, by which the value of white is judged
+_GZIP = b"\x1f\x8b"
 
 
 def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
-  """The IDX set in the first of the directories that has one, or None; reads headers and labels."""
+  """The IDX set in the first of the directories that has one, or None; reads headers, labels and a few images."""
   for directory in directories:
     found = {split: _files(directory, prefix) for split, prefix in _PREFIXES.items()}
     files = {split: pair for split, pair in found.items() if pair}
@@ -36,7 +38,10 @@ def _files(directory: pathlib.Path, prefix: str) -> tuple[pathlib.Path, pathlib.
   """The files of images and labels of a split; None without images."""
 
   def existing(stem: str) -> pathlib.Path | None:
-    paths = (directory / f"{stem}{suffix}" for suffix in ("", ".gz"))
+    # Kaggle and 7-zip write train-images.idx3-ubyte, or put the file into a folder of its own name.
+    names = [stem, stem.replace("-idx", ".idx")]
+    folders = [directory, *(directory / name for name in names)]
+    paths = (folder / f"{name}{suffix}" for folder in folders for name in names for suffix in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
   images, labels = existing(f"{prefix}-images-idx3-ubyte"), existing(f"{prefix}-labels-idx1-ubyte")
@@ -63,7 +68,11 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
 
   counts = {split: shape[0] for split, shape in shapes.items()}
   height, width = shapes[first][1:]
-  return ArraySource(name, (height, width, 1), num_classes, counts, load)
+  with _reader(files[first][0]) as file:
+    some = np.frombuffer(_bytes(files[first][0], file, 16 + _GLIMPSE * height * width), np.uint8, offset=16)
+  white = white_of(some[None]) if some.size else 255
+  notes = (BINARY,) if white == 1 else ()
+  return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 
 def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
@@ -77,7 +86,8 @@ def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
   shape = _shape(path, ndim)
   try:
     # In one call, which leaves Python's lock to other threads; a reader's many small ones would queue for it.
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    stored = path.read_bytes()
+    data = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
   except (EOFError, OSError, zlib.error) as error:
     raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
   header = 4 + 4 * ndim
@@ -90,14 +100,21 @@ def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
 
 
 def _header(path: pathlib.Path, file: BinaryIO, ndim: int) -> tuple[int, ...]:
-  try:
-    header = file.read(4 + 4 * ndim)
-  except (EOFError, OSError, zlib.error) as error:
-    raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
+  header = _bytes(path, file, 4 + 4 * ndim)
   if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, 8, ndim)):
     raise ConfigError(f"{path} is not an IDX file of unsigned bytes with {ndim} axes; it begins with {header[:4]!r}")
   return struct.unpack(f">{ndim}I", header[4:])
 
 
+def _bytes(path: pathlib.Path, file: BinaryIO, count: int) -> bytes:
+  """The next ``count`` bytes, or all there are."""
+  try:
+    return file.read(count)
+  except (EOFError, OSError, zlib.error) as error:
+    raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
+
+
 def _reader(path: pathlib.Path) -> BinaryIO:
-  return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+  with path.open("rb") as file:
+    packed = file.read(2) == _GZIP
+  return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")

@@ -7,7 +7,7 @@ last bit of exp, log and cos.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -63,11 +63,12 @@ class Blobs:
   kind: str = "images"
   in_memory: bool = False
   sizes: Mapping[str, int] = dataclasses.field(default_factory=lambda: BLOBS)
+  notes: Sequence[str] = ()
 
   def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Always all draws of the split: 11 numbers an example, so that no example depends on which others are read.
     draws = _uniform("blobs", split, BLOBS[split], 11)[indices]
-    labels = (draws[:, 0] * self.num_classes).astype(np.int32)
+    labels = self.labels(split)[indices]
     turn = labels / self.num_classes if self.num_classes else draws[:, 0]
     angle = 2 * np.pi * turn
     hue = 0.5 + 0.5 * np.cos(2 * np.pi * (turn[:, None] + np.arange(3) / 3))
@@ -79,6 +80,9 @@ class Blobs:
     )
     stray = self._bump(x=draws[:, 5], y=draws[:, 6], width=0.03 + 0.05 * draws[:, 7], color=0.7 * draws[:, 8:11])
     return np.rint(255 * np.minimum(large + stray, 1.0)).astype(np.uint8), labels
+
+  def labels(self, split: str) -> np.ndarray:
+    return (_uniform("blobs", split, BLOBS[split], 11)[:, 0] * self.num_classes).astype(np.int32)
 
   def _bump(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, color: np.ndarray) -> np.ndarray:
     """Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""

@@ -7,16 +7,20 @@ import numpy as np
 from common.build import ConfigError
 
 Shape = tuple[int, int, int]
+Native = tuple[int | None, int | None, int]  # None where images differ in size
+
+MODES = ("pad", "crop", "stretch")
 
 
-def target_shape(native: tuple[int | None, int | None, int], image_size: int, channels: int, resize: str) -> Shape:
+def target_shape(native: Native, image_size: int, channels: int, resize: str) -> Shape:
   """The (height, width, channels) that `fit` will make; 0 for size or channels keeps the native one.
 
   Raises:
     ConfigError: what cannot be done, before any image is read.
   """
-  if resize not in ("pad", "bilinear"):
-    raise ConfigError(f'config.data.resize="{resize}" is not one of pad, bilinear')
+  if resize not in MODES:
+    renamed = '; "bilinear" is called crop now' if resize == "bilinear" else ""
+    raise ConfigError(f'config.data.resize="{resize}" is not one of {", ".join(MODES)}{renamed}')
   if image_size < 0 or channels not in (0, 1, 3):
     raise ConfigError(
       f"config.data.image_size={image_size} and config.data.channels={channels}: the size is at least 0, "
@@ -27,12 +31,12 @@ def target_shape(native: tuple[int | None, int | None, int], image_size: int, ch
     raise ConfigError(f"config.data.channels={channels}: the images have {depth}, only 1 and 3 are converted; use 0")
   if image_size == 0:
     if height is None or width is None:
-      raise ConfigError("config.data.image_size=0: the images differ in size; set one, and config.data.resize=bilinear")
+      raise ConfigError("config.data.image_size=0: the images differ in size; set one, and config.data.resize=crop")
     return height, width, channels or depth
   if resize == "pad" and max(height or 0, width or 0) > image_size:
     raise ConfigError(
       f"config.data.image_size={image_size} is smaller than the images ({height}x{width}), which "
-      'config.data.resize="pad" cannot do; use config.data.resize=bilinear'
+      'config.data.resize="pad" cannot do; use config.data.resize=crop or stretch'
     )
   return image_size, image_size, channels or depth
 
@@ -40,15 +44,40 @@ def target_shape(native: tuple[int | None, int | None, int], image_size: int, ch
 def fit(images: np.ndarray | Sequence[np.ndarray], shape: Shape, resize: str) -> np.ndarray:
   """Brings images to ``shape``, [N, h, w, c] or a list of [h, w, c], uint8 -> uint8 [N, H, W, C].
 
-  ``pad`` centres them on zeros (28 -> 32 puts 2 on each side). ``bilinear`` crops the middle square and resizes it
-  with PIL's bilinear filter, which is antialiased where it shrinks. Grey becomes RGB by repetition; RGB becomes grey by
+  ``pad`` centres them on zeros (28 -> 32 puts 2 on each side). ``crop`` resizes the middle square of each, and
+  ``stretch`` all of it, whatever its proportions; both by PIL's bilinear filter, which is antialiased where it shrinks.
+  Grey becomes RGB by repetition; RGB becomes grey by
   luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded.
   """
   if not isinstance(images, np.ndarray):
     return np.concatenate([fit(image[None], shape, resize) for image in images])
   if images.shape[1:3] != shape[:2]:
-    images = (_pad if resize == "pad" else _bilinear)(images, *shape[:2])
+    images = _pad(images, *shape[:2]) if resize == "pad" else _bilinear(images, *shape[:2], crop=resize == "crop")
   return _convert(images, shape[2])
+
+
+def described(native: Native, shape: Shape, resize: str) -> str:
+  """What `fit` does to the size of an image: "none", or e.g. "bilinear to 64", "middle square, bilinear to 64"."""
+  if native[:2] == shape[:2]:
+    return "none"
+  if resize == "pad":
+    return f"padded to {shape[0]}"
+  square = native[0] is not None and native[0] == native[1]
+  return f"{'' if square else 'middle square, ' if resize == 'crop' else 'stretched, '}bilinear to {shape[0]}"
+
+
+def size_note(native: Native, shape: Shape, resize: str) -> str:
+  """A line for the start of a run on what happens to images of another size, and what of them is lost; or ""."""
+  done = described(native, shape, resize)
+  if done == "none":
+    return ""
+  height, width = native[:2]
+  sizes = "several sizes" if height is None or width is None else f"{height}x{width}"
+  lost = ""
+  if done.startswith("middle"):
+    share = f" ({1 - min(height, width) / max(height, width):.0%})" if height and width else ""
+    lost = f'; what lies beside the square{share} is cut off, which config.data.resize="stretch" would keep'
+  return f'config.data.resize="{resize}": images of {sizes} are {done}{lost}'
 
 
 def _convert(images: np.ndarray, channels: int) -> np.ndarray:
@@ -64,23 +93,25 @@ def _pad(images: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
   top, left = (to_height - height) // 2, (to_width - width) // 2
   if top < 0 or left < 0:
     raise ConfigError(
-      f"config.data.image_size={to_height}: an image of {height}x{width} does not fit; use config.data.resize=bilinear"
+      f"config.data.image_size={to_height}: an image of {height}x{width} does not fit; use config.data.resize=crop or "
+      "stretch"
     )
   canvas = np.zeros((num, to_height, to_width, channels), np.uint8)
   canvas[:, top : top + height, left : left + width] = images
   return canvas
 
 
-def _bilinear(images: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
+def _bilinear(images: np.ndarray, to_height: int, to_width: int, *, crop: bool) -> np.ndarray:
   from PIL import Image  # only sets that are resized need it
 
   num, height, width, channels = images.shape
-  side = min(height, width)
-  top, left = (height - side) // 2, (width - side) // 2
-  squares = images[:, top : top + side, left : left + side]
+  if crop:
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images = images[:, top : top + side, left : left + side]
   resized = np.empty((num, to_height, to_width, channels), np.uint8)
-  for row, square in zip(resized, squares, strict=True):
+  for row, image in zip(resized, images, strict=True):
     # PIL knows grey images as [H, W].
-    picture = Image.fromarray(np.ascontiguousarray(square[..., 0] if channels == 1 else square))
+    picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
     row[:] = np.asarray(picture.resize((to_width, to_height), Image.Resampling.BILINEAR)).reshape(row.shape)
   return resized

@@ -1,13 +1,15 @@
 """What a place that data come from must offer, and the one class for everything that fits in RAM."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-# Images uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] where they differ in size; labels
-# int32 [N].
+from common.build import ConfigError
+
+# Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] where
+# they differ in size; labels int32 [N].
 Examples = tuple[np.ndarray | list[np.ndarray], np.ndarray]
 
 
@@ -17,10 +19,11 @@ class Source(Protocol):
   Attributes:
     name: as in config.data.name.
     native_shape: (height, width, channels); height and width are None where the images differ in size.
-    num_classes: number of labels, 0 where there are none.
+    num_classes: labels are below it, 0 where there are none; which of them occur, `labels` says.
     kind: "images" or "points".
     in_memory: whether a read costs the whole split once and nothing afterwards.
     sizes: number of examples of each split.
+    notes: what a user should know of how it is read, one line each.
   """
 
   @property
@@ -35,15 +38,24 @@ class Source(Protocol):
   def in_memory(self) -> bool: ...
   @property
   def sizes(self) -> Mapping[str, int]: ...
+  @property
+  def notes(self) -> Sequence[str]: ...
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     """The examples ``indices`` [N] of a split, and only those where ``in_memory`` is False."""
     ...
 
+  def labels(self, split: str) -> np.ndarray | None:
+    """All labels of a split, int32 [N]; None where it would take too long to collect them."""
+    ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
-  """A Source whose splits are arrays; ``load(split)`` makes them on first use and must remember them."""
+  """A Source whose splits are arrays; ``load(split)`` makes them on first use and must remember them.
+
+  ``white`` is the value that white has in ``load``'s images (`white_of`).
+  """
 
   name: str
   native_shape: tuple[int, int, int]
@@ -52,7 +64,36 @@ class ArraySource:
   load: Callable[[str], tuple[np.ndarray, np.ndarray]]
   kind: str = "images"
   in_memory: bool = True
+  white: int = 255
+  notes: Sequence[str] = ()
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     images, labels = self.load(split)
-    return images[indices], labels[indices]
+    return to_white_255(images[indices], self.white, self.name), labels[indices]
+
+  def labels(self, split: str) -> np.ndarray | None:
+    return self.load(split)[1]
+
+
+BINARY = "pixels are stored as 0 and 1; they are read as 0 and 255"
+
+
+def white_of(images: Sequence[np.ndarray] | np.ndarray) -> int:
+  """The value of white, judged by some images: 1 where they have 0 and 1 only, as binarized sets do, else 255."""
+  return 1 if len(images) and max(int(image.max()) for image in images) == 1 else 255
+
+
+def to_white_255(images: np.ndarray, white: int, name: str) -> np.ndarray:
+  """Images whose white is ``white`` as images whose white is 255.
+
+  Raises:
+    ConfigError: a pixel above ``white``, so that `white_of` was misled.
+  """
+  if white == 255:
+    return images
+  if images.size and images.max() > white:
+    raise ConfigError(
+      f'"{name}" begins with images of 0 and {white} only, and a later one has the value {images.max()}: '
+      "store all as 0 to 255"
+    )
+  return images.astype(np.uint8) * np.uint8(255 // white)

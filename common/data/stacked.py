@@ -38,7 +38,7 @@ def stacked(name: str, base: Source) -> ArraySource:
     digits = labels[chosen].astype(np.int32)
     return stacks, digits @ np.array([base.num_classes**2, base.num_classes, 1], np.int32)
 
-  return ArraySource(name, (height, width, 3), base.num_classes**3, SIZES, load)
+  return ArraySource(name, (height, width, 3), base.num_classes**3, SIZES, load, notes=base.notes)
 
 
 def _draws(split: str, size: int) -> np.ndarray:

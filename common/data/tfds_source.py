@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import Examples
+from common.data.source import BINARY, Examples, to_white_255, white_of
+
+_GLIMPSE = 64  # training images, spread over all, by which the value of white is judged
+_COUNTED = 100_000  # examples at most whose labels are collected to see which classes occur
 
 
 def directory(data_dir: str) -> pathlib.Path:
@@ -79,24 +82,48 @@ class TfdsSource:
 
   def __init__(self, name: str, builder: Any):
     features = builder.info.features
-    if "image" not in features or np.dtype(features["image"].np_dtype) != np.uint8:
-      raise ConfigError(f'config.data.name="{name}" has no feature "image" of uint8; it has {", ".join(features)}')
+    if "image" not in features:
+      raise ConfigError(f'config.data.name="{name}" has no feature "image"; it has {", ".join(features)}')
+    kind = np.dtype(features["image"].np_dtype)
+    if kind not in (np.uint8, np.bool_):
+      raise ConfigError(
+        f'config.data.name="{name}": its images are {kind}, and what is white in them is not known; only uint8 and '
+        "bool are read: prepare a set of your own with tfds.features.Image(dtype=np.uint8)"
+      )
     self.name = name
     self.native_shape: tuple[int | None, int | None, int] = tuple(features["image"].shape)
     self.num_classes: int = getattr(features["label"], "num_classes", 0) if "label" in features else 0
     self.sizes: Mapping[str, int] = {split: info.num_examples for split, info in builder.info.splits.items()}
     self._builder = builder
     self._opened: dict[str, Any] = {}
+    first = "train" if "train" in self.sizes else next(iter(self.sizes))
+    some = np.unique(np.linspace(0, self.sizes[first] - 1, _GLIMPSE).astype(int))
+    self._white = white_of(self._images(first, some))
+    self.notes = (BINARY,) if self._white == 1 else ()
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
-    source = self._open(split)
-    try:
-      rows = source.__getitems__([int(index) for index in indices])
-    except RuntimeError as error:  # array_record's, for a file that is missing, truncated or too short
-      raise ConfigError(f'{self._builder.data_path}: split "{split}" is damaged ({error}); prepare it again') from None
-    images = [row["image"] for row in rows]
+    rows = self._rows(self._open(split), split, indices)
+    images = [to_white_255(row["image"], self._white, self.name) for row in rows]
     labels = np.array([row["label"] if self.num_classes else 0 for row in rows], np.int32)
     return (images if None in self.native_shape else np.stack(images)), labels
+
+  def labels(self, split: str) -> np.ndarray | None:
+    if not self.num_classes or self.sizes[split] > _COUNTED:
+      return None
+    import tensorflow_datasets as tfds
+
+    source = self._builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    parts = np.array_split(np.arange(self.sizes[split]), -(-self.sizes[split] // 1024))
+    return np.array([row["label"] for part in parts for row in self._rows(source, split, part)], np.int32)
+
+  def _rows(self, source: Any, split: str, indices: np.ndarray) -> list[dict[str, Any]]:
+    try:
+      return source.__getitems__([int(index) for index in indices])
+    except RuntimeError as error:  # array_record's, for a file that is missing, truncated or too short
+      raise ConfigError(f'{self._builder.data_path}: split "{split}" is damaged ({error}); prepare it again') from None
+
+  def _images(self, split: str, indices: np.ndarray) -> list[np.ndarray]:
+    return [row["image"] for row in self._rows(self._open(split), split, indices)]
 
   def _open(self, split: str) -> Any:
     if split not in self._opened:

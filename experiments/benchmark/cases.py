@@ -82,7 +82,7 @@ CASES: dict[str, Case] = {
   ),
   "dcgan_64": Case(
     "dcgan:fashion_mnist",
-    {**_DCGAN, "data.image_size": 64, "data.resize": "bilinear", "train.steps_per_call": 1},
+    {**_DCGAN, "data.image_size": 64, "data.resize": "crop", "train.steps_per_call": 1},
     f"{_DCGAN_EXAMPLE} at its own 64x64",
     {**_TINY_NETWORKS, "data.image_size": 32},
   ),

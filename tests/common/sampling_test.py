@@ -1,5 +1,6 @@
 """Truncated latents, and other BatchNorm statistics than the running ones; rows and batches: tests/parallel_test.py."""
 
+import dataclasses
 import functools
 
 import jax
@@ -27,6 +28,14 @@ def untrained(variant):
 def sampler(variant=GAN, **ways):
   algorithm, state = untrained(variant)
   return algorithm, state, Sampler(algorithm, algorithm.spec, make_mesh(1), batch_size=16, **ways)
+
+
+def test_labels_are_drawn_of_those_that_occur_in_training():
+  algorithm, _ = untrained(GAN)
+  gaps = dataclasses.replace(algorithm.spec, num_classes=11, classes=(1, 3, 10))
+  labels = Sampler(algorithm, gaps, make_mesh(1)).labels(0, np.arange(300))
+  assert labels.dtype == np.int32 and np.bincount(labels)[[1, 3, 10]].min() > 80
+  assert np.bincount(labels).sum() == np.bincount(labels)[[1, 3, 10]].sum()
 
 
 @pytest.mark.parametrize("bound", [0.5, 2.0])

@@ -22,6 +22,11 @@ def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
   assert "config.discriminator.wide_to" not in said
 
 
+def test_a_value_that_was_renamed_goes_on_under_its_new_name(tmp_path):
+  (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "data": {"resize": "bilinear"}}), encoding="utf-8")
+  assert read_config(tmp_path)[0]["data"] == {"resize": "crop"}
+
+
 def test_an_argument_that_is_filled_in_is_what_its_choice_had_without_it():
   for name, filled in rules.ARGUMENTS.items():
     for choice in (choices[name] for choices in (GENERATORS, DISCRIMINATORS, EMAS) if name in choices):

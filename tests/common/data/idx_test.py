@@ -18,11 +18,11 @@ def encode(array: np.ndarray) -> bytes:
   return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def write(directory: pathlib.Path, suffix: str = "", labels: np.ndarray = LABELS) -> None:
+def write(directory: pathlib.Path, suffix: str = "", labels: np.ndarray = LABELS, images: np.ndarray = IMAGES) -> None:
   directory.mkdir(exist_ok=True)
   pack = gzip.compress if suffix else bytes
   for prefix, rows in (("train", slice(20)), ("t10k", slice(20, 30))):
-    (directory / f"{prefix}-images-idx3-ubyte{suffix}").write_bytes(pack(encode(IMAGES[rows])))
+    (directory / f"{prefix}-images-idx3-ubyte{suffix}").write_bytes(pack(encode(images[rows])))
     (directory / f"{prefix}-labels-idx1-ubyte{suffix}").write_bytes(pack(encode(labels[rows])))
 
 
@@ -40,6 +40,68 @@ def test_reads_plain_and_gzipped_files(tmp_path, suffix, folder):
     assert (split.arrays()["image"] == IMAGES[rows, ..., None]).all()
     assert (split.arrays()["label"] == LABELS[rows]).all()
   assert (data.spec.image_shape, data.spec.num_classes, data.spec.num_examples) == ((6, 5, 1), 10, 15)
+
+
+def kaggle(file: pathlib.Path) -> pathlib.Path:
+  return file.with_name(file.name.replace("-idx", ".idx"))
+
+
+def in_a_folder(file: pathlib.Path) -> pathlib.Path:
+  return file / file.name
+
+
+def seven_zip(file: pathlib.Path) -> pathlib.Path:
+  return file / kaggle(file).name
+
+
+def unpacked_under_its_packed_name(file: pathlib.Path) -> pathlib.Path:
+  return file.with_name(f"{file.name}.gz")
+
+
+@pytest.mark.parametrize("renamed", [kaggle, in_a_folder, seven_zip, unpacked_under_its_packed_name])
+def test_reads_files_under_the_names_that_unpackers_give_them(tmp_path, renamed):
+  write(tmp_path / "written")
+  for file in (tmp_path / "written").iterdir():
+    target = renamed(tmp_path / file.name)
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(file.read_bytes())
+  assert (open_dataset(config(tmp_path)).test.arrays()["image"] == IMAGES[20:, ..., None]).all()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_bytes_of_0_and_1_are_black_and_white(tmp_path, suffix):
+  write(tmp_path, suffix, images=IMAGES % 2)
+  data = open_dataset(config(tmp_path, binarize="dynamic"))
+  assert (data.train.arrays()["image"] == 255 * (IMAGES[:15, ..., None] % 2)).all()
+  assert set(np.unique(data.test.arrays()["image"])) == {0, 255}
+  assert data.notes == ["pixels are stored as 0 and 1; they are read as 0 and 255"]
+  write(tmp_path / "grey")
+  assert open_dataset(config(tmp_path / "grey")).notes == []
+
+
+def test_a_set_that_begins_with_0_and_1_only_and_goes_on_otherwise_is_an_error(tmp_path):
+  write(tmp_path, images=np.r_[IMAGES[:20] % 2, IMAGES[20:]])
+  with pytest.raises(ConfigError, match="begins with images of 0 and 1 only, and a later one has the value 25"):
+    open_dataset(config(tmp_path)).test.arrays()
+
+
+@pytest.mark.parametrize(
+  ("labels", "occur"), [(1 + LABELS, range(1, 11)), (np.array([0, 3, 9])[LABELS % 3], (0, 3, 9))]
+)
+def test_classes_are_those_that_occur(tmp_path, labels, occur):
+  write(tmp_path, labels=labels.astype(np.uint8))
+  data = open_dataset(config(tmp_path, name="letters"))
+  assert data.spec.labels == data.spec.classes == tuple(occur)
+  assert (data.train.arrays()["label"] == labels[:15]).all()  # by the names that the set gives them
+  assert f"has {', '.join(map(str, occur))} only; no others are drawn" in data.notes[0]
+  few = open_dataset(config(tmp_path, name="letters", train_split="train[:2]"))
+  assert few.spec.labels == tuple(sorted(labels[:2]))  # what is trained on counts, not what the file has
+
+
+def test_of_a_set_that_has_all_classes_nothing_is_said(tmp_path):
+  write(tmp_path)
+  data = open_dataset(config(tmp_path))
+  assert data.spec.classes == () and data.spec.labels == tuple(range(10)) and data.notes == []
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.build import ConfigError
-from common.data.resize import fit, target_shape
+from common.data.resize import described, fit, size_note, target_shape
 
 
 def test_pad_centres_on_zeros():
@@ -11,18 +12,22 @@ def test_pad_centres_on_zeros():
   assert (padded[:, 2:30, 2:30] == 7).all()
 
 
-def test_bilinear_is_antialiased():
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_resizing_is_antialiased(resize):
   # Stripes of one pixel: a filter without antialiasing would keep black or white ones.
   stripes = np.zeros((1, 64, 64, 3), np.uint8)
   stripes[:, :, ::2] = 255
-  small = fit(stripes, (16, 16, 3), "bilinear")
+  small = fit(stripes, (16, 16, 3), resize)
   assert abs(small[:, :, 1:-1].astype(int) - 127).max() <= 3
 
 
-def test_bilinear_crops_the_middle_square():
+def test_crop_keeps_the_middle_square_and_stretch_all():
   wide = np.zeros((1, 8, 16, 1), np.uint8)
   wide[:, :, 4:12] = 200
-  assert (fit(wide, (4, 4, 1), "bilinear") == 200).all()
+  assert (fit(wide, (4, 4, 1), "crop") == 200).all()
+  stretched = Image.fromarray(wide[0, ..., 0]).resize((4, 4), Image.Resampling.BILINEAR)
+  assert (fit(wide, (4, 4, 1), "stretch")[0, ..., 0] == np.asarray(stretched)).all()
+  assert fit(wide, (4, 4, 1), "stretch")[0, 0, 0, 0] < 100  # the black at the edge is there
 
 
 def test_channels_are_repeated_or_weighed_by_luma():
@@ -36,15 +41,33 @@ def test_channels_are_repeated_or_weighed_by_luma():
 
 def test_images_that_differ_in_size_come_as_a_list():
   images = [np.full((4, 6, 3), 5, np.uint8), np.full((9, 3, 3), 5, np.uint8)]
-  assert (fit(images, (2, 2, 3), "bilinear") == 5).all()
+  assert (fit(images, (2, 2, 3), "crop") == 5).all()
   with pytest.raises(ConfigError, match="9x3 does not fit"):
     fit(images, (8, 8, 3), "pad")
 
 
 def test_target_shape():
   assert target_shape((28, 28, 1), 0, 0, "pad") == (28, 28, 1)
-  assert target_shape((218, 178, 3), 64, 1, "bilinear") == (64, 64, 1)
+  assert target_shape((218, 178, 3), 64, 1, "crop") == (64, 64, 1)
   with pytest.raises(ConfigError, match="differ in size"):
     target_shape((None, None, 3), 0, 0, "pad")
   with pytest.raises(ConfigError, match="the images have 4"):
     target_shape((8, 8, 4), 0, 3, "pad")
+  with pytest.raises(ConfigError, match='"bilinear" is called crop now'):
+    target_shape((8, 8, 1), 4, 0, "bilinear")
+
+
+@pytest.mark.parametrize(
+  ("native", "resize", "done", "said"),
+  [
+    ((32, 32, 3), "pad", "none", ""),
+    ((28, 28, 1), "pad", "padded to 32", "images of 28x28 are padded to 32"),
+    ((64, 64, 3), "crop", "bilinear to 32", "images of 64x64 are bilinear to 32"),
+    ((24, 48, 3), "crop", "middle square, bilinear to 32", "what lies beside the square (50%) is cut off"),
+    ((None, None, 3), "crop", "middle square, bilinear to 32", "images of several sizes are middle square"),
+    ((24, 48, 3), "stretch", "stretched, bilinear to 32", "images of 24x48 are stretched"),
+  ],
+)
+def test_what_is_done_to_the_size_is_said(native, resize, done, said):
+  assert described(native, (32, 32, 3), resize) == done
+  assert said in size_note(native, (32, 32, 3), resize) and bool(size_note(native, (32, 32, 3), resize)) == bool(said)

@@ -38,6 +38,49 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, {"image": Image.fromarray(IMAGES[i]), "label": i % 5, "extra": i}
 
 
+class Letters(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Labels 1 .. 3 of 5, as emnist/letters has 1 .. 26 of 37; stored as bool, as 0 and 1, or in 16 bits."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in ("bool", "bytes", "uint16")]
+
+  def _info(self):
+    pictures = tfds.features.Image(shape=(4, 4, 1))
+    tensors = {name: tfds.features.Tensor(shape=(4, 4, 1), dtype=getattr(np, name)) for name in ("bool_", "uint16")}
+    image = {"bytes": pictures, "bool": tensors["bool_"], "uint16": tensors["uint16"]}[self.builder_config.name]
+    features = {"image": image, "label": tfds.features.ClassLabel(num_classes=5)}
+    return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+  def _split_generators(self, _):
+    return {"train": self._generate_examples(20), "test": self._generate_examples(5)}
+
+  def _generate_examples(self, count):
+    for i in range(count):
+      image = IMAGES[i, :4, :4, 0] % 2
+      kinds = {"bytes": Image.fromarray(image), "bool": image[..., None] > 0}
+      yield i, {"image": kinds.get(self.builder_config.name, image[..., None].astype(np.uint16)), "label": 1 + i % 3}
+
+
+@pytest.mark.parametrize("kind", ["bool", "bytes"])
+def test_pixels_of_0_and_1_are_black_and_white_and_classes_are_those_that_occur(tmp_path, kind):
+  Letters(config=kind, data_dir=tmp_path, file_format="array_record").download_and_prepare()
+  data = open_dataset(config(tmp_path, name=f"letters/{kind}", train_split="train", validation_split="test"))
+  images = data.train.arrays()["image"]
+  expected = sorted((255 * (image[:4, :4, :1] % 2)).tobytes() for image in IMAGES[:20])
+  assert images.dtype == np.uint8 and sorted(image.tobytes() for image in images) == expected
+  assert data.spec.num_classes == 5 and data.spec.labels == (1, 2, 3)
+  assert [note.partition(";")[0] for note in data.notes] == [
+    "pixels are stored as 0 and 1",
+    "of the labels 0 .. 4 the train split has 1, 2, 3 only",
+  ]
+
+
+def test_pixels_whose_white_nobody_knows_are_refused(tmp_path):
+  Letters(config="uint16", data_dir=tmp_path, file_format="array_record").download_and_prepare()
+  with pytest.raises(ConfigError, match="images are uint16, and what is white in them is not known"):
+    open_dataset(config(tmp_path, name="letters/uint16"))
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
   directory = tmp_path_factory.mktemp("tfds")
@@ -66,7 +109,7 @@ def test_a_prepared_set_is_read_without_tensorflow(prepared):
 
 
 def test_only_the_rows_asked_for_are_decoded(prepared):
-  data = open_dataset(config(prepared, image_size=4, resize="bilinear", channels=1))
+  data = open_dataset(config(prepared, image_size=4, resize="crop", channels=1))
   rows = data.train.rows(np.array([9, 2]))
   assert data.train._arrays is None and rows["image"].shape == (2, 4, 4, 1)
   assert (rows["image"] == data.train.arrays()["image"][[9, 2]]).all()
@@ -81,10 +124,11 @@ def test_damaged_files_are_an_error(prepared, tmp_path):
   description.write_text(json.dumps(info))
   with pytest.raises(ConfigError, match='split "train" is damaged .index 20 out of bound 20.; prepare it again'):
     open_dataset(config(tmp_path, train_split="train")).train.arrays()
-  records = next(tmp_path.glob("**/*-test.array_record*"))
+  shutil.copytree(prepared / "tiny_pictures", tmp_path / "other" / "tiny_pictures")
+  records = next(tmp_path.glob("other/**/*-test.array_record*"))
   records.write_bytes(records.read_bytes()[:-100])
   with pytest.raises(ConfigError, match='split "test" is damaged'):
-    open_dataset(config(tmp_path)).test.arrays()
+    open_dataset(config(tmp_path / "other")).test.arrays()
 
 
 def test_a_source_that_is_shorter_than_its_description_is_an_error(prepared, monkeypatch):

@@ -1,0 +1,60 @@
+"""CIFAR-10's binary version, cifar-10-binary.tar.gz unpacked (Krizhevsky 2009: www.cs.toronto.edu/~kriz/cifar.html).
+
+A record is a byte of label and 3,072 of the image: 32x32 of red, of green and of blue. The pickled version is not read.
+"""
+
+import functools
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from common.build import ConfigError
+from common.data.source import ArraySource
+
+FOLDER = "cifar-10-batches-bin"
+FILES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
+_RECORD = 1 + 3 * 32 * 32
+
+
+def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
+  """CIFAR-10 in the first of the directories, or of their folders ``FOLDER``, that has a file of it, or None.
+
+  Raises:
+    ConfigError: some of the files are missing or truncated.
+  """
+  if name != "cifar10":
+    return None
+  for place in (inner for directory in directories for inner in (directory, directory / FOLDER)):
+    if any((place / file).is_file() for files in FILES.values() for file in files):
+      return _open(name, place)
+  return None
+
+
+def _open(name: str, place: pathlib.Path) -> ArraySource:
+  counts = {split: [_records(place / file) for file in files] for split, files in FILES.items()}
+  if len(set(counts["train"])) > 1:
+    shown = ", ".join(f"{file} {count:,}" for file, count in zip(FILES["train"], counts["train"], strict=True))
+    raise ConfigError(f"{place}: the training files should have the same number of images ({shown}); unpack them again")
+
+  @functools.cache
+  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+    records = np.concatenate([np.fromfile(place / file, np.uint8).reshape(-1, _RECORD) for file in FILES[split]])
+    if records[:, 0].max() > 9:
+      raise ConfigError(f"{place}: a label is {records[:, 0].max()} and not in 0 .. 9; fetch the files again")
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0].astype(np.int32)
+
+  return ArraySource(name, (32, 32, 3), 10, {split: sum(number) for split, number in counts.items()}, load)
+
+
+def _records(path: pathlib.Path) -> int:
+  """How many images a file has, by its size."""
+  if not path.is_file():
+    raise ConfigError(f"{path} is missing, and other files of CIFAR-10 are there; unpack cifar-10-binary.tar.gz again")
+  count, rest = divmod(path.stat().st_size, _RECORD)
+  if rest or not count:
+    raise ConfigError(
+      f"{path} is truncated: its {path.stat().st_size:,} bytes are no records of {_RECORD:,}; unpack it again"
+    )
+  return count
