@@ -58,6 +58,11 @@ class Model:
         f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so that no log p(x) is to be '
         "estimated; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
       )
+    if self.config.posterior.name == "vector_quantized":
+      raise ConfigError(
+        f'{metric}: config.posterior.name="vector_quantized" has discrete codes for z, and q(z|x) is one of them: draws '
+        "of z do not lead to log p(x); take --metrics=bound, which bounds it"
+      )
 
   def compiled(self, key: Hashable, make: Callable[[], T]) -> T:
     """``make()`` at the first call with ``key``, and the same object from then on; it must not hold the state."""

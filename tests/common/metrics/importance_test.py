@@ -16,6 +16,7 @@ from common.build import ConfigError
 from common.data.batches import EvalFeed
 from common.evaluate import Evaluator
 from common.metrics.annealed import AnnealedNll
+from common.metrics.bits_per_dim import BitsPerDim
 from common.metrics.estimate import paired_difference
 from common.metrics.importance import ImportanceNll, ImportanceSampler, log_likelihood
 from common.metrics.likelihood import no_density
@@ -195,6 +196,22 @@ def test_what_is_no_density_has_no_log_likelihood(metric, name, binarize, reason
   if reason:
     with pytest.raises(ConfigError, match=f'config.likelihood.name="{name}" .*{reason}.*--metrics=bound'):
       metric(dataclasses.replace(model, config=config), feed_of(IMAGES))
+
+
+@pytest.mark.parametrize(
+  ("metric", "name"),
+  [(ImportanceNll(k=2), "nll"), (AnnealedNll(images=2), "ais"), (BitsPerDim(k=2), "nll")],
+  ids=["nll", "ais", "bits_per_dim"],
+)
+def test_codes_have_no_log_likelihood_by_draws(metric, name):
+  """On such a model annealed chains leave the codebook, and were above the exact log p(x) by up to 3 nats."""
+  model = model_of(LinearGaussian())
+  config = model.config.copy_and_resolve_references()
+  config.posterior.name, config.data.binarize, config.data.name = "vector_quantized", "dynamic", "toy"
+  config.likelihood.name = "bernoulli"
+  images = dataclasses.replace(model.spec, kind="images")
+  with pytest.raises(ConfigError, match=f'^{name}: config.posterior.name="vector_quantized" .* take --metrics=bound'):
+    metric(dataclasses.replace(model, config=config, spec=images), feed_of(IMAGES))
 
 
 def test_the_metric_refuses_no_draws():

@@ -26,6 +26,7 @@ CONFIG = ConfigDict(
     "seed": 5,
     "data": {"flip": False, "dequantize": False, "binarize": "none"},
     "likelihood": {"name": "gaussian"},
+    "posterior": {"name": "diagonal_gaussian"},
   }
 )
 
