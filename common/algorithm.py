@@ -67,7 +67,7 @@ class Trainable(Protocol[S]):
     ...
 
   def init(self, rng: Array, batch: Batch) -> S:
-    """A fresh state; ``batch`` gives shapes only."""
+    """A fresh state; ``batch`` gives shapes only, and where ``starts_at_mean`` the mean training image."""
     ...
 
   def train_step(self, state: S, batch: Batch, rng: Array) -> tuple[S, Metrics]:

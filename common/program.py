@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from common import random
 from common.algorithm import Mean, PyTree, Spec, Trainable
@@ -21,11 +22,11 @@ from common.parallel import all_finite, compile_step, replicated
 from common.state import NetState
 
 
-def make_state(algorithm: Trainable, spec: Spec, seed: int) -> PyTree:
-  """The fresh state of (algorithm, seed), on a batch of zeros whose shapes are all that matters."""
+def make_state(algorithm: Trainable, spec: Spec, seed: int, image: ArrayLike = 0.0) -> PyTree:
+  """The fresh state of (algorithm, seed), on a batch of which only the shapes and ``image`` [H, W, C] matter."""
   lead = (2,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 2)
   batch = {
-    "image": jnp.zeros((*lead, *spec.image_shape)),
+    "image": jnp.broadcast_to(jnp.asarray(image, jnp.float32), (*lead, *spec.image_shape)),
     "label": jnp.zeros(lead, jnp.int32),
     "index": jnp.broadcast_to(jnp.arange(2, dtype=jnp.int32), lead),
   }
@@ -68,8 +69,9 @@ class Program:
       resident_mb=config.data.resident_mb,
     )
     self.train_call = compile_step(self._train_call, mesh, config.parallel.mode, batch_axis=self.feed.batch_axis)
+    image = dataset.mean_image if getattr(algorithm, "starts_at_mean", False) else 0.0
     self._init = jax.jit(
-      lambda: make_state(algorithm, dataset.spec, config.seed),
+      lambda: make_state(algorithm, dataset.spec, config.seed, image),
       out_shardings=replicated(mesh),
       compiler_options=quick_compilation(),
     )

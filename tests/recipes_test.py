@@ -18,6 +18,7 @@ _LUCIC = {
   "z_prior": "uniform",
   "update_order": "alternating",
 }
+IWAE = "yburda/iwae (78a6075): experiments.py, optimizers.py, datasets.py"
 RECIPES = [  # variant, where, {path in the config: value}
   ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "fakes": "shared", "loss.name": "non_saturating"}),
   ("lucic2018:fashion_mnist,lsgan", LUCIC, {**_LUCIC, "fakes": "shared", "loss.sigmoid": True}),
@@ -31,6 +32,11 @@ RECIPES = [  # variant, where, {path in the config: value}
     "lucic2018:fashion_mnist,dragan",
     LUCIC,
     {**_LUCIC, "fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
+  ),
+  (
+    "iwae:mnist",
+    IWAE,  # the gradient there is a sum over 20 images, here a mean
+    {"optim.b1": 0.99, "optim.b2": 0.999, "optim.eps": 1e-4 / 20, "train.batch_size": 20, "model.starts_at_mean": True},
   ),
   ("lucic2018:fashion_mnist,vae", LUCIC, {"model.bn_momentum": 0.999, "train.num_steps": 15625}),
 ]

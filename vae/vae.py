@@ -63,14 +63,22 @@ class VAE:
     return isinstance(self.network.prior, StandardNormal) and len(self.network.layers) == 1
 
   @property
+  def starts_at_mean(self) -> bool:
+    """Whether `init` is to be given the mean training image."""
+    return getattr(self.network.model, "starts_at_mean", False)
+
+  @property
   def alarms(self) -> tuple[Alarm, ...]:
     return health.alarms(self.network, warms_up="beta" in schedules.moving(self.objective))
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
-    """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
+    """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter, and with `starts_at_mean` its image."""
     rows = random.row_keys(rng, batch["index"])
     x = batch["image"]
     net = init_network(self.network, self.tx, self.ema, rng, x, self._one_hot(batch), rows, train=True)
+    if self.starts_at_mean:
+      params = {**net.params, "model": self.network.model.start_at(net.params["model"], x[0])}
+      net = net.replace(params=params, ema_params=self.ema.start(params))
     return VaeState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:

@@ -153,6 +153,12 @@ class Dataset:
     occurring = np.arange(self.source.num_classes) if labels is None else np.unique(labels)
     return () if len(occurring) == self.source.num_classes else tuple(occurring.tolist())
 
+  @functools.cached_property
+  def mean_image(self) -> np.ndarray:
+    """The mean of the training images, which are all read, [H, W, C] in pixel_range."""
+    low, high = self.pixel_range
+    return low + (high - low) * np.asarray(self.train.arrays()["image"].mean(axis=0, dtype=np.float64)) / 255
+
   def _fingerprint(self) -> str:
     """The hash of all training images, or of the first and last 16 where reading them is costly."""
     digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())

@@ -60,8 +60,8 @@ class Model:
       )
     if self.config.posterior.name == "vector_quantized":
       raise ConfigError(
-        f'{metric}: config.posterior.name="vector_quantized" has discrete codes for z, and q(z|x) is one of them: draws '
-        "of z do not lead to log p(x); take --metrics=bound, which bounds it"
+        f'{metric}: config.posterior.name="vector_quantized" has codes for z, and q(z|x) is one of them: draws of z do '
+        "not lead to log p(x); take --metrics=bound, which bounds it"
       )
 
   def compiled(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -13,8 +13,11 @@ from scipy import stats
 from common import random
 from common.algorithm import Generative, LatentVariable, Spec
 from common.build import ConfigError
+from common.parallel import make_mesh
+from common.program import Program
 from configs import vae as config_file
-from tests.tiny import filled
+from experiments import build_algorithm
+from tests.tiny import config_of, dataset_of, filled
 from tests.vae.tiny_model import model_of
 from vae.from_config import from_config
 
@@ -81,6 +84,19 @@ def test_draws_of_p_have_the_density_of_p(name):
   ratios = np.exp(within.logpdf(flat) - log_p)
   error = ratios.std() / len(ratios) ** 0.5
   assert error < 0.05 and abs(ratios.mean() - 1.0) < 4 * error
+
+
+def test_an_output_starts_at_the_mean_training_image():
+  """As in the code of Burda et al. 2016: the logit of its grey values, clipped to [0.001, 0.999], averages too."""
+  config, dataset = config_of("iwae:digits,tiny", ema__decay=0.9), dataset_of("iwae:digits,tiny")
+  net = Program(build_algorithm(config, dataset.spec), dataset, config, make_mesh(1)).init().net
+  mean = np.clip(dataset.train.arrays()["image"].astype(np.float64).mean(axis=0) / 255, 0.001, 0.999)
+  for params in (net.params, net.ema_params):
+    np.testing.assert_allclose(params["model"]["decoder_out"]["bias"], np.log(mean / (1 - mean)).ravel(), atol=1e-5)
+    assert not np.any(params["model"]["encoder_out"]["bias"])
+  assert mean.min() == 0.001 and mean.max() > 0.5
+  with pytest.raises(ConfigError, match="starts_at_mean=True is for one logit a pixel.*asks for 2 numbers"):
+    model_of(model=dict(config.model), likelihood={"name": "gaussian"})
 
 
 def test_many_draws_encode_each_image_once():

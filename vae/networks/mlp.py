@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array, Latents
-from common.build import choose
+from common.algorithm import Array, Latents, PyTree
+from common.build import ConfigError, choose
 from common.layers import ACTIVATIONS
 
 INITIALIZERS = {
@@ -33,6 +34,7 @@ class MLP(nn.Module):
     activation: of the hidden layers: relu, tanh, softplus or leaky_relu.
     kernel_init: "lecun_normal", "glorot_uniform", or "normal" for the paper's N(0, 0.01).
     skip: whether the last layer of each side sees that side's input too, beside the hidden units (Dai & Wipf 2019).
+    starts_at_mean: whether the output's biases start at the logit of the mean training image, for Bernoulli pixels.
     dtype: what the layers compute in.
   """
 
@@ -45,6 +47,7 @@ class MLP(nn.Module):
   activation: str = "tanh"
   kernel_init: str = "lecun_normal"
   skip: bool = False
+  starts_at_mean: bool = False
   dtype: str = "float32"
   lower_z_dims: ClassVar[tuple[int, ...]] = ()
   decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
@@ -52,6 +55,11 @@ class MLP(nn.Module):
   def setup(self):
     init = choose(INITIALIZERS, self.kernel_init, "config.model.kernel_init")
     self.act = choose(ACTIVATIONS, self.activation, "config.model.activation")
+    if self.starts_at_mean and self.num_params != 1:
+      raise ConfigError(
+        "config.model.starts_at_mean=True is for one logit a pixel, and config.likelihood asks for "
+        f'{self.num_params} numbers; set starts_at_mean=False or config.likelihood.name="bernoulli"'
+      )
     height, width, channels = self.image_shape
     dense = functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype)
     self.encoder_layers = [dense(self.width) for _ in range(self.layers)]
@@ -67,6 +75,12 @@ class MLP(nn.Module):
     height, width, channels = self.image_shape
     params = self.decoder_out(self._hidden(self.decoder_layers, jnp.concatenate([*z, y], axis=-1))).astype(jnp.float32)
     return params.reshape(-1, height, width, channels * self.num_params)
+
+  @staticmethod
+  def start_at(params: PyTree, image: Array) -> PyTree:
+    """``params`` with the output's biases at the logit of ``image``, which is clipped to [0.001, 0.999]."""
+    bias = jax.scipy.special.logit(jnp.clip(image, 0.001, 0.999)).reshape(-1)
+    return {**params, "decoder_out": {**params["decoder_out"], "bias": bias}}
 
   def _hidden(self, layers: Sequence[nn.Dense], x: Array) -> Array:
     h = x
