@@ -5,9 +5,13 @@ A step is written once, for one batch. In mode ``jit`` it sees the global batch 
 or `batch_gather`, which are the identity when ``axis_name`` is None.
 """
 
+import atexit
+import concurrent.futures
+import contextlib
 import functools
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,6 +29,7 @@ Array = jax.Array
 PyTree = Any
 T = TypeVar("T")
 AXIS = "data"
+START_SECONDS, SAY_SECONDS = 120, 8  # how long processes wait for each other at the start, and how often they say so
 MODES = ("jit", "shard_map", "pmap")
 
 
@@ -38,17 +43,40 @@ def batch_gather(x: Array, axis_name: str | None) -> Array:
   return lax.all_gather(x, axis_name, tiled=True) if axis_name else x
 
 
-def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
+def start_processes(coordinator: str, num_processes: int, process_id: int, say: Callable[[str], None]) -> None:
   """Joins the processes of one run; under SLURM and other schedulers that JAX knows all arguments may be empty.
 
   A peer that dies ends the others within about 15 s, with JAX's own message.
+
+  Raises:
+    ConfigError: not all of them came in time; ``say`` was told that this one waits.
   """
-  jax.distributed.initialize(
-    coordinator_address=coordinator or None,
-    num_processes=num_processes if coordinator else None,
-    process_id=process_id if coordinator else None,
-    heartbeat_timeout_seconds=10,
-    initialization_timeout=120,
+
+  joined: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+  def join() -> None:
+    try:
+      jax.distributed.initialize(
+        coordinator_address=coordinator or None,
+        num_processes=num_processes if coordinator else None,
+        process_id=process_id if coordinator else None,
+        heartbeat_timeout_seconds=10,
+        initialization_timeout=2 * START_SECONDS,  # JAX's own way to end the wait is SIGABRT
+      )
+      joined.set_result(None)
+    except Exception as error:
+      joined.set_exception(error)
+
+  who = f"process {process_id} of {num_processes} at {coordinator}" if coordinator else "this process"
+  threading.Thread(target=join, daemon=True).start()  # neither Ctrl-C nor the end of the process reaches C++
+  for waited in range(0, START_SECONDS, SAY_SECONDS):
+    with contextlib.suppress(concurrent.futures.TimeoutError):
+      return joined.result(timeout=SAY_SECONDS)
+    say(f"{who} waits for the others, {waited + SAY_SECONDS} s of {START_SECONDS}")
+  atexit.register(os._exit, 2)  # else JAX's service adds seconds and lines of its own at the end
+  raise ConfigError(
+    f"{who} waited {START_SECONDS} s for the others, which did not all come\n"
+    "Start all of them within that time, with one --coordinator that all can reach and --process_id=0, 1, ..."
   )
 
 

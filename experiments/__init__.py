@@ -4,15 +4,23 @@ That is a function of (config, spec, axis_name), in a module whose CHOICES, if a
 """
 
 import importlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from common.build import choose
 
 if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setting should wait
   from common.algorithm import Trainable
   from common.spec import Spec
+
+ROOT = Path(__file__).resolve().parents[1]
+# `python -m` looks in the user's folder first, where a configs/ or a common.py of the user's would be found for ours.
+sys.path.insert(0, str(ROOT))
+for _name in ("common", "configs", "gan", "vae"):
+  if Path(importlib.import_module(_name).__file__ or "").resolve().parent != ROOT / _name:
+    raise ImportError(f"{sys.modules[_name]}, imported before, has the name of a package of this project; rename it")
+sys.path.remove(str(ROOT))
 
 FAMILIES = {
   "gan": "gan.from_config:from_config",
@@ -28,6 +36,8 @@ def family(name: str) -> tuple[ModuleType, Callable[..., "Trainable"]]:
   Raises:
     ConfigError: a name that is not in FAMILIES.
   """
+  from common.build import choose
+
   path, _, function = choose(FAMILIES, name, "config.family").partition(":")
   module = importlib.import_module(path)
   return module, getattr(module, function)

@@ -18,16 +18,21 @@ from common.build import ConfigError
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the run")
-flags.DEFINE_string("terms", "", "classes by number with their signs, as in 9-7+5")
-flags.DEFINE_integer("average", 3, "exemplars of a term", lower_bound=1)
-flags.DEFINE_integer("num", 2048, "how many pictures the exemplars are chosen from", lower_bound=1)
-flags.DEFINE_float("noise", 0.25, "the neighbours' distance from the result in each coordinate, at most", lower_bound=0)
-flags.DEFINE_string("features", "classifier", "who names the classes: classifier[:NAME or FILE], module:function")
-flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
-flags.DEFINE_integer("seed", 0, "seed of latents and noise", lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_string("out", "", "a .png; empty for a name in the workdir")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run")
+  flags.DEFINE_string("terms", "", "classes by number with their signs, as in 9-7+5")
+  flags.DEFINE_integer("average", 3, "exemplars of a term", lower_bound=1)
+  flags.DEFINE_integer("num", 2048, "how many pictures the exemplars are chosen from", lower_bound=1)
+  flags.DEFINE_float(
+    "noise", 0.25, "the neighbours' distance from the result in each coordinate, at most", lower_bound=0
+  )
+  flags.DEFINE_string("features", "classifier", "who names the classes: classifier[:NAME or FILE], module:function")
+  flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+  flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+  flags.DEFINE_integer("seed", 0, "seed of latents and noise", lower_bound=0, upper_bound=2**32 - 1)
+  flags.DEFINE_string("out", "", "a .png; empty for a name in the workdir")
 
 
 def main() -> int:
@@ -83,4 +88,4 @@ def _terms(text: str) -> list[tuple[int, int]]:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

@@ -13,13 +13,16 @@ from common.build import ConfigError
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("weights", "", "the .pth file")
-flags.DEFINE_string(
-  "out",
-  "",
-  "the .safetensors file to write; empty for jax-image-generation in $XDG_CACHE_HOME or ~/.cache",
-)
-flags.DEFINE_bool("other_weights", False, "take weights of the same network that are not the published ones")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("weights", "", "the .pth file")
+  flags.DEFINE_string(
+    "out",
+    "",
+    "the .safetensors file to write; empty for jax-image-generation in $XDG_CACHE_HOME or ~/.cache",
+  )
+  flags.DEFINE_bool("other_weights", False, "take weights of the same network that are not the published ones")
 
 
 def main() -> int:
@@ -41,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

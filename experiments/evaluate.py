@@ -28,39 +28,47 @@ from configs import base, samplers
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the run")
-flags.DEFINE_list("checkpoint", ["last"], "last, best, or the number of a step; several with commas")
-flags.DEFINE_string("metrics", "model", "what to measure: names with commas, or {name: {setting: value}}")
-flags.DEFINE_integer("num_samples", 10000, "how many pictures to draw", lower_bound=1)
-flags.DEFINE_integer("num_real", 0, "the first so many of the split only; 0 for all", lower_bound=0)
-flags.DEFINE_string(
-  "features", "classifier", "classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function"
-)
-flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
-flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
-flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
-flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(base.DATASETS)}")
-flags.DEFINE_enum(
-  "resize",
-  "none",
-  ["none", "pad", "crop", "stretch"],
-  "how real pictures got the size of --samples where it is not their own",
-)
-flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
-flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
-flags.DEFINE_enum(
-  "sampler", "prior", ["prior", *samplers.NAMES], "where a VAE's latents come from; all others: experiments.fit_sampler"
-)
-flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
-flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_string(
-  "feature_cache", None, "directory of features of real pictures; empty for none; default: the user's cache"
-)
-flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
-flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
-flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
-flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run")
+  flags.DEFINE_list("checkpoint", ["last"], "last, best, or the number of a step; several with commas")
+  flags.DEFINE_string("metrics", "model", "what to measure: names with commas, or {name: {setting: value}}")
+  flags.DEFINE_integer("num_samples", 10000, "how many pictures to draw", lower_bound=1)
+  flags.DEFINE_integer("num_real", 0, "the first so many of the split only; 0 for all", lower_bound=0)
+  flags.DEFINE_string(
+    "features", "classifier", "classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function"
+  )
+  flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
+  flags.DEFINE_string(
+    "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
+  )
+  flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
+  flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(base.DATASETS)}")
+  flags.DEFINE_enum(
+    "resize",
+    "none",
+    ["none", "pad", "crop", "stretch"],
+    "how real pictures got the size of --samples where it is not their own",
+  )
+  flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+  flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
+  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
+  flags.DEFINE_enum(
+    "sampler",
+    "prior",
+    ["prior", *samplers.NAMES],
+    "where a VAE's latents come from; all others: experiments.fit_sampler",
+  )
+  flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
+  flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
+  flags.DEFINE_string(
+    "feature_cache", None, "directory of features of real pictures; empty for none; default: the user's cache"
+  )
+  flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
+  flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
+  flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
+  flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
 
 
 def main() -> int:
@@ -163,4 +171,4 @@ if __name__ == "__main__":
   from experiments.comparison import join_compared
 
   sys.argv = join_compared(sys.argv)
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

@@ -10,10 +10,13 @@ from common.build import ConfigError
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of a run of the classifier")
-flags.DEFINE_string("checkpoint", "best", "best, last, or the number of a step")
-flags.DEFINE_string("out", "", "the file to write, NAME.safetensors; scores will carry NAME")
-flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of a run of the classifier")
+  flags.DEFINE_string("checkpoint", "best", "best, last, or the number of a step")
+  flags.DEFINE_string("out", "", "the file to write, NAME.safetensors; scores will carry NAME")
+  flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
 
 
 def main() -> int:
@@ -52,4 +55,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

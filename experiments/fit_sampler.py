@@ -20,12 +20,17 @@ from configs import rules, samplers
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the VAE's run")
-flags.DEFINE_enum("sampler", None, samplers.NAMES, "which density")
-flags.DEFINE_string("checkpoint", "last", "of the VAE: last, best, or the number of a step")
-flags.DEFINE_integer("num_steps", 0, "training steps; 0 for the sampler's own", lower_bound=0)
-flags.DEFINE_string("settings", "{}", "of the sampler: {'components': 20}, {'layers': 8, 'width': 128}, ...")
-flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the VAE's run")
+  flags.DEFINE_enum("sampler", None, samplers.NAMES, "which density")
+  flags.DEFINE_string("checkpoint", "last", "of the VAE: last, best, or the number of a step")
+  flags.DEFINE_integer("num_steps", 0, "training steps; 0 for the sampler's own", lower_bound=0)
+  flags.DEFINE_string("settings", "{}", "of the sampler: {'components': 20}, {'layers': 8, 'width': 128}, ...")
+  flags.DEFINE_string(
+    "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
+  )
 
 
 def main() -> int:
@@ -130,4 +135,4 @@ def _settings() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

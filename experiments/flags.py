@@ -4,7 +4,6 @@ import ast
 import difflib
 import math
 import os
-import re
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -16,18 +15,9 @@ from ml_collections import ConfigDict, config_flags
 
 import configs
 from common.build import ConfigError, nearest
-from common.lock import LockedError
-from common.manifest import CheckpointError
 from configs import rules
+from experiments.failures import exit_code
 
-EXIT_BAD_SETTING = 2
-OWN_FLAGS = {  # of commands without --config, and the field of a config that each sets
-  "data_dir": "data.dir",
-  "dataset": "data.name",
-  "reference": "data.name",
-  "metrics": "metrics",
-  "settings": "sampler",
-}
 CONFIGS = Path(configs.__file__).parent
 
 flags.DEFINE_bool("help", False, "show this help, with the fields of --config where one is given", short_name="h")
@@ -39,36 +29,30 @@ flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[], int], doc: str, *, takes_config: bool = False) -> None:
-  """Parses the command line, runs ``main`` and exits with its code; a bad setting is three lines at most and code 2."""
-  try:
-    if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
-      from experiments.help import help_text
-
-      print(help_text(doc, sys.argv, takes_config))
-      sys.exit(0)
-    parse(sys.argv, takes_config)
-    code = main()
-  except (ConfigError, CheckpointError, LockedError) as error:
-    sys.exit(_fail(in_own_flags(str(error))))
-  sys.exit(code)
+def run(main: Callable[[], int], doc: str, define_flags: Callable[[], None], *, takes_config: bool = False) -> None:
+  """Parses the command line, runs ``main`` and exits with its code; errors end as `failures.exit_code` says."""
+  forget()
+  define_flags()
+  sys.exit(exit_code(lambda: _help_or_run(main, doc, takes_config)))
 
 
-def in_own_flags(text: str) -> str:
-  """An error's text in the flags of the running command: one without --config sets some fields by flags of its own."""
-  if "config" in flags.FLAGS:
-    return text
-  for flag, field in OWN_FLAGS.items():
-    if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
-      text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
-  return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
+def _help_or_run(main: Callable[[], int], doc: str, takes_config: bool) -> int:
+  if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
+    from experiments.help import help_text
+
+    print(help_text(doc, sys.argv, takes_config))
+    return 0
+  parse(sys.argv, takes_config)
+  return main()
 
 
-def _fail(text: str) -> int:
-  first, *rest = text.splitlines()
-  rest = [rest[0], "; ".join(line.strip() for line in rest[1:])] if len(rest) > 2 else rest
-  print("\n".join([f"error: {first}", *rest]), file=sys.stderr, flush=True)
-  return EXIT_BAD_SETTING
+def forget() -> None:
+  """Undoes the definitions of an earlier command in this process."""
+  for name in list(flags.FLAGS):
+    module = flags.FLAGS.find_module_defining_flag(name) or ""
+    if name.partition(".")[0] == "config" or (module.startswith("experiments.") and module != __name__):
+      delattr(flags.FLAGS, name)
+  flags.FLAGS.unparse_flags()
 
 
 def parse(argv: list[str], takes_config: bool) -> None:
@@ -77,6 +61,7 @@ def parse(argv: list[str], takes_config: bool) -> None:
   Raises:
     ConfigError: an unknown flag, field, variant or file, a value of the wrong type, or a word that is no flag.
   """
+  argv = [_at_home(word) for word in argv]
   if takes_config:
     config, words = _load_named_config(argv[1:])
     if "config" in flags.FLAGS:
@@ -91,6 +76,12 @@ def parse(argv: list[str], takes_config: bool) -> None:
     raise ConfigError(str(error)) from None
   if len(rest) > 1:
     raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value, or --config.section.key=value')
+
+
+def _at_home(word: str) -> str:
+  """--name=~/x as the shell would have it, which looks at the beginnings of words only."""
+  name, equals, value = word.partition("=")
+  return f"{name}={os.path.expanduser(value)}" if equals and value.startswith("~") else word
 
 
 def required(name: str) -> None:

@@ -18,36 +18,39 @@ from experiments import damage
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("dataset", "fashion_mnist", f"one of {', '.join(base.DATASETS)}")
-flags.DEFINE_string("data_dir", "", "where it lies; empty for the usual places")
-flags.DEFINE_string("features", "classifier", "as in experiments.evaluate")
-flags.DEFINE_list(
-  "metrics",
-  [
-    "frechet",
-    "kernel_distance",
-    "inception_score",
-    "precision_recall",
-    "density_coverage",
-    "memorisation",
-    "sliced_wasserstein",
-    "nearest_neighbour_test",
-    "parzen",
-    "ms_ssim",
-    "intra_frechet",
-    "label_agreement",
-    "linear_accuracy",
-    "nearest_neighbour_error",
-  ],
-  "metrics of pictures",
-)
-flags.DEFINE_integer(
-  "num_samples", 10000, "pictures on each side, and the largest number of the bias curve", lower_bound=2
-)
-flags.DEFINE_integer("seed", 0, "of noise, choice and subsets", lower_bound=0)
-flags.DEFINE_string("out", "", "directory for the results")
 
 SHARES = (0.1, 0.2, 0.5, 1.0)  # of num_samples, for the bias curve: 1k, 2k, 5k, 10k
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("dataset", "fashion_mnist", f"one of {', '.join(base.DATASETS)}")
+  flags.DEFINE_string("data_dir", "", "where it lies; empty for the usual places")
+  flags.DEFINE_string("features", "classifier", "as in experiments.evaluate")
+  flags.DEFINE_list(
+    "metrics",
+    [
+      "frechet",
+      "kernel_distance",
+      "inception_score",
+      "precision_recall",
+      "density_coverage",
+      "memorisation",
+      "sliced_wasserstein",
+      "nearest_neighbour_test",
+      "parzen",
+      "ms_ssim",
+      "intra_frechet",
+      "label_agreement",
+      "linear_accuracy",
+      "nearest_neighbour_error",
+    ],
+    "metrics of pictures",
+  )
+  flags.DEFINE_integer(
+    "num_samples", 10000, "pictures on each side, and the largest number of the bias curve", lower_bound=2
+  )
+  flags.DEFINE_integer("seed", 0, "of noise, choice and subsets", lower_bound=0)
+  flags.DEFINE_string("out", "", "directory for the results")
 
 
 def main() -> int:
@@ -133,4 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

@@ -20,13 +20,16 @@ from common.build import ConfigError
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the run")
-flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-flags.DEFINE_integer("num_train", 0, "the first so many training pictures only; 0 for all", lower_bound=0)
-flags.DEFINE_bool("floors", True, "the untrained network and the pixels too")
-flags.DEFINE_integer("memory_mb", 2048, "what the features may take; more is an error before any work", lower_bound=1)
-flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
-flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run")
+  flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+  flags.DEFINE_integer("num_train", 0, "the first so many training pictures only; 0 for all", lower_bound=0)
+  flags.DEFINE_bool("floors", True, "the untrained network and the pixels too")
+  flags.DEFINE_integer("memory_mb", 2048, "what the features may take; more is an error before any work", lower_bound=1)
+  flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
+  flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
 
 
 def main() -> int:
@@ -67,4 +70,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

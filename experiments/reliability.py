@@ -22,14 +22,22 @@ from typing import NamedTuple
 from absl import flags
 
 from common.checkpoint import CheckpointError, Checkpoints
+from experiments import ROOT
 from experiments import flags as command_line
 
-ROOT = Path(__file__).resolve().parents[1]
 EXIT_INTERRUPTED = 75
 CONFIGS = {"GAN": "dcgan:tiny", "VAE": "vae:tiny"}
 # Twenty saves in a few seconds.
 OFTEN = ("train.num_steps=200", "checkpoint.every=10", "log.every=5", "evaluate.every=50", "samples.every=100")
 TIME_LIMIT = 600.0
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "where the runs go; must be new")
+  flags.DEFINE_integer("kills", 20, "runs to kill", lower_bound=0)
+  flags.DEFINE_integer("sigterms", 10, "runs to stop", lower_bound=0)
+  flags.DEFINE_integer("damages", 50, "damages to plant", lower_bound=0)
+  flags.DEFINE_integer("seed", 0, "seed of the moments and damages")
 
 
 class Fingerprint(NamedTuple):
@@ -200,12 +208,5 @@ def main() -> int:
   return int((survived, stopped, found) != (kills, stops, damages))
 
 
-if (
-  __name__ == "__main__"
-):  # here, so that tests can import this file beside other commands, whose flags have these names
-  flags.DEFINE_string("workdir", "", "where the runs go; must be new")
-  flags.DEFINE_integer("kills", 20, "runs to kill", lower_bound=0)
-  flags.DEFINE_integer("sigterms", 10, "runs to stop", lower_bound=0)
-  flags.DEFINE_integer("damages", 50, "damages to plant", lower_bound=0)
-  flags.DEFINE_integer("seed", 0, "seed of the moments and damages")
-  command_line.run(main, __doc__)
+if __name__ == "__main__":
+  command_line.run(main, __doc__, define_flags)

@@ -26,14 +26,17 @@ from experiments.score_table import calibration
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("table", "", f"one of {', '.join(TABLES)}")
-flags.DEFINE_string("tier", "A", "A: shortened, one seed; B: the published length, several")
-flags.DEFINE_string("root", "runs/tables", "directory of all workdirs and tables")
-flags.DEFINE_list("rows", [], "names of rows, in the order to train them; empty for all")
-flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usual places")
-flags.DEFINE_bool("report", False, "train nothing, only write the table of what is there")
 
 EXIT_STOPPED = 75  # as experiments.train has it
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("table", "", f"one of {', '.join(TABLES)}")
+  flags.DEFINE_string("tier", "A", "A: shortened, one seed; B: the published length, several")
+  flags.DEFINE_string("root", "runs/tables", "directory of all workdirs and tables")
+  flags.DEFINE_list("rows", [], "names of rows, in the order to train them; empty for all")
+  flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usual places")
+  flags.DEFINE_bool("report", False, "train nothing, only write the table of what is there")
 
 
 def main() -> int:
@@ -214,4 +217,4 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

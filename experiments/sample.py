@@ -18,29 +18,41 @@ from configs import samplers
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the run")
-flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-flags.DEFINE_integer(
-  "num",
-  64,
-  "how many pictures, or rows of an interpolation; a single picture is written at its own size",
-  lower_bound=1,
-)
-flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
-flags.DEFINE_integer("interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0)
-flags.DEFINE_enum("show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are")
-flags.DEFINE_enum(
-  "sampler", "prior", ["prior", *samplers.NAMES], "where a VAE's latents come from; all others: experiments.fit_sampler"
-)
-flags.DEFINE_string("data_dir", "", "where the data set lies; empty for where it was in training, or the usual places")
-flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
-flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
-flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
-flags.DEFINE_string(
-  "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty for a name in the workdir"
-)
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run")
+  flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+  flags.DEFINE_integer(
+    "num",
+    64,
+    "how many pictures, or rows of an interpolation; a single picture is written at its own size",
+    lower_bound=1,
+  )
+  flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
+  flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
+  flags.DEFINE_integer(
+    "interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0
+  )
+  flags.DEFINE_enum(
+    "show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are"
+  )
+  flags.DEFINE_enum(
+    "sampler",
+    "prior",
+    ["prior", *samplers.NAMES],
+    "where a VAE's latents come from; all others: experiments.fit_sampler",
+  )
+  flags.DEFINE_string(
+    "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
+  )
+  flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
+  flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
+  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
+  flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
+  flags.DEFINE_string(
+    "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty for a name in the workdir"
+  )
 
 
 def main() -> int:
@@ -148,4 +160,4 @@ def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

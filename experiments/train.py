@@ -17,22 +17,27 @@ from experiments import build_algorithm
 from experiments import flags as command_line
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
-flags.DEFINE_bool(
-  "check", False, "build, compile, run a few steps, print size, memory and time, and stop; no workdir is made"
-)
-flags.DEFINE_string(
-  "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; START is after the first call"
-)
-flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
-flags.DEFINE_integer(
-  "devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones", lower_bound=0
-)
-flags.DEFINE_string(
-  "coordinator", "", "host:port of process 0 of several; empty under SLURM and other known schedulers"
-)
-flags.DEFINE_integer("num_processes", 0, "processes of this run; 0 for one, or what the scheduler says", lower_bound=0)
-flags.DEFINE_integer("process_id", 0, "which of them this is", lower_bound=0)
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
+  flags.DEFINE_bool(
+    "check", False, "build, compile, run a few steps, print size, memory and time, and stop; no workdir is made"
+  )
+  flags.DEFINE_string(
+    "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; START is after the first call"
+  )
+  flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
+  flags.DEFINE_integer(
+    "devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones", lower_bound=0
+  )
+  flags.DEFINE_string(
+    "coordinator", "", "host:port of process 0 of several; empty under SLURM and other known schedulers"
+  )
+  flags.DEFINE_integer(
+    "num_processes", 0, "processes of this run; 0 for one, or what the scheduler says", lower_bound=0
+  )
+  flags.DEFINE_integer("process_id", 0, "which of them this is", lower_bound=0)
 
 
 def main() -> int:
@@ -93,13 +98,15 @@ def _start_devices() -> None:
   import jax
 
   from common import parallel
+  from common.log import Status
 
+  say = Status(enabled=True).line
   if FLAGS.devices:
     jax.config.update("jax_num_cpu_devices", FLAGS.devices)
   if FLAGS.num_processes:
-    parallel.start_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    parallel.start_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, say)
   elif parallel.under_scheduler():
-    parallel.start_processes("", 0, 0)
+    parallel.start_processes("", 0, 0, say)
 
 
 def _check_processes() -> None:
@@ -157,4 +164,4 @@ def _initial_weights(mesh: Any, status: Any) -> Callable[[Callable[[], Any]], An
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__, takes_config=True)
+  command_line.run(main, __doc__, define_flags, takes_config=True)

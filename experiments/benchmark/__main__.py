@@ -27,15 +27,18 @@ VARIANTS = ("usual", "memory", "compile")
 TOLERANCE = 1e-4  # of a loss and, relative to the global norm, of gradients
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("cases", [], f"which of {', '.join(CASES)}; empty for all, none for the extras alone")
-flags.DEFINE_list("variants", list(VARIANTS), "torch's variants; empty for the JAX side alone")
-flags.DEFINE_list("extras", [], f"further comparisons: {', '.join(extras.EXTRAS)}")
-flags.DEFINE_integer("rounds", 7, "bursts of each side", lower_bound=1)
-flags.DEFINE_float("seconds", 2.0, "length of a burst", lower_bound=0.0)
-flags.DEFINE_string("out", "", "directory for results.json, table.md and plot.png; empty only prints")
-flags.DEFINE_bool("startup", False, "measure seconds from process start to the first step too, cold and warm")
-flags.DEFINE_bool("check_only", False, "compare losses and gradients only")
-flags.DEFINE_bool("smoke", False, "tiny networks and images, one short round: shows that all of it runs")
+
+
+def define_flags() -> None:
+  flags.DEFINE_list("cases", [], f"which of {', '.join(CASES)}; empty for all, none for the extras alone")
+  flags.DEFINE_list("variants", list(VARIANTS), "torch's variants; empty for the JAX side alone")
+  flags.DEFINE_list("extras", [], f"further comparisons: {', '.join(extras.EXTRAS)}")
+  flags.DEFINE_integer("rounds", 7, "bursts of each side", lower_bound=1)
+  flags.DEFINE_float("seconds", 2.0, "length of a burst", lower_bound=0.0)
+  flags.DEFINE_string("out", "", "directory for results.json, table.md and plot.png; empty only prints")
+  flags.DEFINE_bool("startup", False, "measure seconds from process start to the first step too, cold and warm")
+  flags.DEFINE_bool("check_only", False, "compare losses and gradients only")
+  flags.DEFINE_bool("smoke", False, "tiny networks and images, one short round: shows that all of it runs")
 
 
 def main() -> int:
@@ -155,4 +158,4 @@ def _write(results: dict[str, Any], out: Path | None, say: Any) -> str:
 
 
 if __name__ == "__main__":
-  command_line.run(main, __doc__)
+  command_line.run(main, __doc__, define_flags)

@@ -10,33 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from absl import flags
 
+from experiments import ROOT
 from experiments import flags as command_line
-from experiments.reliability import ROOT
 
 TIME_LIMIT = 400.0  # far beyond any need: a test that hangs should not hang for ever
 
 
 def call(name: str, *words: object) -> int:
   """Runs ``python -m experiments.NAME WORDS`` in this process; returns the exit code."""
-  _forget_flags()
-  sys.modules.pop(f"experiments.{name}", None)
   module = importlib.import_module(f"experiments.{name}")
   with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
     # Else what a command sets for good, the cache of compiled functions, would stay for every later test.
     patch.setattr(sys, "argv", [name, "--compilation_cache=", *map(str, words)])
-    command_line.run(module.main, module.__doc__, takes_config=name == "train")
+    command_line.run(module.main, module.__doc__, module.define_flags, takes_config=name == "train")
   return stop.value.code
-
-
-def _forget_flags() -> None:
-  """Undoes the definitions of earlier commands: a process has one."""
-  for name in list(flags.FLAGS):
-    module = flags.FLAGS.find_module_defining_flag(name, "")
-    if name.partition(".")[0] == "config" or (module.startswith("experiments.") and module != command_line.__name__):
-      delattr(flags.FLAGS, name)
-  flags.FLAGS.unparse_flags()
 
 
 def start(name: str, *words: object, cwd: Path | None = None) -> "subprocess.Popen[str]":

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments.reliability import ROOT
+from experiments import ROOT
 
 
 @pytest.mark.parametrize(

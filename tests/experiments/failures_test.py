@@ -1,0 +1,120 @@
+"""What comes from outside the config ends in three lines at most, with the way out and an exit code."""
+
+import errno
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import parallel
+from common.build import ConfigError
+from experiments import failures
+from tests.experiments.runs import ROOT, call, run
+
+COMMANDS = (
+  "arithmetic", "benchmark.__main__", "convert_inception", "evaluate", "export_classifier", "fit_sampler",
+  "metric_response", "probe", "reliability", "reproduce", "sample", "train",
+)  # fmt: skip
+
+
+def _raise(error: BaseException) -> int:
+  raise error
+
+
+@pytest.mark.parametrize(
+  ("error", "code", "said"),
+  [
+    (
+      OSError(errno.ENOSPC, "No space left on device", "a/metrics.jsonl"),
+      2,
+      "a/metrics.jsonl: No space left on device",
+    ),
+    (OSError(errno.EROFS, "Read-only file system", "a/x.png"), 2, "name another place"),
+    (PermissionError(errno.EACCES, "Permission denied", "a"), 2, "a: Permission denied"),
+    (MemoryError("cannot allocate"), 2, "out of memory: MemoryError: cannot allocate"),
+    (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"), 2, "ask for less"),
+    (ConfigError("one\ntwo\nthree\nfour"), 2, "error: one\ntwo\nthree; four\n"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
+  ],
+  ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_error_from_outside(error, code, said, capfd):
+  assert failures.exit_code(lambda: _raise(error)) == code
+  out, err = capfd.readouterr()
+  assert not out and said in err and len(err.splitlines()) <= 3 and "Traceback" not in err
+
+
+def test_a_fault_of_the_program_leaves_its_traceback_in_a_file(capfd):
+  assert failures.exit_code(lambda: _raise(KeyError("here"))) == 1
+  err = capfd.readouterr().err
+  assert "KeyError: 'here'" in err and len(err.splitlines()) == 2
+  file = Path(re.search(r"traceback is in (\S+)\.$", err, re.M)[1])
+  assert "_raise(KeyError" in file.read_text()
+  file.unlink()
+
+
+def test_commands_can_be_imported_into_one_process(capsys):
+  for name in COMMANDS:
+    importlib.import_module(f"experiments.{name}")
+  for name, flag in (("train", "--profile"), ("sample", "--columns"), ("train", "--profile")):
+    assert call(name, "--help") == 0
+    assert flag in capsys.readouterr().out
+
+
+def test_a_folder_with_packages_of_our_names(tmp_path):
+  for name in ("common", "configs", "gan", "vae"):
+    (tmp_path / f"{name}.py").write_text("raise ImportError('of the user')")
+  out, _ = run("train", "--config=vae", "--help", cwd=tmp_path)
+  assert "--config.model.z_dim" in out
+
+
+def test_home_in_a_value(monkeypatch, tmp_path, capfd):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert call("sample", "--workdir=~/run") == 2
+  assert f"{tmp_path}/run/config.json does not exist" in capfd.readouterr().err
+
+
+def test_a_device_that_is_not_there(monkeypatch, tmp_path):
+  monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+  _, err = run("train", "--config=vae:tiny", f"--workdir={tmp_path / 'new'}", code=2)
+  assert err.startswith("error: JAX_PLATFORMS=cuda: there is no such device here") and len(err.splitlines()) == 2
+  assert not list(tmp_path.iterdir())
+
+
+def test_more_memory_than_there_is(tmp_path, capfd):
+  words = ("--config=vae:tiny", f"--workdir={tmp_path}", "--config.evaluate.every=0", "--config.samples.every=0")
+  assert call("train", *words, "--config.model.width=10000000000") == 2
+  err = capfd.readouterr().err
+  assert "error: out of memory: " in err and "a --config.train.batch_size below 48" in err
+  assert len(err[err.index("error: ") :].splitlines()) == 2
+
+
+def test_nobody_reads_and_nothing_takes_what_is_printed():
+  command = [sys.executable, "-m", "experiments.sample", "--help"]
+  with open("/dev/full", "wb") as full:
+    done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+  assert done.returncode == 2 and "No space left on device" in done.stderr and len(done.stderr.splitlines()) == 2
+  read, write = os.pipe()
+  os.close(read)
+  done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+  os.close(write)
+  assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_processes_that_never_come(monkeypatch):
+  import threading
+
+  never, said = threading.Event(), []
+  monkeypatch.setattr(parallel.jax.distributed, "initialize", lambda **_: never.wait())
+  monkeypatch.setattr(parallel.atexit, "register", lambda *_: None)
+  monkeypatch.setattr(parallel, "START_SECONDS", 2)
+  monkeypatch.setattr(parallel, "SAY_SECONDS", 1)
+  with pytest.raises(ConfigError, match="process 1 of 3 at here:1 waited 2 s for the others"):
+    parallel.start_processes("here:1", 3, 1, said.append)
+  never.set()
+  assert said == [f"process 1 of 3 at here:1 waits for the others, {i} s of 2" for i in (1, 2)]
