@@ -17,13 +17,22 @@ class Data(NamedTuple):
 
 
 class Rule(NamedTuple):
-  """Two fields, the pairs of values that do not go together, why, and what to do."""
+  """Two fields, the pairs of values that do not go together, why, and what to do.
+
+  A way out begins with settings as they are typed, which a test follows; "or" and "," stand between alternatives, "and"
+  between settings that go together.
+  """
 
   first: str
   second: str
   clash: Callable[[Any, Any], bool]
   why: str
   way_out: str
+
+
+def typed(field: str, **section: Any) -> str:
+  """A setting of a section, for a way out, as it is typed in a shell: --config.prior="{'name': 'none'}"."""
+  return f'--config.{field}="{section}"'
 
 
 def clashes(rules: Iterable[Rule], found: Mapping[str, Any]) -> list[str]:

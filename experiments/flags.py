@@ -147,7 +147,7 @@ def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
       if lost := [earlier for earlier in given if f"{earlier}.".startswith(f"{name}.")]:
         raise ConfigError(f"{word} overrides --{lost[0]}=..., given before it; keep one, or set the section first")
       given.append(name)
-      _check_override(config, name.removeprefix("config."), word)
+      check_override(config, name.removeprefix("config."), word)
     rest.append(word)
   if config is None:
     raise ConfigError(f"--config=NAME[:variant] is missing; there are {', '.join(config_names())}")
@@ -200,8 +200,12 @@ def load_config(file: Path, variant: str) -> ConfigDict:
     raise ConfigError(f"--config={file.stem}{':' + variant if variant else ''}: {error}") from error
 
 
-def _check_override(config: ConfigDict, path: str, word: str) -> None:
-  """Raises ConfigError unless the field exists and the value has its kind; swaps whole sections, for what follows."""
+def check_override(config: ConfigDict, path: str, word: str) -> None:
+  """Raises ConfigError unless the field exists and the value has its kind; sets what absl could not, for what follows.
+
+  That is a whole section, and in the section of a choice (``{"name": ...}``, a penalty, a metric) an argument that the
+  config leaves out or another kind of value (a schedule for a number): its constructor knows its arguments.
+  """
   _, equals, text = word.partition("=")
   if not equals:
     raise ConfigError(f"--config.{path} has no value; write --config.{path}=value")
@@ -210,18 +214,39 @@ def _check_override(config: ConfigDict, path: str, word: str) -> None:
   for part in parent.split(".") if parent else []:
     _check_known(section, part, path)
     section = section[part]
-  _check_known(section, key, path)
-  if isinstance(section[key], ConfigDict):
-    if any(field.startswith(f"{path}.") for field in rules.FIELDS):
-      raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
-    try:
-      section[key] = ConfigDict(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, AttributeError):
-      raise ConfigError(
-        f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
-      ) from None
-  else:
+  free = key != "name" and _is_choice(section, parent)
+  if not free:
+    _check_known(section, key, path)
+  value = _literal(text)
+  if free and (key not in section or isinstance(section[key], ConfigDict) != isinstance(value, Mapping)):
+    with config.unlocked(), section.ignore_type():
+      section[key] = ConfigDict(value) if isinstance(value, Mapping) else value
+  elif not isinstance(section[key], ConfigDict):
     _check_value(section[key], path, text)
+  elif _is_shared(path):
+    raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
+  elif isinstance(value, Mapping):
+    section[key] = ConfigDict(value)
+  else:
+    raise ConfigError(
+      f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
+    )
+
+
+def _is_choice(section: Any, path: str) -> bool:
+  named = isinstance(section, ConfigDict) and "name" in section and not _is_shared(path)
+  return named or path.startswith(("penalties", "evaluate.metrics"))
+
+
+def _is_shared(path: str) -> bool:
+  return any(field.startswith(f"{path}.") for field in rules.FIELDS)
+
+
+def _literal(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
 
 
 def _check_known(section: Any, key: str, path: str) -> None:

@@ -7,7 +7,7 @@ There is no JAX here; that the words below are true of the code is tested.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from common.legality import Data, Rule, clashes
+from common.legality import Data, Rule, clashes, typed
 from common.spec import Spec
 
 SIZES: dict[str, Callable[[int, int], bool]] = {
@@ -66,35 +66,35 @@ RULES: tuple[Rule, ...] = (
     "n_critic",
     lambda order, updates: order == "simultaneous" and updates > 1,
     "both players move once a round, from the same point",
-    'config.n_critic=1 or config.update_order="alternating"',
+    "--config.n_critic=1 or --config.update_order=alternating",
   ),
   Rule(
     "update_order",
     "critic_warmup.updates",
     lambda order, updates: order == "simultaneous" and updates > 0,
     "both players move in each round, and in a warm-up D moves alone",
-    'config.critic_warmup.updates=0 or config.update_order="alternating"',
+    "--config.critic_warmup.updates=0 or --config.update_order=alternating",
   ),
   Rule(
     "fakes",
     "generator_batch_multiple",
     lambda fakes, multiple: fakes == "shared" and multiple > 1,
     "G has more latents than the batch of D whose latents it would share",
-    'config.fakes="fresh" or config.generator_batch_multiple=1',
+    "--config.fakes=fresh or --config.generator_batch_multiple=1",
   ),
   Rule(
     "fakes",
     "generator_reals",
     lambda fakes, reals: fakes == "shared" and reals == "fresh",
     "the fakes of D's last batch have that batch's labels",
-    'config.fakes="fresh" or config.generator_reals="shared"',
+    "--config.fakes=fresh or --config.generator_reals=shared",
   ),
   Rule(
     "augment.name",
     "loss.name",
     lambda augment, loss: augment == "ada" and loss in UNCENTRED,
     "it reads the sign of D(x), and that loss leaves D's zero free",
-    'another loss, or "scheduled" augmentation',
+    f"{typed('loss', name='non_saturating')} or {typed('augment', name='scheduled', p=0.2)}",
   ),
   *(
     Rule(
@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
       "discriminator.batch_norm",
       lambda section, batch_norm: bool(batch_norm),
       "under BatchNorm D(x) depends on the whole batch and has no gradient of one image",
-      "config.discriminator.batch_norm=False or another discriminator",
+      "--config.discriminator.batch_norm=False or another discriminator",
     )
     for penalty in SLOPES
   ),
@@ -112,7 +112,7 @@ RULES: tuple[Rule, ...] = (
       "discriminator_passes",
       lambda section, passes: passes == 1,
       "a moved copy goes through D without the other half of the batch, and BatchNorm would tell it from its image",
-      "config.discriminator_passes=2, which is the same where there is no BatchNorm",
+      "--config.discriminator_passes=2, which is the same where there is no BatchNorm",
     )
     for penalty in COPIES
   ),
@@ -122,7 +122,7 @@ RULES: tuple[Rule, ...] = (
       "data.name",
       lambda section, data: data.kind != "images",
       "it moves and mirrors images, and these data are points, which it would leave as they are",
-      "another penalty",
+      "--config.penalties={} or another penalty",
     )
     for penalty in COPIES
   ),
@@ -131,21 +131,21 @@ RULES: tuple[Rule, ...] = (
     "data.name",
     lambda augment, data: augment != "none" and data.kind != "images",
     "it is for images, and these data are points",
-    '{"name": "none"}',
+    typed("augment", name="none"),
   ),
   Rule(
     "augment.name",
     "data.image_size",
     lambda augment, size: augment != "none" and min(size) < 2,
     "one line of pixels cannot be moved",
-    '{"name": "none"}',
+    typed("augment", name="none"),
   ),
   Rule(
     "conditioning.name",
     "data.name",
     lambda conditioning, data: conditioning != "none" and not data.num_classes,
     "it needs labels, and this data set has none",
-    '{"name": "none"}',
+    typed("conditioning", name="none"),
   ),
   *(
     Rule(
@@ -153,12 +153,12 @@ RULES: tuple[Rule, ...] = (
       "generator.name",
       _unable(form),
       f"this generator {lack}",
-      f"another conditioning or one of the generators {_takers(form)}",
+      f"{way} or one of the generators {_takers(form)}",
     )
-    for field, form, lack in (
-      ("conditioning.name", "class_batch_norm", "has no BatchNorm"),
-      ("conditioning.generator", "class_batch_norm", "has no BatchNorm"),
-      ("conditioning.generator", "embedding", "embeds no labels"),
+    for field, form, lack, way in (
+      ("conditioning.name", "class_batch_norm", "has no BatchNorm", typed("conditioning", name="concat")),
+      ("conditioning.generator", "class_batch_norm", "has no BatchNorm", "--config.conditioning.generator=concat"),
+      ("conditioning.generator", "embedding", "embeds no labels", "--config.conditioning.generator=concat"),
     )
   ),
   *(
@@ -167,7 +167,7 @@ RULES: tuple[Rule, ...] = (
       "generator.widths",
       lambda form, widths: form == "class_batch_norm" and len(widths) < 2,
       "BatchNorm comes after each hidden layer but the first, and here there is none",
-      "two widths or more, or another conditioning",
+      '--config.generator.widths="(64, 64)", other widths, two or more, or another conditioning',
     )
     for field in ("conditioning.name", "conditioning.generator")
   ),
@@ -177,7 +177,7 @@ RULES: tuple[Rule, ...] = (
       "data.name",
       lambda network, data: data.kind != "images" and network in NETWORKS and bool(NETWORKS[network].sizes),
       "it is for images, and these data are points",
-      f"one of {', '.join(name for name, network in NETWORKS.items() if not network.sizes)}",
+      " or ".join(typed(player, name=name) for name, network in NETWORKS.items() if not network.sizes),
     )
     for player in ("generator", "discriminator")
   ),
@@ -187,7 +187,7 @@ RULES: tuple[Rule, ...] = (
       "data.image_size",
       _unfit(sizes),
       f"it is for {sizes}",
-      "such a config.data.image_size or another network",
+      f"--config.data.image_size=32, another such size, or {typed(player, name='mlp')}",
     )
     for player in ("generator", "discriminator")
     for sizes in SIZES

@@ -14,6 +14,7 @@ import pytest
 
 from common.build import ConfigError
 from experiments.choices import tables
+from tests.advice import applied, ways
 from tests.tiny import filled
 from tests.vae.combinations_test import section
 from tests.vae.objectives_test import context_of
@@ -209,9 +210,26 @@ def test_a_pair_is_refused_with_both_values_the_reason_and_the_way_out(number):
   with pytest.raises(ConfigError) as error:
     from_config.from_config(config, spec)
   assert str(error.value) == f"{first} does not go with {second}: {rule.why}; take {rule.way_out}"
-  for field, name in re.findall(r'config\.(\w+\.\w+)="(\w+)"', rule.way_out):
-    assert name in TABLES[field.partition(".")[0]] or field == "objective.gradient"
-    assert name == found[field] or not bites(rule, {**found, field: name}), "the way out is none"
+  for words in ways(rule.way_out) if " with all else" not in rule.way_out else ():
+    from_config.from_config(applied(config, words), spec)  # else the way out is none
+
+
+@pytest.mark.parametrize(
+  "wrong",
+  [
+    {"prior": "none"},
+    {"objective": of("reconstruction"), "posterior": "deterministic"},
+    {"posterior": "vector_quantized"},
+    {"prior": "uniform_codes"},
+  ],
+)
+def test_a_way_out_that_depends_on_the_other_value_is_among_those_named(wrong):
+  """The text says which is for which value, and exactly one of them is right."""
+  config = config_of(changes(**wrong))
+  with pytest.raises(ConfigError, match=" with all else") as error:
+    from_config.from_config(config, SPEC)
+  legal = [not legality.illegal(applied(config, words), SPEC) for words in ways(str(error.value))]
+  assert sum(legal) == 1 and len(legal) == 2
 
 
 def _shown(value):
