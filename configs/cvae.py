@@ -2,7 +2,8 @@
 
 Recipe: the VAE of configs/vae.py, ``flax``: 784-500-z20-500 with ReLU, Adam 1e-3, batch 128, with the label as one-hot
 values beside the encoder's pixels and the decoder's z; p(z) is N(0, I) for every label. ``conv`` has strided
-convolutions. Not as in the paper: no prior network, which the label alone has little use for.
+convolutions. Not as in the paper: no prior network, which the label alone has little use for. Not as in M2's public
+code (nips14-ssl): softplus units there, and few labels, with q(y|x) for the rest.
 
 Number to expect: for the conditional IWAE of one layer at k = 1 an independent code reports 82.32 nats on MNIST (nbip's
 README), with other networks. Not reproduced.

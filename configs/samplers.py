@@ -1,11 +1,13 @@
 """How a VAE's latents get a density afterwards (`experiments.fit_sampler`, which names the sampler and the run).
 
-- ``gmm``: ten Gaussians of full covariance, as Ghosh et al. 2020 (RAE, arXiv:1903.12436) have them, which are fitted by
-  scikit-learn's EM there and by gradient here, from clusters.
+- ``gmm``: ten Gaussians of full covariance, as Ghosh et al. 2020 (RAE, arXiv:1903.12436) have them. Here they are
+  fitted by gradient, from clusters; the FIDs that their code quotes are of scikit-learn's BayesianGaussianMixture,
+  variational, with a weight concentration of 1/10.
 - ``flow``: eight affine couplings (Dinh et al. 2017, arXiv:1605.08803).
-- ``two_stage``: a second VAE, three layers of 1,024 on each side (Dai & Wipf 2019, arXiv:1903.05789). There it trains
-  by Adam from 1e-4 for 800 epochs. Here beta rises from 0 to 1 over the first half of the steps: else, after so few of
-  them, its rate is next to 0 where the latents are near N(0, I).
+- ``two_stage``: a second VAE, three layers of 1,024 on each side (Dai & Wipf 2019, arXiv:1903.05789). Their code trains
+  it on batches of 64 by Adam from 1e-4, halved after every 300 of 800 epochs, on z that is drawn anew from q(z|x) in
+  each epoch and is not standardised; here z is drawn once and standardised. Here beta rises from 0 to 1 over the first
+  half of the steps: else, after so few of them, its rate is next to 0 where the latents are near N(0, I).
 - ``autoregressive``: a gated PixelCNN of the codes of a VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937).
 
 The learning rate falls to 0 on a cosine; drawn from is the state that was best on the validation split.

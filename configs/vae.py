@@ -1,11 +1,13 @@
 """Auto-Encoding Variational Bayes (Kingma & Welling 2013, arXiv:1312.6114): 500 tanh units on each side.
 
-Recipe: batch 100, one draw of z an image, Adagrad at 0.02, weights from N(0, 0.01), z of 20. Not copied: the small
-weight decay. Bernoulli pixels are drawn anew from the grey values at every use, those of the validation and test splits
+Recipe of the paper, of which no code is public: batch 100, one draw of z an image, Adagrad at 0.02, z of 20, weights
+from N(0, 0.01), which is taken as a deviation of 0.01 and may be meant as a variance. Not copied: the small weight
+decay. Bernoulli pixels are drawn anew from the grey values at every use, those of the validation and test splits
 once (``data.binarize``), so that the bound is one of a likelihood.
 
 Variants: ``conv`` has strided convolutions and Adam 1e-3; ``gaussian`` has grey values under a Gaussian with a variance
-at each pixel (App. C.2); ``flax`` is the VAE example of Flax: 784-500-z20-500 with ReLU, Adam 1e-3, batch 128;
+at each pixel (App. C.2); ``flax`` is the VAE example of Flax: 784-500-z20-500 with ReLU, Adam 1e-3, batch 128 (20
+epochs of its 30);
 ``gated`` is the VAE that VampPrior (Tomczak & Welling 2018, arXiv:1705.07120) and Exemplar VAE (Norouzi et al. 2020,
 arXiv:2004.04795) compare with: two gated layers of 300 on each side, z of 40, log-variances clipped to [-6, 2], Adam
 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000 epochs, stopping after 50 without a

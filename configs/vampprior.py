@@ -2,7 +2,7 @@
 
 Recipe: the network and the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; see
 `configs.base.use_exemplar_protocol`), two gated layers of 300 on each side and z of 40; pseudo-inputs are
-clipped to [0, 1] and start from N(0.05, 0.01^2) (recalled from VampPrior's code). In Exemplar VAE's public code the He
+clipped to [0, 1] and start from N(0.05, 0.01^2), as in VampPrior's code. In Exemplar VAE's public code the He
 initialization of all linear layers comes after, so that there they start from N(0, 2 / 500), half of them clipped:
 ``--config.prior.mean=0 --config.prior.deviation=0.0632``. The VAE to compare with is ``vae:fashion_mnist,gated``.
 

@@ -191,7 +191,7 @@ TABLES = {
         )
         for beta in (1.0, 4.0)
       ),
-      Row("WAE", "wae:fashion_mnist", overrides=_HALF, samplers=("prior", *_FITTED)),
+      Row("WAE", "wae:fashion_mnist", overrides={**_HALF, "model.z_dim": 16}, samplers=("prior", *_FITTED)),
       Row("RAE", "rae:fashion_mnist", overrides=_HALF, samplers=_FITTED),
       Row("VQ-VAE", "vq_vae:fashion_mnist", overrides={"model.width": 64}, samplers=("prior", "autoregressive")),
     ),

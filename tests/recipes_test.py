@@ -18,6 +18,8 @@ _LUCIC = {
   "z_prior": "uniform",
   "update_order": "alternating",
 }
+TWO_STAGE = "daib13/TwoStageVAE (8718623): demo.py, network/two_stage_vae_model.py, network/util.py"
+WAE = "tolstikhin/wae (6351565): configs.py, config_mnist; wae.py; models.py"
 IWAE = "yburda/iwae (78a6075): experiments.py, optimizers.py, datasets.py"
 RECIPES = [  # variant, where, {path in the config: value}
   ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "fakes": "shared", "loss.name": "non_saturating"}),
@@ -37,6 +39,30 @@ RECIPES = [  # variant, where, {path in the config: value}
     "iwae:mnist",
     IWAE,  # the gradient there is a sum over 20 images, here a mean
     {"optim.b1": 0.99, "optim.b2": 0.999, "optim.eps": 1e-4 / 20, "train.batch_size": 20, "model.starts_at_mean": True},
+  ),
+  (
+    "two_stage:fashion_mnist",
+    TWO_STAGE,
+    {
+      "posterior.softplus": True,
+      "model.z_dim": 64,
+      "model.bn_momentum": 0.999,
+      "model.bn_epsilon": 1e-5,
+      "optim.learning_rate": 1e-4,
+      "train.batch_size": 64,
+    },
+  ),
+  (
+    "wae:mnist",
+    WAE,  # 10 beside 0.05 times the squared error
+    {
+      "model.z_dim": 8,
+      "objective.weight": 10 / 0.05,
+      "corruption.sigma": 0.01,
+      "optim.b1": 0.5,
+      "optim.learning_rate": 1e-3,
+      "train.batch_size": 100,
+    },
   ),
   ("lucic2018:fashion_mnist,vae", LUCIC, {"model.bn_momentum": 0.999, "train.num_steps": 15625}),
 ]

@@ -39,9 +39,12 @@ class DiagonalGaussian(nn.Module):
 
   Attributes:
     log_var_range: (low, high) that the log-variance is clipped to, without a gradient beyond; () for none.
+    softplus: whether the encoder's second half gives the deviation as 1e-6 + softplus (the codes of Lucic et al. 2018
+      and of Dai & Wipf 2019), and not the log-variance.
   """
 
   log_var_range: tuple[float, ...] = ()
+  softplus: bool = False
 
   def __post_init__(self):
     bounds = tuple(self.log_var_range)
@@ -57,6 +60,8 @@ class DiagonalGaussian(nn.Module):
   def split(self, stats: Array) -> tuple[Array, Array]:
     """[..., 2 Z] -> mean, log_var."""
     mean, log_var = jnp.split(stats, 2, axis=-1)
+    if self.softplus:
+      log_var = 2.0 * jnp.log(1e-6 + nn.softplus(log_var))
     return mean, jnp.clip(log_var, *self.log_var_range) if self.log_var_range else log_var
 
   def log_prob(self, z: Array, stats: Array) -> Array:

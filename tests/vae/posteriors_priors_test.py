@@ -55,6 +55,14 @@ def test_draws_have_the_moments_and_densities_that_they_claim():
   np.testing.assert_allclose(DiagonalGaussian().log_prob(draw.z, stats_), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_softplus_deviation_is_that_of_the_authors_code():
+  """sd = 1e-6 + log(1 + e^s) (daib13/TwoStageVAE, network/two_stage_vae_model.py)."""
+  second = np.array([-30.0, 0.0, 4.0])
+  mean, log_var = DiagonalGaussian(softplus=True).split(jnp.concatenate([MEAN, second])[None])
+  np.testing.assert_allclose(np.exp(0.5 * log_var[0]), 1e-6 + np.log1p(np.exp(second)), rtol=1e-5)
+  np.testing.assert_allclose(mean[0], MEAN, rtol=1e-6)
+
+
 def test_a_draw_carries_the_gradient_of_its_mean_and_deviation():
   """dz/dmean = 1 and dz/dlog_var = (z - mean) / 2: the reparameterisation."""
   posterior, rows = DiagonalGaussian(), rows_of(1)

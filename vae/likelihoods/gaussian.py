@@ -100,7 +100,8 @@ class SharedGaussian(nn.Module):
 class OptimalGaussian(nn.Module):
   """Each image under the deviation that fits it best, sigma^2 = its mean squared error (Rybkin et al. 2021, Eq. 6).
 
-  A loss that weighs squared error and rate by itself, and no density: the deviation is chosen after x is seen.
+  A loss that weighs squared error and rate by itself, and no density: the deviation is chosen after x is seen. The
+  authors' code takes one deviation for a whole batch; here no image's loss depends on another's.
 
   Attributes:
     pixel_range: (low, high) of the data.
