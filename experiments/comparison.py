@@ -91,31 +91,38 @@ def stated(record: Record) -> dict[str, Any]:
 
 
 def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
-  """What must be the same in two rows; of real pictures nothing is drawn, so they keep what they have."""
-  return {key: value for key, value in stated(record).items() if key not in (*ignore, *MEASURED)}
+  """What must be the same in two rows; of real pictures nothing is drawn, so they keep what they have.
+
+  Which files were read is left open: what makes a difference between them is the quantization.
+  """
+  whole = {key: value for key, value in stated(record).items() if key not in (*ignore, *MEASURED)}
+  return {key: value for key, value in whole.items() if key.partition(".")[0] != "files"}
 
 
 def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
   """Rows that may be ranked together; each group with the floors, and the pictures from files, that fit it.
 
   Of files nobody knows how they were drawn, and of real pictures nothing is: these keys of the protocol are left open.
-  A floor may be of fewer pictures, which its name says.
+  A floor may be of fewer pictures, which its name says, and coding takes nothing from it.
   """
   groups: dict[str, list[Record]] = {}
   open_rows = [row for row in rows if "real" in row["source"] or "samples" in row["source"]]
   for row in rows:
     if row not in open_rows:
       groups.setdefault(json.dumps(comparable(row, ignore), sort_keys=True), []).append(row)
-  fitting: list[list[Record]] = list(groups.values())
+  runs = list(groups.values())
   for row in sorted(open_rows, key=lambda row: "real" in row["source"]):
-    left = {"n_fake"} if "real" in row["source"] else set()
-    known = {key: value for key, value in comparable(row, ignore).items() if value != "files" and key not in left}
-    hosts = [group for group in fitting if known.items() <= comparable(group[0], ignore).items()]
+    real, whole = "real" in row["source"], comparable(row, ignore)
+    left = {"n_fake", "quantization"} if real else set()
+    known = {key: value for key, value in whole.items() if value != "files" and key not in left}
+    # What is open in files fits any run, but not other files: JPEG has no place beside PNG.
+    places = list(groups.values()) if real else runs
+    hosts = [group for group in places if known.items() <= comparable(group[0], ignore).items()]
     for group in hosts:
       group.append(row)
-    if not hosts and "samples" in row["source"]:
-      fitting.append([row])
-  return fitting
+    if not hosts and not real:
+      groups.setdefault(json.dumps(whole, sort_keys=True), []).append(row)
+  return list(groups.values())
 
 
 def ranked(group: list[Record]) -> list[Record]:

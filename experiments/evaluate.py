@@ -51,6 +51,7 @@ def define_flags() -> None:
     ["none", "pad", "crop", "stretch"],
     "how real pictures got the size of --samples where it is not their own",
   )
+  flags.DEFINE_enum("background", "white", ["white", "black"], "what transparent pictures of --samples are laid on")
   flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
   flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
   flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
@@ -85,6 +86,7 @@ def main() -> int:
   if FLAGS.samples and not FLAGS.reference:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
 
+  from common.data.picture_files import BACKGROUNDS
   from common.log import Status
   from experiments import compilation_cache, score_table, scoring
   from experiments.picture_scoring import Settings
@@ -113,7 +115,8 @@ def main() -> int:
   )
   try:
     if FLAGS.samples:
-      scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, settings)
+      background = BACKGROUNDS[FLAGS.background]
+      scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, background, settings)
     else:
       scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
   finally:  # what was measured before an error is shown

@@ -92,13 +92,14 @@ def _score_state(
     _report(scoring)
 
 
-def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[Record]:
+def score_files(path: Path, data: Any, resize: str, background: int, settings: Settings) -> list[Record]:
   """Scores of pictures in files against a data set.
 
   Args:
     path: of `read_pictures`.
     data: config.data of the reference.
     resize: "pad" cuts off the margin by which training images were padded, "crop" and "stretch" resize the real ones.
+    background: the grey level that transparent pictures are laid on.
     settings: what to measure; metrics of pictures only.
 
   Raises:
@@ -107,7 +108,9 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
   metrics = settings.metrics(SAMPLE_METRICS)
   if others := [name for name in settings.sections if name not in metrics]:
     raise ConfigError(f"--metrics: {', '.join(others)} is not of pictures; name some of {', '.join(SAMPLE_METRICS)}")
-  pictures = read_pictures(path)
+  with settings.say.phase(f"reading {path}"):
+    pictures, report = read_pictures(path, background)
+  settings.say.line(f"{path}: {report}")
   resized = resize in ("crop", "stretch")
   data.resize, data.channels = resize if resized else "pad", 0
   data.image_size = pictures.images.shape[1] if resized else 0
@@ -127,7 +130,8 @@ def score_files(path: Path, data: Any, resize: str, settings: Settings) -> list[
   scoring = PictureScoring(reference, data, settings, mesh, metrics)
   scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
   unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
-  found = list(scoring.records(scorers, pictures, unknown, {"samples": str(path)}))
+  read = {**unknown, "quantization": report.quantization, "files": report.record()}
+  found = list(scoring.records(scorers, pictures, read, {"samples": str(path)}))
   found += scoring.floor(scorers, len(pictures)) if settings.floor else []
   for line in found:
     settings.emit(line)

@@ -107,13 +107,23 @@ def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, ca
   assert files[0]["protocol"]["weights"] == "files" and files[0]["source"] == {"samples": str(npz)}
   directory = tmp_path / "png"
   directory.mkdir()
+  (directory / ".ipynb_checkpoints").mkdir()
+  turned = Image.Exif()
+  turned[0x0112] = 3
   with np.load(npz) as file:
     for i, image in enumerate(file["images"]):
-      Image.fromarray(image[..., 0]).save(directory / f"{i:04d}.png")
+      picture = Image.fromarray(image[..., 0])
+      upside_down = picture.transpose(Image.Transpose.ROTATE_180)
+      upside_down.convert("RGB").save(directory / f"{i:04d}.webp", lossless=True, exif=turned)
+  picture.save(directory / ".ipynb_checkpoints" / "a-checkpoint.png")
   pngs = scores(
     capfd, f"--samples={directory}", "--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache="
   )
   assert pngs[0]["value"] == files[0]["value"]
+  assert pngs[0]["protocol"]["files"] == {
+    "formats": {"WEBP": 150}, "changes": {"turned by EXIF": 150}, "left_out": {"hidden": 1},
+  }  # fmt: skip
+  assert pngs[0]["protocol"]["quantization"] == files[0]["protocol"]["quantization"] == "files"
 
 
 def test_likelihoods_and_their_paired_difference(trained, capfd):
@@ -172,7 +182,6 @@ def test_wrong_words_are_errors_before_any_work(trained, capfd, words, message):
     (noisy(200, 8, 8, 3), r"both must be grey \(1 channel\) or both colour"),
     (noisy(200, 12, 12, 1), "pictures of 12x12 against 8x8.*--resize=pad"),
     (np.zeros((200, 8, 8, 1), np.int64), "pictures are int64; store uint8"),
-    (np.ones((200, 8, 8, 1), np.uint8), "would be black; multiply them by 255"),
     (np.zeros((200, 64), np.uint8), r"shape \(200, 64\) are not \[N, H, W, 1 or 3\]"),
     (noisy(5, 8, 8, 1), "generated pictures or more, and there are 5"),
   ],
@@ -288,6 +297,29 @@ def test_pictures_from_files_are_ranked_beside_runs_and_small_floors_are_shown(t
   assert comparison.compare([tmp_path / "a.jsonl"], [], "") == 0
   rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("| ")][1:]
   assert [row.split(" | ")[0] for row in rows] == ["| x.npz", "| a last (step 10)", "| floor: 50 real train pictures"]
+
+
+def test_lossy_files_are_ranked_with_no_others(tmp_path, capfd):
+  """PNG beside the runs, JPEG by itself with the floor; two sets of JPEG of one quality together."""
+
+  def files(value: float, name: str, coding: str, **read: object) -> dict:
+    return {**record(value, "", weights="files", quantization=coding, files=read), "source": {"samples": name}}
+
+  run, floor = record(5.0, "a", quantization="uint8, rounded"), record(1.0, "", quantization="uint8, rounded")
+  floor = {**floor, "protocol": {"n_fake": 50, "quantization": "uint8, rounded"}, "source": {"real": "train"}}
+  jpeg = "uint8, JPEG of quality 10"
+  rows = [run, floor, files(3.0, "png", "files", formats={"PNG": 100}), files(4.0, "jpeg", jpeg)]
+  rows.append(files(2.0, "other jpeg", jpeg, left_out={"hidden": 1}))
+  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
+  assert comparison.compare([tmp_path / "a.jsonl"], [], str(tmp_path)) == 1
+  tables = json.loads((tmp_path / "table.json").read_text())["tables"]
+  assert [[row["value"] for row in table["rows"]] for table in tables] == [[3.0, 5.0, 1.0], [2.0, 4.0, 1.0]]
+  assert "; quantization: uint8, rounded against uint8, JPEG of quality 10" in capfd.readouterr().out
+  png = [row for row in rows if row["source"] != run["source"]]
+  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in png))  # no run that PNG would fit
+  assert comparison.compare([tmp_path / "a.jsonl"], [], str(tmp_path)) == 1
+  tables = json.loads((tmp_path / "table.json").read_text())["tables"]
+  assert [[row["value"] for row in table["rows"]] for table in tables] == [[3.0, 1.0], [2.0, 4.0, 1.0]]
 
 
 def test_compare_takes_several_words():

@@ -1,0 +1,283 @@
+"""Pictures from files as a viewer shows them, uint8, and a report of what was read, changed and left out.
+
+All formats that Pillow reads by itself are known by their content. A picture is turned as its EXIF says, and what is
+transparent is laid on white or black. 16 bits become 8 by value / 257, rounded; of several channels of 16 bits Pillow
+keeps the high bytes. Palettes, CMYK and the like become RGB, an animation is its first frame, and colours are not
+converted by ICC profiles.
+"""
+
+import dataclasses
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from common.build import ConfigError
+
+BACKGROUNDS = {"white": 255, "black": 0}
+
+# Beside what begins with a dot: what macOS, Windows and network disks leave in folders of pictures.
+_HIDDEN = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+# Pillow knows these, but cannot draw them, or only by another program (EPS).
+_NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_NOT_KNOWN = (".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw")
+_LOSSY = {"JPEG", "AVIF", "JPEG2000", "DDS", "BLP", "FTEX", "PCD"}
+# Table K.1 of ITU-T T.81, from which libjpeg makes the luminance table of each quality.
+_LUMINANCE = np.array([
+  16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+  14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+  49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+])  # fmt: skip
+
+
+class PictureError(ValueError):
+  """A file that should be a picture and cannot be read; its text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """One picture.
+
+  Attributes:
+    pixels: uint8 [H, W, 1 or 3].
+    format: "PNG", "JPEG", ...
+    lossy: what may have lost detail when it was written: the format, "palette", or "" for nothing.
+    quality: of a JPEG file, 1 .. 100, by its tables.
+    changes: what was done, and left alone, beside decoding.
+  """
+
+  pixels: np.ndarray
+  format: str
+  lossy: str
+  quality: int | None
+  changes: tuple[str, ...]
+
+
+@dataclasses.dataclass
+class Report:
+  """What was read, in numbers of pictures by kind."""
+
+  formats: Counter[str] = dataclasses.field(default_factory=Counter)
+  lossy: Counter[str] = dataclasses.field(default_factory=Counter)
+  qualities: Counter[int] = dataclasses.field(default_factory=Counter)
+  changes: Counter[str] = dataclasses.field(default_factory=Counter)
+  left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+
+  def add(self, picture: Picture) -> None:
+    self.formats[picture.format] += 1
+    self.changes.update(picture.changes)
+    if picture.lossy:
+      self.lossy[picture.lossy] += 1
+    if picture.quality:
+      self.qualities[picture.quality] += 1
+
+  @property
+  def quantization(self) -> str:
+    """As a score's protocol says it: "files" where the bytes are those that somebody stored, or what coding lost."""
+    if not self.lossy:
+      return "files"
+    low, high = (min(self.qualities), max(self.qualities)) if self.qualities else (0, 0)
+    quality = f" of quality {low}{f' to {high}' if low < high else ''}" if low else ""
+    return "uint8, " + ", ".join(f"{kind}{quality if kind == 'JPEG' else ''}" for kind in sorted(self.lossy))
+
+  def record(self) -> dict[str, Any]:
+    """For a score's protocol; empty parts are left out."""
+    parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    return {name: {str(key): parts[name][key] for key in sorted(parts[name])} for name in parts if parts[name]}
+
+  def __str__(self) -> str:
+    def said(part: Counter[str]) -> str:
+      return ", ".join(f"{count:,} {kind}" for kind, count in sorted(part.items()))
+
+    left_out = f"left out: {said(self.left_out)}" if self.left_out else ""
+    return "; ".join(filter(None, [said(self.formats), said(self.changes), left_out]))
+
+
+def read_folder(root: Path, background: int = 255) -> tuple[list[Path], list[np.ndarray], Report]:
+  """All pictures below a directory: their files, pixels [H, W, C], and what was done. All are grey, or all in colour.
+
+  Raises:
+    ConfigError: no pictures, or some that are damaged or truncated, which are named.
+  """
+  candidates, left_out = list_files(root)
+  report = Report(left_out=left_out)
+  files, pixels, damaged = [], [], []
+  for file in candidates:
+    try:
+      picture = read_picture(file, background)
+    except PictureError as error:
+      damaged.append(f"{file.relative_to(root)} ({error})")
+      continue
+    if picture is None:
+      report.left_out[f"no picture ({file.suffix.lower() or 'no suffix'})"] += 1
+      continue
+    report.add(picture)
+    files.append(file)
+    pixels.append(picture.pixels)
+  if damaged:
+    more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    raise ConfigError(
+      f"{root} has {len(damaged)} pictures that cannot be read: {'; '.join(damaged[:3])}{more}; write them anew, or "
+      "move them elsewhere"
+    )
+  if not files:
+    raise ConfigError(f"{root} has no pictures{f' ({report})' if left_out else ''}")
+  grey = [i for i, x in enumerate(pixels) if x.shape[2] == 1]
+  if 0 < len(grey) < len(pixels):
+    report.changes["grey among colour, as RGB"] = len(grey)
+    for i in grey:
+      pixels[i] = np.repeat(pixels[i], 3, axis=2)
+  return files, pixels, report
+
+
+def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
+  """The files below a directory in the order of their names, and how many were left out, by reason.
+
+  Links are followed. What they reach a second time (a loop, two links to one file) is left out, and what is hidden too.
+
+  Raises:
+    ConfigError: a directory that cannot be listed.
+  """
+  files: list[Path] = []
+  left_out: Counter[str] = Counter()
+  seen = {os.path.realpath(root)}
+
+  def visit(directory: Path) -> None:
+    try:
+      entries = sorted(directory.iterdir())
+    except OSError as error:
+      raise ConfigError(f"{directory} cannot be listed: {error.strerror}") from None
+    for entry in entries:
+      if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
+        inside = entry.is_dir() and not entry.is_symlink()
+        left_out["hidden"] += sum(len(names) for _, _, names in os.walk(entry)) if inside else 1
+        continue
+      real = os.path.realpath(entry)
+      if real in seen:
+        left_out["reached twice by links"] += 1
+        continue
+      seen.add(real)
+      if os.path.isdir(real):
+        visit(entry)
+      elif os.path.isfile(real) or not os.path.exists(real):  # a broken link is named when it is read
+        files.append(entry)
+      else:
+        left_out["no regular file"] += 1
+
+  visit(root)
+  return files, left_out
+
+
+def read_picture(path: Path, background: int = 255) -> Picture | None:
+  """A file's picture, what is transparent laid on ``background``; None where its content and name are no picture's.
+
+  Raises:
+    PictureError: a picture that is damaged, truncated, or that cannot be shown in 8 bits without a choice.
+  """
+  from PIL import Image, UnidentifiedImageError  # only pictures from files need it
+
+  Image.init()
+  try:
+    with path.open("rb") as file, Image.open(file, formats=[x for x in Image.OPEN if x not in _NOT_DRAWN]) as picture:
+      return _shown(picture, file, background)
+  except UnidentifiedImageError:
+    suffix = path.suffix.lower()
+    known = Image.registered_extensions().get(suffix, "PDF") not in {*_NOT_DRAWN, "PDF"}
+    if not known and suffix not in _NOT_KNOWN:
+      return None
+    raise PictureError("its content is no picture's" if known else f"Pillow does not read {suffix}; use PNG") from None
+  except PictureError:
+    raise
+  except OSError as error:
+    raise PictureError(error.strerror or str(error)) from None
+  except Exception as error:  # Pillow's readers meet damaged bytes with errors of any class
+    raise PictureError(str(error) or type(error).__name__) from None
+
+
+def _shown(picture: Any, file: BinaryIO, background: int) -> Picture:
+  from PIL import ImageOps
+
+  changes = []
+  name = "JPEG" if picture.format == "MPO" else picture.format
+  quality = jpeg_quality(picture.quantization[0]) if name == "JPEG" else None
+  lossy = name if name in _LOSSY or "jpeg" in str(picture.info.get("compression")) else ""
+  if name == "WEBP" and not _webp_is_lossless(file):
+    lossy = name
+  if getattr(picture, "is_animated", False):
+    changes.append("first of several frames")
+  if any(";16" in str(tile) for tile in picture.tile) or picture.mode.startswith("I;16"):
+    changes.append("16 bits to 8")
+  try:
+    turned = picture.getexif().get(0x0112, 1) in range(2, 9)
+  except Exception:  # damaged EXIF hides no pixels: viewers show the picture as it is stored
+    turned = False
+    changes.append("damaged EXIF, ignored")
+  if turned:
+    changes.append("turned by EXIF")
+  if picture.info.get("icc_profile"):
+    changes.append("ICC profile left alone")
+  picture.load()
+  pixels, done = _pixels(ImageOps.exif_transpose(picture) if turned else picture, name, background)
+  if picture.mode in ("P", "PA") and pixels.shape[2] == 3:
+    lossy = lossy or "palette"
+  return Picture(pixels, name, lossy, quality, (*changes, *done))
+
+
+def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[str]]:
+  """uint8 [H, W, 1 or 3] of a decoded picture that stands upright, and what was done for it."""
+  mode, deep = picture.mode, None
+  if mode.startswith("I;16") or (mode == "I" and name in ("PNG", "PPM")):
+    deep = np.asarray(picture).astype(np.int64)
+    pixels = ((2 * deep + 257) // 514).astype(np.uint8)[..., None]
+    key = picture.info.get("transparency")
+    if key is None:
+      return pixels, []
+    return over(np.stack([pixels[..., 0], np.where(deep == key, 0, 255)], axis=-1).astype(np.uint8), background)
+  if mode in ("I", "F"):
+    raise PictureError(
+      f"its values are {'floats' if mode == 'F' else 'of 32 bits'} without a stated white; store 8 bits"
+    )
+  grey = mode in ("1", "L", "LA")
+  if picture.has_transparency_data:
+    rgba = np.asarray(picture.convert("RGBA"))
+    pixels, done = over(rgba[..., (0, 3)] if grey else rgba, background)
+  else:
+    pixels, done = np.asarray(picture.convert("L" if grey else "RGB")), []
+    pixels = pixels[..., None] if grey else pixels
+  if mode in ("P", "PA") and np.all(pixels == pixels[..., :1]):
+    pixels = pixels[..., :1]
+  named = {"1": "1 bit to 8", "P": "palette", "PA": "palette"}
+  if mode in named or mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
+    done = [*done, named.get(mode, f"{mode} to RGB")]
+  return pixels, done
+
+
+def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
+  """uint8 [..., C + 1], the last channel opacity, laid on a grey level -> uint8 [..., C], and the change if any."""
+  colour, alpha = pixels[..., :-1].astype(np.int32), pixels[..., -1:].astype(np.int32)
+  if np.all(alpha == 255):
+    return pixels[..., :-1], []
+  laid = (2 * (colour * alpha + background * (255 - alpha)) + 255) // 510
+  name = next(name for name, level in BACKGROUNDS.items() if level == background)
+  return laid.astype(np.uint8), [f"transparent, on {name}"]
+
+
+def jpeg_quality(table: list[int]) -> int:
+  """The quality whose luminance table in libjpeg is nearest to this one [64]; exact for files that libjpeg wrote."""
+  qualities = np.arange(1, 101)
+  scale = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
+  tables = np.clip((_LUMINANCE * scale[:, None] + 50) // 100, 1, 255)
+  return int(qualities[np.abs(tables - np.asarray(table)).sum(axis=1).argmin()])
+
+
+def _webp_is_lossless(file: BinaryIO) -> bool:
+  """By the first chunk of pixels in the file: VP8L, or VP8 with its losses."""
+  file.seek(12)
+  while len(head := file.read(8)) == 8:
+    if head[:4] in (b"VP8L", b"VP8 "):
+      return head[:4] == b"VP8L"
+    size = int.from_bytes(head[4:], "little")
+    file.seek(16 if head[:4] == b"ANMF" else size + size % 2, 1)  # a frame holds its pixels behind 16 bytes
+  return False

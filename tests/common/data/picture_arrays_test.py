@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from common.build import ConfigError
+from common.data.picture_arrays import read_arrays
+
+BYTES = np.random.RandomState(0).randint(0, 256, (4, 6, 5, 3), np.uint8)
+
+
+def read(tmp_path, images, background=255, **others):
+  np.savez(tmp_path / "x.npz", images=images, **others)
+  return read_arrays(tmp_path / "x.npz", background)
+
+
+def test_bytes_come_as_they_are_and_floats_are_rounded(tmp_path):
+  images, labels, report = read(tmp_path, BYTES, labels=np.arange(4))
+  assert (images == BYTES).all() and labels.tolist() == [0, 1, 2, 3] and labels.dtype == np.int32
+  assert report.record() == {"formats": {"npz of uint8": 4}} and report.quantization == "files"
+  images, labels, report = read(tmp_path, (BYTES / 255.0).astype(np.float32))
+  assert (images == BYTES).all() and labels is None and report.changes == {"floats, rounded": 4}
+  np.save(tmp_path / "y.npy", BYTES[..., 0])
+  images, _, report = read_arrays(tmp_path / "y.npy")
+  assert (images == BYTES[..., :1]).all() and report.formats == {"npy of uint8": 4}
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8])
+def test_0_and_1_are_black_and_white(tmp_path, kind):
+  images, _, report = read(tmp_path, (BYTES > 127).astype(kind))
+  assert (images == 255 * (BYTES > 127)).all() and report.changes == {"0 and 1 as 0 and 255": 4}
+
+
+def test_black_pictures_are_black(tmp_path):
+  images, _, report = read(tmp_path, np.zeros_like(BYTES))
+  assert images.max() == 0 and report.changes == {}
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_last_channel_of_opacity_is_laid_on_the_background(tmp_path, channels):
+  stored = np.concatenate([BYTES, BYTES[..., :1]], axis=-1)[..., -channels:]
+  images, _, report = read(tmp_path, stored, background=0)
+  exact = stored[..., :-1] * (stored[..., -1:] / 255.0)
+  assert (images == np.rint(exact)).all() and report.changes == {"transparent, on black": 4}
+
+
+def test_pictures_of_another_layout_are_refused_with_the_way_out(tmp_path):
+  with pytest.raises(ConfigError, match=r"are not \[N, H, W, 1 or 3\]; transpose them, x.transpose\(0, 2, 3, 1\)"):
+    read(tmp_path, BYTES.transpose(0, 3, 1, 2))
+  assert (read(tmp_path, BYTES.transpose(0, 3, 1, 2).transpose(0, 2, 3, 1))[0] == BYTES).all()
+  (tmp_path / "bad.npz").write_bytes(b"no numbers")
+  with pytest.raises(ConfigError, match="bad.npz cannot be read as .npz or .npy"):
+    read_arrays(tmp_path / "bad.npz")

@@ -1,0 +1,270 @@
+"""What a viewer shows of a file: each kind of picture written with Pillow and read back."""
+
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from common.build import ConfigError
+from common.data.digits import digits
+from common.data.picture_files import PictureError, list_files, read_folder, read_picture
+
+RNG = np.random.RandomState(0)
+GREY, COLOUR = RNG.randint(0, 256, (6, 5), np.uint8), RNG.randint(0, 256, (6, 5, 3), np.uint8)
+ALPHA = np.where(GREY < 60, 0, GREY)  # some pixels are not there at all
+L, RGB, A = Image.fromarray(GREY), Image.fromarray(COLOUR), Image.fromarray(ALPHA)
+LA, RGBA = Image.merge("LA", [L, A]), Image.merge("RGBA", [*RGB.split(), A])
+
+
+def written(path, picture, **options):
+  picture.save(path, **options)
+  return read_picture(path)
+
+
+@pytest.mark.parametrize(
+  ("name", "format"),
+  [("a.png", "PNG"), ("a.bmp", "BMP"), ("a.tif", "TIFF"), ("a.ppm", "PPM"), ("a.tga", "TGA"), ("a.qoi", "QOI")],
+)
+@pytest.mark.parametrize("stored", [L, RGB])
+def test_what_loses_nothing_comes_as_it_is(tmp_path, name, format, stored):
+  if format == "QOI":
+    stored = RGB
+  found = written(tmp_path / name, stored)
+  assert (found.pixels.squeeze() == np.asarray(stored)).all() and found.pixels.dtype == np.uint8
+  assert (found.format, found.lossy, found.quality, found.changes) == (format, "", None, ())
+
+
+def test_a_format_is_known_by_content_and_not_by_suffix(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  for name in ("a", "a.jpg", "a.txt"):
+    os.rename(next(tmp_path.iterdir()), tmp_path / name)
+    assert read_picture(tmp_path / name).format == "PNG"
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 95, 100])
+@pytest.mark.parametrize("picture", [L, RGB])
+def test_the_quality_of_a_jpeg_is_read_from_its_tables(tmp_path, picture, quality):
+  found = written(tmp_path / "a.jpg", picture, quality=quality)
+  assert (found.format, found.lossy, found.quality) == ("JPEG", "JPEG", quality)
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "lossy"),
+  [
+    ("a.webp", {"lossless": True}, ""),
+    ("a.webp", {"lossless": True, "icc_profile": b"x" * 21}, ""),  # other chunks come before the pixels
+    ("a.webp", {"quality": 90}, "WEBP"),
+    ("a.avif", {}, "AVIF"),
+    ("a.jp2", {}, "JPEG2000"),
+    ("a.tif", {"compression": "jpeg"}, "TIFF"),
+    ("a.tif", {"compression": "tiff_lzw"}, ""),
+    ("a.gif", {}, "palette"),
+  ],
+)
+def test_what_may_have_lost_detail_is_told(tmp_path, name, options, lossy):
+  assert written(tmp_path / name, RGB, **options).lossy == lossy
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+def test_pictures_are_turned_as_their_exif_says(tmp_path, name, orientation):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  found = written(tmp_path / name, RGB, exif=exif)
+  with Image.open(tmp_path / name) as picture:
+    expected = np.asarray(ImageOps.exif_transpose(picture))
+  assert (found.pixels == expected).all()
+  assert ("turned by EXIF" in found.changes) == (orientation > 1)
+
+
+def test_damaged_exif_hides_no_picture(tmp_path):
+  found = written(tmp_path / "a.webp", RGB, lossless=True, exif=b"x" * 21)
+  assert (found.pixels == COLOUR).all() and found.changes == ("damaged EXIF, ignored",)
+
+
+@pytest.mark.parametrize(("name", "level"), [("white", 255), ("black", 0)])
+@pytest.mark.parametrize("stored", [LA, RGBA])
+def test_what_is_transparent_is_laid_on_white_or_black(tmp_path, stored, name, level):
+  stored.save(tmp_path / "a.png")
+  found = read_picture(tmp_path / "a.png", level)
+  share = ALPHA[..., None] / 255.0
+  exact = np.asarray(stored)[..., :-1] * share + level * (1.0 - share)
+  assert (found.pixels == np.rint(exact)).all() and found.changes == (f"transparent, on {name}",)
+  shown = Image.alpha_composite(Image.new("RGBA", stored.size, (level, level, level, 255)), stored.convert("RGBA"))
+  assert np.abs(found.pixels.astype(int) - np.asarray(shown.convert("RGB"))[..., : found.pixels.shape[2]]).max() <= 1
+
+
+@pytest.mark.parametrize(
+  ("picture", "options"),
+  [
+    (L, {"transparency": int(GREY[0, 0])}),
+    (RGB, {"transparency": tuple(int(value) for value in COLOUR[0, 0])}),
+    (Image.fromarray(GREY.astype(np.uint16) * 257), {"transparency": int(GREY[0, 0]) * 257}),
+    (RGB.quantize(16), {"transparency": bytes([0] * 16)}),
+  ],
+)
+def test_a_colour_or_a_palette_may_be_transparent_too(tmp_path, picture, options):
+  found = written(tmp_path / "a.png", picture, **options)
+  assert (found.pixels[0, 0] == 255).all() and "transparent, on white" in found.changes
+
+
+def test_opacity_that_hides_nothing_changes_nothing(tmp_path):
+  opaque = Image.merge("RGBA", [*RGB.split(), Image.new("L", RGB.size, 255)])
+  found = written(tmp_path / "a.png", opaque)
+  assert (found.pixels == COLOUR).all() and found.changes == ()
+
+
+def test_16_bits_are_scaled_and_not_cut_off(tmp_path):
+  deep = Image.fromarray(GREY.astype(np.uint16) * 257)
+  for name in ("a.png", "a.tif"):
+    found = written(tmp_path / name, deep)
+    assert (found.pixels[..., 0] == GREY).all() and found.changes == ("16 bits to 8",)
+  ramp = np.linspace(0, 65535, 30).astype(np.uint16).reshape(6, 5)
+  found = written(tmp_path / "b.png", Image.fromarray(ramp))
+  assert (found.pixels[..., 0] == np.rint(ramp / 257)).all()
+  for kind in (np.float32, np.int32):
+    Image.fromarray(GREY.astype(kind)).save(tmp_path / "c.tif")
+    with pytest.raises(PictureError, match="without a stated white; store 8 bits"):
+      read_picture(tmp_path / "c.tif")
+
+
+def test_4_bits_are_scaled(tmp_path):
+  def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+  header = struct.pack(">2I5B", 4, 1, 4, 0, 0, 0, 0)  # 4x1 grey pixels of 4 bits
+  body = zlib.compress(b"\x00\x05\xaf")
+  (tmp_path / "a.png").write_bytes(
+    b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+  )
+  assert read_picture(tmp_path / "a.png").pixels.ravel().tolist() == [0, 5 * 17, 10 * 17, 255]
+
+
+@pytest.mark.parametrize(
+  ("name", "picture", "change"),
+  [
+    ("a.png", L.convert("1"), "1 bit to 8"),
+    ("a.png", RGB.quantize(16), "palette"),
+    ("a.jpg", RGB.convert("CMYK"), "CMYK to RGB"),
+    ("a.tif", RGB.convert("CMYK"), "CMYK to RGB"),
+    ("a.tif", RGB.convert("YCbCr"), "YCbCr to RGB"),
+  ],
+)
+def test_other_modes_are_converted_and_it_is_said(tmp_path, name, picture, change):
+  found = written(tmp_path / name, picture)
+  with Image.open(tmp_path / name) as again:
+    assert (found.pixels.squeeze() == np.asarray(again.convert("L" if change.startswith("1") else "RGB"))).all()
+  assert found.changes == (change,)
+
+
+def test_a_palette_of_greys_is_grey_and_exact(tmp_path):
+  grey = L.convert("P")
+  found = written(tmp_path / "a.gif", grey)
+  assert (found.pixels == GREY[..., None]).all() and found.lossy == ""
+
+
+def test_profiles_are_left_alone_and_it_is_said(tmp_path):
+  found = written(tmp_path / "a.png", RGB, icc_profile=b"x" * 200)
+  assert (found.pixels == COLOUR).all() and found.changes == ("ICC profile left alone",)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_an_animation_is_its_first_frame(tmp_path, name):
+  options = {"lossless": True} if name == "a.webp" else {}
+  first = RGB.quantize(16).convert("RGB")  # few colours, which a GIF keeps
+  found = written(tmp_path / name, first, save_all=True, append_images=[ImageOps.invert(first)], **options)
+  assert (found.pixels == np.asarray(first)).all() and "first of several frames" in found.changes
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.bmp", "a.webp", "a.tif"])
+def test_a_truncated_picture_is_named_with_the_reason(tmp_path, name):
+  big = Image.fromarray(RNG.randint(0, 256, (64, 64, 3), np.uint8))
+  big.save(tmp_path / "whole.bin", format=Image.registered_extensions()[name[1:]])
+  (tmp_path / "pictures").mkdir()
+  RGB.save(tmp_path / "pictures" / "good.png")
+  (tmp_path / "pictures" / name).write_bytes((tmp_path / "whole.bin").read_bytes()[:-3000])
+  with pytest.raises(ConfigError, match=rf"has 1 pictures that cannot be read: {name} \(.+\); write them anew"):
+    read_folder(tmp_path / "pictures")
+
+
+def test_what_is_no_picture_is_left_out_and_what_should_be_one_is_named(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  (tmp_path / "labels.csv").write_text("a.png,1\n")
+  (tmp_path / "README").write_text("pictures\n")
+  files, pixels, report = read_folder(tmp_path)
+  assert files == [tmp_path / "a.png"] and (pixels[0] == COLOUR).all()
+  assert report.record() == {
+    "formats": {"PNG": 1},
+    "left_out": {"no picture (.csv)": 1, "no picture (no suffix)": 1},
+  }
+  assert str(report) == "1 PNG; left out: 1 no picture (.csv), 1 no picture (no suffix)"
+  (tmp_path / "b.jpg").write_bytes(b"")
+  (tmp_path / "c.HEIC").write_bytes(b"ftypheic")
+  with pytest.raises(ConfigError, match=r"has 2 pictures .*b.jpg \(its content.*c.HEIC \(Pillow does not read .heic"):
+    read_folder(tmp_path)
+
+
+def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path):
+  for name in ("a.png", "b/c.png", ".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/b/._c.png", "._a.png"):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    RGB.save(tmp_path / name)
+  for name in (".DS_Store", "Thumbs.db", "b/desktop.ini"):
+    (tmp_path / name).write_bytes(b"\x00")
+  files, left_out = list_files(tmp_path)
+  assert files == [tmp_path / "a.png", tmp_path / "b" / "c.png"] and left_out == {"hidden": 6}
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path):
+  (tmp_path / "real").mkdir()
+  (tmp_path / "chosen").mkdir()
+  RGB.save(tmp_path / "real" / "a.png")
+  L.save(tmp_path / "real" / "b.png")
+  (tmp_path / "chosen" / "1.png").symlink_to(tmp_path / "real" / "a.png")
+  (tmp_path / "chosen" / "2.png").symlink_to(tmp_path / "real" / "a.png")
+  (tmp_path / "chosen" / "up").symlink_to(tmp_path / "chosen")
+  files, left_out = list_files(tmp_path / "chosen")
+  assert files == [tmp_path / "chosen" / "1.png"] and left_out == {"reached twice by links": 2}
+  (tmp_path / "chosen" / "all").symlink_to(tmp_path / "real")
+  assert len(read_folder(tmp_path / "chosen")[0]) == 2
+  (tmp_path / "chosen" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+  with pytest.raises(ConfigError, match=r"gone.png \(No such file"):
+    read_folder(tmp_path / "chosen")
+
+
+def test_grey_among_colour_becomes_colour(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  L.save(tmp_path / "b.png")
+  _, pixels, report = read_folder(tmp_path)
+  assert (pixels[1] == GREY[..., None]).all() and pixels[1].shape == (6, 5, 3)
+  assert report.record()["changes"] == {"grey among colour, as RGB": 1}
+
+
+def test_an_empty_folder_is_an_error_that_says_what_was_left_out(tmp_path):
+  (tmp_path / "notes.txt").write_text("none")
+  with pytest.raises(ConfigError, match=r"has no pictures \(left out: 1 no picture \(.txt\)\)"):
+    read_folder(tmp_path)
+
+
+def test_digits_come_back_from_every_kind_of_file_that_can_hold_them(tmp_path):
+  """As ink whose opacity is the grey level, turned, in WebP, with a notebook's copies beside them."""
+  images = digits().read("test", np.arange(60))[0]
+  (tmp_path / ".ipynb_checkpoints").mkdir()
+  turned = Image.Exif()
+  turned[0x0112] = 6
+  for i, image in enumerate(images[..., 0]):
+    picture, path = Image.fromarray(image), tmp_path / f"{i:03d}"
+    if i % 3 == 0:
+      white = Image.new("L", picture.size, 255)
+      Image.merge("LA", [white, picture]).save(path.with_suffix(".png"))
+    elif i % 3 == 1:
+      picture.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".png"), exif=turned)
+    else:
+      picture.convert("RGB").save(path.with_suffix(".webp"), lossless=True)
+    picture.save(tmp_path / ".ipynb_checkpoints" / f"{i:03d}-checkpoint.png")
+  _, pixels, report = read_folder(tmp_path, background=0)
+  assert (np.stack(pixels) == images).all()
+  changes = {"grey among colour, as RGB": 40, "transparent, on black": 20, "turned by EXIF": 20}
+  assert report.record() == {"formats": {"PNG": 40, "WEBP": 20}, "changes": changes, "left_out": {"hidden": 60}}
