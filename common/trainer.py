@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +198,9 @@ class Run:
     speed = since.lap(self.step, self.config.train.batch_size)
     self.log.timing(self.step, speed)
     left = (self.config.train.num_steps - self.step) / speed["steps_per_second"]
-    shown = [name for name, value in means.items() if not isinstance(value, list) and "norm" not in name][:6]
     self.status.line(
       f"step {self.step:,}/{self.config.train.num_steps:,}  {speed['images_per_second']:,.0f} images/s  "
-      f"ETA {_duration(left)}  " + "  ".join(f"{name} {means[name]:.4g}" for name in shown) + f"  "
+      f"ETA {_duration(left)}  " + "  ".join(f"{name} {means[name]:.4g}" for name in headline(means)) + f"  "
       f"stall {speed['stall']:.0%}  {memory_mb():,.0f} MB  saved {self.saved:,}"
     )
     return means
@@ -277,6 +276,12 @@ class Run:
     self.log.close()
     self.checkpoints.close()
     self.best.close()
+
+
+def headline(means: Mapping[str, Any]) -> list[str]:
+  """The figures that a line for a person has room for: losses first, which the alphabet would leave out."""
+  names = [name for name, value in means.items() if not isinstance(value, list) and "norm" not in name]
+  return sorted(names, key=lambda name: not name.endswith("loss"))[:6]
 
 
 def _first_bad(values: Any) -> float:

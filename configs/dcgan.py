@@ -2,7 +2,10 @@
 
 Recipe: Adam 2e-4, beta1 0.5, batch 128, z of 100 from U[-1, 1), images in [-1, 1], weights from N(0, 0.02), and the
 rules in gan/networks/dcgan.py. celeba64 has the paper's widths (1024-512-256-128) and 5x5 kernels; the smaller sets
-have 256-128-64, 4x4 kernels and batch 64, the form that most code bases train.
+have 256-128-64, 4x4 kernels and batch 64, the form that most code bases train. Not as in the authors' code for faces
+(Newmu/dcgan_code): no weight decay of 1e-5, both players are updated on each batch and not by turns on one each, the
+first and the last convolutions and D's logit have biases, BatchNorm's epsilon is 1e-5 and not 1e-8, and pictures are
+drawn with running statistics; there are 25 epochs of 350,000 pictures there.
 
 Number to expect: none of the paper is a sample score. Its CIFAR-10 figure, 82.8 % by a linear classifier on D's
 features (recalled, unverified), needs an ImageNet-trained D; on Fashion-MNIST its own D's give 91.2 % (the network as

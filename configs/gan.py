@@ -1,14 +1,13 @@
 """Generative Adversarial Nets (Goodfellow et al. 2014, arXiv:1406.2661): rectifier MLP against maxout MLP with dropout.
 
-Recipe: the authors' MNIST run: SGD at 0.1 / 1.000004^updates (not below 1e-6), momentum 0.5 -> 0.7 over 250 epochs,
-batch 100, both players updated at once on shared fakes, non-saturating G loss, 0.5 x the D loss, dropout 0.2 on D's
-input and 0.5 in it, weights from U(-0.05, 0.05) in G and U(-0.005, 0.005) in D, z of 100 from N(0, I). Not copied:
-the start of G's output biases at the data's marginals, and (recalled, unverified) a limit on the norm of the weights
-into each unit of D.
+Recipe: the authors' MNIST run (goodfeli/adversarial, mnist.yaml): SGD at 0.1 / 1.000004^updates (not below 1e-6),
+momentum 0.5 -> 0.7 over 250 epochs, batch 100, both players updated at once on shared fakes, non-saturating G loss, 0.5
+x the D loss, dropout 0.2 on D's input and 0.5 in it, weights from U(-0.05, 0.05) in G and U(-0.005, 0.005) in D, z of
+100 from U[-sqrt 3, sqrt 3), images in [0, 1]. Not as there: G's output biases start at 0, not at the data's marginals.
 
-Number to expect: Table 1, MNIST, Parzen-window log-likelihood 225 +- 2 nats (test images, sigma cross-validated;
-10k samples: recalled, unverified): python -m experiments.evaluate --metrics=parzen; not measured yet. On gaussians8,
-all 8 modes (tests/learning_test.py).
+Number to expect: Table 1, MNIST, Parzen-window log-likelihood 225 +- 2 nats (test images, sigma cross-validated; 10k
+samples: recalled, unverified): python -m experiments.evaluate --metrics=parzen; not measured yet. On gaussians8, all 8
+modes (tests/learning_test.py).
 
 Variants: digits (the default), fashion_mnist, mnist, cifar10, gaussians8 (the 2-D toy), saturating (Eq. 1 as it
 stands), tapered (not the paper's: what most tutorials train, gan/networks/tapered_mlp.py, Adam 2e-4 with beta1 0.5,
@@ -35,6 +34,7 @@ def get_config(argument: str = "") -> ConfigDict:
   base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
 
   config.z_dim = 100
+  config.z_prior = "standard_uniform"
   config.update_order = "simultaneous"
   config.fakes = "shared"
   config.discriminator_loss_scale = 0.5
@@ -75,6 +75,7 @@ def _two_dimensional(config: ConfigDict) -> None:
   base.set_every(config, log=500, rest=1000)
   config.ema.decay = 0.99
   config.z_dim = 2
+  config.z_prior = "normal"
   config.update_order = "alternating"
   config.fakes = "fresh"
   config.discriminator_loss_scale = 1.0
@@ -102,6 +103,7 @@ def _tapered(config: ConfigDict, epoch: int) -> None:
   """Not the paper's: 200 epochs of ``epoch`` steps with other networks and Adam."""
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 200 * epoch, "batch_size": 64, "steps_per_call": 10})
+  config.z_prior = "normal"
   config.update_order = "alternating"
   config.fakes = "shared"
   config.discriminator_loss_scale = 0.5

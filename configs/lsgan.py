@@ -1,13 +1,15 @@
 """LSGAN (Mao et al. 2017, arXiv:1611.04076): least squares in place of the sigmoid cross-entropy.
 
-Recipe: targets of 0 for generated and 1 for real images in D's loss and 1 in G's (Eq. 9; ``pearson``: -1, 1 and 0,
-Eq. 8), Adam with beta1 0.5 and 2e-4, which the paper has for handwritten characters (1e-3 for scenes; recalled,
-unverified), batch 64, images in [-1, 1]. The networks are those of gan/networks/dcgan.py, as code bases train it; the
-paper's are of 112x112 pixels.
+Recipe: targets of 0 for generated and 1 for real images in D's loss and 1 in G's (Eq. 9; ``pearson``: -1, 1 and 0, Eq.
+8); as the authors' code (xudonmao/LSGAN) trains handwritten characters, Adam 2e-4 with beta1 0.5 (1e-3 for scenes),
+batch 64 and z from U[-1, 1), the same for D's update and G's. Not as there: the networks are those of
+gan/networks/dcgan.py, as code bases train it, for images in [-1, 1] and z of 100; theirs are of 112x112 pixels in [0,
+1], z of 1,024.
 
 Number to expect: the paper has pictures only. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of
-10,000 samples (see configs/lucic2018.py): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5.
-StudioGAN's CIFAR-10 run reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late.
+10,000 samples (see configs/lucic2018.py): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5 (of 50,000
+training images; cifar10 here trains on 45,000, --config.data.train_split=train on all). StudioGAN's CIFAR-10 run
+reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), pearson, tiny.
 Command: python -m experiments.train --config=configs/lsgan.py:fashion_mnist --workdir=runs/lsgan
@@ -31,6 +33,8 @@ def get_config(argument: str = "") -> ConfigDict:
   base.set_every(config, log=50, rest=500)
 
   config.z_dim = 100
+  config.z_prior = "uniform"
+  config.fakes = "shared"
   network = {"name": "dcgan", "width": 64, "kernel_size": 4, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.generator = network
   config.discriminator = {**network, "slope": 0.2, "batch_norm": True}

@@ -4,14 +4,16 @@ Recipe: the authors' CIFAR-10 preset, conditional: gan/networks/r3gan.py of widt
 of 64 and an embedding of the label beside it, in D one of its width; batch 512, Adam with beta1 0; over 20 million
 images (39,000 steps), on half a cosine, the learning rate goes from 2e-4 to 5e-5, Adam's beta2 from 0.9 to 0.99 and
 gamma of R1 and R2 from 0.05 to 0.005, the half-life of the averaged weights from 0 to 5 million images, and the p of
-ADA's augmentation from 0 to 0.55; flips; each update has real images of its own, G's too. The smaller sets have width
-64 in 8 groups, batch 64, 20,000 steps and no augmentation. quick is for two CPU cores: a width of 32 in 4 groups, one
+ADA's augmentation from 0 to 0.55; flips; each update has real images of its own, G's too; all 50,000 training images,
+of which 5,000 serve as validation too: nothing is chosen by them. Not as there (brownvc/R3GAN): float32 throughout,
+where the three larger sizes are in bfloat16, and no more steps at the schedules' ends. The smaller sets have width 64
+in 8 groups, batch 64, 20,000 steps and no augmentation. quick is for two CPU cores: a width of 32 in 4 groups, one
 block a size, 5,000 steps, a learning rate from 4e-3 to 5e-4, and R1 and R2 at each eighth update with a gamma of 0.5.
 
 Number to expect: Table 6, CIFAR-10, conditional, FID 1.96 of 50,000 samples (against the train images, as their code
-has it); nobody else's run of it is known. It needs 8 GPUs.
-fashion_mnist,quick without labels: a Frechet distance of 33.3 by the classifier of experiments/RESULTS.md, 10,000
-samples against the 10,000 test images, where DCGAN has 64.6 after as many steps.
+has it); nobody else's run of it is known. It needs 8 GPUs. fashion_mnist,quick without labels: a Frechet distance of
+33.3 by the classifier of experiments/RESULTS.md, 10,000 samples against the 10,000 test images, where DCGAN has 64.6
+after as many steps.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), quick, tiny. Without labels:
 --config.conditioning="{'name':'none'}".
@@ -36,6 +38,8 @@ def get_config(argument: str = "") -> ConfigDict:
   base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
   config.data.pixel_range = (-1.0, 1.0)
   config.data.flip = full_size
+  if full_size:
+    config.data.train_split = "train"
   steps = 5000 if quick else {"digits": 1500, "cifar10": 39000}.get(dataset, 20000)
   config.train.update({"num_steps": steps, "batch_size": 512 if full_size else 64})
   base.set_every(config, log=50, rest=500)

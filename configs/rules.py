@@ -75,7 +75,12 @@ FIELDS: dict[str, Field] = {
   "parallel.sync_batch_norm": Field("BatchNorm over the global batch; False: per device in shard_map and pmap"),
   # Of a GAN.
   "z_dim": _above_zero("size of the generator's latents"),
-  "z_prior": _one_of("distribution of the latents: N(0, I) or U[-1, 1)", "normal", "uniform"),
+  "z_prior": _one_of(
+    "distribution of the latents: N(0, I), U[-1, 1), or U[-sqrt 3, sqrt 3), whose variance is 1",
+    "normal",
+    "uniform",
+    "standard_uniform",
+  ),
   "n_critic": _above_zero("discriminator updates a step"),
   "update_order": _one_of("whether G meets D before or after D's update", "alternating", "simultaneous"),
   "fakes": _one_of("whether G is judged on D's last latents or on fresh ones", "shared", "fresh"),

@@ -1,13 +1,16 @@
 """SAGAN (Zhang et al. 2019, arXiv:1805.08318): self-attention, spectral normalization of both players, two rates.
 
-Recipe: hinge loss, one update of each player a step, Adam with beta1 0 and beta2 0.9, 1e-4 for G and 4e-4 for D, batch
-256, z of 128 from N(0, I), BatchNorm of a scale and a bias for each label in G and a projection in D, attention in both
-behind blocks of 32x32. The paper's images are of 128x128 pixels; here, of 32x32 (digits: 16x16), attention is at half
-the size, widths start at 64, and the smaller sets have batch 64 and widths of 32.
+Recipe: hinge loss, one update of each player a step, Adam with beta1 0 and beta2 0.9 (the authors' code,
+brain-research/self-attention-gan, leaves beta2 at 0.999), 1e-4 for G and 4e-4 for D, batch 256, z of 128 from N(0, I),
+BatchNorm of a scale and a bias for each label in G, but for the last, which is plain, and a projection in D, attention
+in both behind blocks of 32x32. Not as there: images are of 32x32 pixels (digits: 16x16), not 128x128, with attention at
+half the size; generated ones bear the labels of the batch's real ones, where the authors draw them; BatchNorm's running
+statistics have a decay of 0.9, not 0.999 and 0.9999; and the smaller sets have batch 64 and widths of 32, not 64.
 
 Number to expect: ImageNet 128x128, inception score 52.52 and FID 18.65 (abstract; that it is Table 2, after 1,000,000
 steps: recalled, unverified). StudioGAN's CIFAR-10 run (other widths, five D updates a step): 8.64 and 10.35, 50,000
-against the train images.
+against the train images, of which there were 50,000 (cifar10 here trains on 45,000, --config.data.train_split=train on
+all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/sagan.py:cifar10 --workdir=runs/sagan

@@ -1,13 +1,15 @@
 """WGAN (Arjovsky et al. 2017, arXiv:1701.07875): a Wasserstein critic whose weights are clipped.
 
-Recipe: Algorithm 1 and the authors' code: RMSprop 5e-5 for both, five critic updates a step, and 100 before each of
-G's first 25 updates and before each 500th; weights and biases clipped to [-0.01, 0.01]; batch 64, z of 100 from
-N(0, I), images in [-1, 1], DCGAN's networks with BatchNorm, fresh latents for G. The code clips before each critic
-update, Algorithm 1 and this after it: the same but for the very first and the last.
+Recipe: Algorithm 1 and the authors' code: RMSprop 5e-5 for both, five critic updates a step, and 100 before each of G's
+first 25 updates and before each 500th; weights and biases clipped to [-0.01, 0.01]; batch 64, z of 100 from N(0, I),
+images in [-1, 1], DCGAN's networks with BatchNorm, fresh latents for G. Not as in that code
+(martinarjovsky/WassersteinGAN): it clips before each critic update, which differs from Algorithm 1 and this in the very
+first and the last only; its first and last convolutions have no biases; its images are 64x64, 25 epochs of LSUN.
 
 Number to expect: the paper has pictures and curves only: -d_loss estimates the Wasserstein distance up to a constant
 factor, and falls while pictures improve. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000
-samples (see configs/lucic2018.py): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3.
+samples (see configs/lucic2018.py): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3 (of 50,000
+training images; cifar10 here trains on 45,000, --config.data.train_split=train on all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/wgan.py:fashion_mnist --workdir=runs/wgan

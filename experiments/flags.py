@@ -184,7 +184,7 @@ def find_config(path: str) -> Path:
 
 def config_names() -> list[str]:
   """The bare names that --config takes."""
-  others = ("__init__", "base", "rules", "samplers")
+  others = ("__init__", "base", "recipes", "rules", "samplers")
   return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
 
 

@@ -97,11 +97,6 @@ def concat(num_classes: int) -> Conditioning:
   return Conditioning(num_classes, "concat", "concat")
 
 
-def class_batch_norm(num_classes: int) -> Conditioning:
-  """Conditional BatchNorm in G (Dumoulin et al. 2017; de Vries et al. 2017); D sees no label."""
-  return Conditioning(num_classes, "class_batch_norm", "none")
-
-
 def projection(num_classes: int, generator: str = "class_batch_norm") -> Conditioning:
   """D adds <embed(y), features> to its logit (Miyato & Koyama 2018, Eq. 5); G has conditional BatchNorm.
 
@@ -145,7 +140,6 @@ def _of_generator(form: str) -> str:
 CONDITIONING: dict[str, Callable[..., Conditioning]] = {
   "none": none,
   "concat": concat,
-  "class_batch_norm": class_batch_norm,
   "projection": projection,
   "auxiliary": auxiliary,
 }

@@ -180,9 +180,10 @@ class GAN:
   def _latents(self, rng: Array, index: Array) -> Array:
     """z [B, Z] from the prior, row i from (rng, i)."""
     rows = random.row_keys(random.stream(rng, "z"), index)
-    if self.z_prior == "uniform":
-      return random.uniform(rows, (self.z_dim,), -1.0, 1.0)
-    return random.normal(rows, (self.z_dim,))
+    if self.z_prior == "normal":
+      return random.normal(rows, (self.z_dim,))
+    bound = 1.0 if self.z_prior == "uniform" else 3.0**0.5
+    return random.uniform(rows, (self.z_dim,), -bound, bound)
 
   def _generate(self, variables: Any, z: Array, labels: Array | None, *, train: bool) -> tuple[Images, Any]:
     """G(z), and G's collections after the pass."""

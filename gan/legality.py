@@ -149,27 +149,32 @@ RULES: tuple[Rule, ...] = (
   ),
   *(
     Rule(
-      field,
+      "conditioning.name",
       "generator.name",
-      _unable(form),
-      f"this generator {lack}",
-      f"{way} or one of the generators {_takers(form)}",
+      lambda name, generator, form=form: (
+        name == "class_batch_norm" and _unable(name)(name, generator) == (form == "concat")
+      ),
+      "D would see no label, and nothing would teach G what one means",
+      " or ".join(typed("conditioning", name=name, generator=form) for name in ("projection", "auxiliary")),
     )
-    for field, form, lack, way in (
-      ("conditioning.name", "class_batch_norm", "has no BatchNorm", typed("conditioning", name="concat")),
-      ("conditioning.generator", "class_batch_norm", "has no BatchNorm", "--config.conditioning.generator=concat"),
-      ("conditioning.generator", "embedding", "embeds no labels", "--config.conditioning.generator=concat"),
-    )
+    for form in ("class_batch_norm", "concat")
   ),
   *(
     Rule(
-      field,
-      "generator.widths",
-      lambda form, widths: form == "class_batch_norm" and len(widths) < 2,
-      "BatchNorm comes after each hidden layer but the first, and here there is none",
-      '--config.generator.widths="(64, 64)", other widths, two or more, or another conditioning',
+      "conditioning.generator",
+      "generator.name",
+      _unable(form),
+      f"this generator {lack}",
+      f"--config.conditioning.generator=concat or one of the generators {_takers(form)}",
     )
-    for field in ("conditioning.name", "conditioning.generator")
+    for form, lack in (("class_batch_norm", "has no BatchNorm"), ("embedding", "embeds no labels"))
+  ),
+  Rule(
+    "conditioning.generator",
+    "generator.widths",
+    lambda form, widths: form == "class_batch_norm" and len(widths) < 2,
+    "BatchNorm comes after each hidden layer but the first, and here there is none",
+    '--config.generator.widths="(64, 64)", other widths, two or more, or another conditioning',
   ),
   *(
     Rule(

@@ -6,6 +6,21 @@ import pytest
 
 from common.workdir import flatten
 
+SN = "pfnet-research/sngan_projection (e84b1a5): configs/sn_cifar10_*.yml, datasets/cifar10.py, updater.py"
+_SN = {
+  "train.num_steps": 50000,
+  "train.batch_size": 64,
+  "generator_batch_multiple": 2,
+  "n_critic": 5,
+  "discriminator.width": 128,
+  "generator.width": 256,
+  "generator_optim.learning_rate.steps": 50000,
+  "generator_optim.learning_rate.end": 0.0,
+  "discriminator_optim.learning_rate.steps": 250000,
+  "discriminator_optim.learning_rate.start": 2e-4,
+  "data.train_split": "train",
+  "data.dequantize": True,
+}
 LUCIC = "google/compare_gan v1.0 (299d2c2): src/params.py, src/generate_tasks_lib.py, src/gans/*.py"
 _LUCIC = {
   "generator.slope": 0.2,
@@ -65,6 +80,61 @@ RECIPES = [  # variant, where, {path in the config: value}
     },
   ),
   ("lucic2018:fashion_mnist,vae", LUCIC, {"model.bn_momentum": 0.999, "train.num_steps": 15625}),
+  ("sngan:cifar10", SN, {**_SN, "conditioning.name": "none"}),
+  ("projection:cifar10", SN, {**_SN, "conditioning.name": "projection", "conditioning.generator": "class_batch_norm"}),
+  (
+    "wgan_gp:cifar10,resnet",
+    "igul222/improved_wgan_training (fa66c57): gan_cifar_resnet.py",
+    {
+      **_SN,
+      "train.num_steps": 100000,
+      "generator_optim.learning_rate.steps": 100000,
+      "discriminator_optim.learning_rate.steps": 500000,
+      "generator.width": 128,
+      "discriminator.spectral_norm": False,
+      "discriminator.pool": "mean",
+      "penalties.gradient_penalty.weight": 10.0,
+    },
+  ),
+  (
+    "diffaugment:cifar10",
+    "mit-han-lab/data-efficient-gans (0b63395): DiffAugment-biggan-cifar/scripts/*.sh, utils.py",
+    {
+      "augment.policy": ("translation", "cutout"),
+      "data.flip": True,
+      "data.dequantize": False,
+      "data.train_split": "train",
+      "train.batch_size": 50,
+      "train.num_steps": 250000,
+      "n_critic": 4,
+      "generator_batch_multiple": 1,
+      "generator_optim.learning_rate": 2e-4,
+      "generator_optim.b2": 0.999,
+      "discriminator.width": 256,
+      "ema.decay": 0.9999,
+      "conditioning.name": "projection",
+    },
+  ),
+  (
+    "r3gan:cifar10",
+    "brownvc/R3GAN (19a7ddf): train.py, its command in README.md",
+    {"data.train_split": "train", "data.flip": True, "train.batch_size": 512, "generator.width": 768, "z_dim": 64},
+  ),
+  (
+    "gan:mnist",
+    "goodfeli/adversarial (1720041): mnist.yaml, __init__.py",
+    {"z_prior": "standard_uniform", "z_dim": 100, "train.batch_size": 100, "discriminator_loss_scale": 0.5},
+  ),
+  (
+    "dragan:mnist",
+    "kodalinaveen3/DRAGAN (5cf95ab): DRAGAN.ipynb",
+    {"discriminator_optim.b2": 0.9, "train.batch_size": 128, "z_prior": "uniform", "fakes": "fresh"},
+  ),
+  (
+    "lsgan:mnist",
+    "xudonmao/LSGAN (3b13d36): train_chn.py",
+    {"generator_optim.learning_rate": 2e-4, "z_prior": "uniform", "fakes": "shared", "train.batch_size": 64},
+  ),
 ]
 
 

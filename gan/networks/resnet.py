@@ -40,7 +40,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance; Chainer's 2e-5, which the authors have.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
+    norm_classes: labels that each have their own scale and bias in BatchNorm, but in the last; 0: one for all.
     dtype: what convolutions compute in.
   """
 
@@ -57,12 +57,12 @@ class Generator(nn.Module):
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
 
-    def normalize(x: Array) -> Array:
+    def normalize(x: Array, num_classes: int = self.norm_classes) -> Array:
       norm = BatchNorm(
         momentum=self.bn_momentum,
         epsilon=self.bn_epsilon,
         axis_name=self.bn_axis_name,
-        num_classes=self.norm_classes,
+        num_classes=num_classes,
       )
       return nn.relu(norm(x, train=train, labels=labels))
 
@@ -74,7 +74,7 @@ class Generator(nn.Module):
       shortcut = double(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype)(x))
       x = conv(normalize(x), resample="double", use_bias=False)  # BatchNorm would cancel the bias
       x = conv(normalize(x)) + shortcut
-    x = Conv(self.image_shape[-1], 3, kernel_init=GLOROT, dtype=self.dtype)(normalize(x))
+    x = Conv(self.image_shape[-1], 3, kernel_init=GLOROT, dtype=self.dtype)(normalize(x, num_classes=0))
     return output_activation(x.astype(jnp.float32), self.pixel_range)
 
 

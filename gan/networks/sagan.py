@@ -50,7 +50,7 @@ class Generator(nn.Module):
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
+    norm_classes: labels that each have their own scale and bias in BatchNorm, but in the last; 0: one for all.
     dtype: what convolutions compute in.
   """
 
@@ -69,12 +69,12 @@ class Generator(nn.Module):
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
 
-    def normalize(x: Array) -> Array:
+    def normalize(x: Array, num_classes: int = self.norm_classes) -> Array:
       norm = BatchNorm(
         momentum=self.bn_momentum,
         epsilon=self.bn_epsilon,
         axis_name=self.bn_axis_name,
-        num_classes=self.norm_classes,
+        num_classes=num_classes,
       )
       return nn.relu(norm(x, train=train, labels=labels))
 
@@ -95,7 +95,7 @@ class Generator(nn.Module):
       x = conv(normalize(x), features) + shortcut
       if x.shape[1] == self.attention_size:
         x = SelfAttention(self.spectral_norm, GLOROT, self.dtype)(x)
-    x = conv(normalize(x), self.image_shape[-1])
+    x = conv(normalize(x, num_classes=0), self.image_shape[-1])
     return output_activation(x.astype(jnp.float32), self.pixel_range)
 
 

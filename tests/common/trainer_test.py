@@ -13,7 +13,7 @@ from common.build import ConfigError
 from common.log import Status
 from common.parallel import make_mesh
 from common.program import Program
-from common.trainer import NonFiniteError, Run
+from common.trainer import NonFiniteError, Run, headline
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of
 
@@ -35,6 +35,13 @@ def _run(program, workdir):
 @pytest.fixture(scope="module")
 def program():
   return _program(evaluate__every=10, checkpoint__every=10)
+
+
+def test_a_line_for_a_person_has_every_players_loss():
+  """Of R3GAN's metrics, in the order of the alphabet, g_loss is the last."""
+  names = ["d_augment_p", "d_fake_logit", "d_grad_norm", "d_loss", "d_pair_accuracy", "d_r1", "d_r2", "g_loss"]
+  assert headline(dict.fromkeys(names, 0.0))[:2] == ["d_loss", "g_loss"]
+  assert headline({"elbo": 1.0, "loss": 1.0, "param_norm": 1.0, "rates": [1.0]}) == ["loss", "elbo"]
 
 
 def test_one_compilation_for_all_calls(program, tmp_path):

@@ -88,7 +88,6 @@ FACTORS = {
     "conditioning",
     {"name": "none"},
     {"name": "concat"},
-    {"name": "class_batch_norm"},
     *(
       {"name": name, "generator": form}
       for name in ("projection", "auxiliary")
@@ -135,8 +134,7 @@ def aspects(factor, value):
     return {"collections of D": kinds.get(value, "none")}
   if factor == "conditioning":
     name, _, form = value.partition(" ")
-    labels = {"class_batch_norm": "none"}.get(name, name)
-    return {"labels of G": form or name, "labels of D": labels}
+    return {"labels of G": form or name, "labels of D": name}
   if factor == "data":
     return {"shape": "8x8", "labels": False} if value == "without labels" else {"shape": value, "labels": True}
   return {factor: value}

@@ -40,6 +40,16 @@ def test_a_step_moves_every_parameter_and_counts(variant, n_critic):
     assert jax.tree.structure(old.mutable) == jax.tree.structure(new.mutable)
 
 
+@pytest.mark.parametrize(
+  ("prior", "bound", "variance"), [("normal", np.inf, 1.0), ("uniform", 1.0, 1 / 3), ("standard_uniform", 3**0.5, 1.0)]
+)
+def test_latents_are_of_their_prior(prior, bound, variance):
+  gan = build_algorithm(config_of("gan:digits,tiny", z_prior=prior), dataset_of("gan:digits,tiny").spec)
+  z = np.asarray(gan.prior_sample(None, jax.random.key(0), jnp.arange(400)))
+  assert np.var(z) == pytest.approx(variance, rel=0.02) and abs(np.mean(z)) < 0.02
+  assert np.abs(z).max() < bound and np.abs(z).max() > min(0.999 * bound, 3.0)
+
+
 def test_the_critic_of_wgan_gp_starts_too_flat():
   """At N(0, 0.02) its slope is nearly 0, and the penalty nearly 10 * (0 - 1)^2."""
   mean = one_step("wgan_gp:digits,tiny").metrics["d_gradient_penalty"]

@@ -204,11 +204,14 @@ REFUSED = [
     for name, network in legality.NETWORKS.items()
     if network.sizes
   ),
-  (
-    IMAGES,
-    {"conditioning": CLASSES, "generator": MLP},
-    'conditioning.name="class_batch_norm"',
-    'generator.name="mlp": .*has no',
+  *(
+    (
+      IMAGES,
+      {"conditioning": CLASSES, "generator": {"name": name}},
+      'conditioning.name="class_batch_norm"',
+      f"generator.name=\"{name}\": D would see no label.*'projection', 'generator': '{form}'",
+    )
+    for name, form in (("dcgan", "class_batch_norm"), ("mlp", "concat"))
   ),
   (
     IMAGES,
@@ -222,14 +225,11 @@ REFUSED = [
     'conditioning.generator="embedding"',
     'generator.name="dcgan": .*embeds no labels; take .* r3gan',
   ),
-  *(
-    (
-      IMAGES,
-      {"conditioning": section, "generator": {"name": "tapered_mlp", "widths": (4,)}},
-      f'{field}="class_batch_norm"',
-      r"generator.widths=\(4,\): BatchNorm comes",
-    )
-    for section, field in ((CLASSES, "conditioning.name"), (PROJECTION, "conditioning.generator"))
+  (
+    IMAGES,
+    {"conditioning": PROJECTION, "generator": {"name": "tapered_mlp", "widths": (4,)}},
+    'conditioning.generator="class_batch_norm"',
+    r"generator.widths=\(4,\): BatchNorm comes",
   ),
 ]
 

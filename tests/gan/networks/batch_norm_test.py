@@ -41,5 +41,25 @@ def test_momentum_and_epsilon_are_not_swapped(player, name, constructor):
   assert epsilon == 0.8 if name == "tapered_mlp" else epsilon < 1e-3  # there the mistake is what is reproduced
 
 
+@pytest.mark.parametrize("name", sorted(name for name in GENERATORS if "norm_classes" in parameters(GENERATORS[name])))
+def test_which_batch_norms_have_scales_for_each_label(name):
+  """All but the last of residual networks, plain in the authors' code of projection GANs, SAGAN and WGAN-GP."""
+  found = []
+
+  def note(call, args, kwargs, context):
+    if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+      found.append(context.module.num_classes)
+    return call(*args, **kwargs)
+
+  known = {key: value for key, value in CONTEXT.items() if key in parameters(GENERATORS[name])}
+  network = GENERATORS[name](**known, norm_classes=3)
+  with nn.intercept_methods(note):
+    jax.eval_shape(
+      lambda: network.init(jax.random.key(0), jnp.zeros((2, 4)), train=True, labels=jnp.zeros(2, jnp.int32))
+    )
+  assert len(found) > 1 and set(found[:-1]) == {3}
+  assert found[-1] == (0 if name in ("resnet", "sagan") else 3)
+
+
 def test_all_that_have_it_are_tested():
   assert len(NORMALIZED) == 8
