@@ -39,7 +39,7 @@ def test_a_gan_covers_eight_gaussians(tmp_path):
   program = run.program
   sampler = Sampler(program.algorithm, program.dataset.spec, program.mesh, batch_size=500)
   points = sampler(run.state, 0, 2500).reshape(-1, 2)
-  centers, deviation = gaussian_modes("gaussians8")
+  centers, deviation = gaussian_modes()
   distances = np.linalg.norm(points[:, None] - centers, axis=-1)
   good = distances.min(axis=1) < 3 * deviation
   counts = np.bincount(distances.argmin(axis=1)[good], minlength=8)

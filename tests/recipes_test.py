@@ -112,6 +112,7 @@ RECIPES = [  # variant, where, {path in the config: value}
       "generator_optim.b2": 0.999,
       "discriminator.width": 256,
       "ema.decay": 0.9999,
+      "ema.start": 1000,
       "conditioning.name": "projection",
     },
   ),

@@ -20,7 +20,7 @@ _PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 
 # For close matches only; every other set of tfds with a feature "image" can be opened too.
 _NAMES = (
-  "digits", "gaussians8", "gaussians25", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
+  "digits", "gaussians8", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
   "cifar10", "cifar100", "svhn_cropped", "stl10", "celeb_a", "lsun", "imagenet2012", "imagenet_resized/64x64",
   "downsampled_imagenet/32x32", "omniglot", "dsprites", "oxford_flowers102",
 )  # fmt: skip
@@ -29,7 +29,7 @@ _NAMES = (
 def open_source(data: Any) -> Source:
   """The source that config.data names; the first of these that has it.
 
-  1. ``digits`` (comes with the code), ``gaussians8``, ``gaussians25``, ``blobs`` or ``blobs:CLASSES`` (made here).
+  1. ``digits`` (comes with the code), ``gaussians8``, ``blobs`` or ``blobs:CLASSES`` (made here).
   2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: the vectors of a file in
      ``data.dir``.
   3. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, the IDX
@@ -41,8 +41,8 @@ def open_source(data: Any) -> Source:
   """
   if data.name == "digits":
     return digits()
-  if data.name in ("gaussians8", "gaussians25"):
-    return procedural.gaussians(data.name)
+  if data.name == "gaussians8":
+    return procedural.gaussians()
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))

@@ -1,4 +1,4 @@
-"""Data made by arithmetic: mixtures of Gaussians in the plane, to count modes, and coloured blobs at any size.
+"""Data made by arithmetic: a mixture of Gaussians in the plane, to count modes, and coloured blobs at any size.
 
 Every number comes from raw Philox words, so a set is the same on every machine and in every NumPy version but for the
 last bit of exp, log and cos.
@@ -17,31 +17,25 @@ POINTS = {"train": 65536, "validation": 8192, "test": 8192}
 BLOBS = {"train": 4096, "validation": 512, "test": 1024}
 
 
-def gaussian_modes(name: str) -> tuple[np.ndarray, float]:
-  """The centres [K, 2] and the standard deviation of the mixture's components.
+def gaussian_modes() -> tuple[np.ndarray, float]:
+  """The centres [8, 2] and the standard deviation of the components of ``gaussians8``.
 
-  ``gaussians8``: a circle of radius 2, sd 0.02 (Metz et al. 2017, Unrolled GANs, App. A). ``gaussians25``: the grid
-  {-4, -2, 0, 2, 4}^2, sd 0.05 (Srivastava et al. 2017, VEEGAN; constants as in Lin et al. 2018, PacGAN). A sample
-  counts as of high quality within 3 sd of a centre (VEEGAN), and a mode as covered if it has one.
+  A circle of radius 2, sd 0.02 (Metz et al. 2017, Unrolled GANs, App. A). A sample counts as of high quality within 3
+  sd of a centre (VEEGAN), and a mode as covered if it has one.
   """
-  if name == "gaussians8":
-    angles = np.arange(8) * (2 * np.pi / 8)
-    return 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), 0.02
-  if name == "gaussians25":
-    axis = np.arange(-4.0, 5.0, 2.0)
-    return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(25, 2), 0.05
-  raise ValueError(f'"{name}" has no modes to count: gaussians8 and gaussians25 do')
+  angles = np.arange(8) * (2 * np.pi / 8)
+  return 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), 0.02
 
 
-def gaussians(name: str) -> ArraySource:
-  """Points float32 [1, 1, 2] of a mixture with equal weights; the label is the component."""
-  return ArraySource(name, (1, 1, 2), len(gaussian_modes(name)[0]), POINTS, functools.partial(_points, name), "points")
+def gaussians() -> ArraySource:
+  """Points float32 [1, 1, 2] of the mixture with equal weights; the label is the component."""
+  return ArraySource("gaussians8", (1, 1, 2), 8, POINTS, _points, "points")
 
 
 @functools.cache
-def _points(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-  centers, deviation = gaussian_modes(name)
-  draws = _uniform(name, split, POINTS[split], 3)
+def _points(split: str) -> tuple[np.ndarray, np.ndarray]:
+  centers, deviation = gaussian_modes()
+  draws = _uniform("gaussians8", split, POINTS[split], 3)
   labels = (draws[:, 0] * len(centers)).astype(np.int32)
   # Box and Muller (1958): two uniforms give two independent normals.
   radius, angle = np.sqrt(-2.0 * np.log(draws[:, 1])), 2.0 * np.pi * draws[:, 2]

@@ -16,9 +16,8 @@ from common.data.procedural import gaussian_modes
 from common.metrics.labels import channel_classes, labels_of, logits_of, share
 from common.metrics.score import Need, SampleSet, Score
 
-MIXTURES = ("gaussians8", "gaussians25")
 MOST_MODES = 1_000_000
-TRUE_SHARE = 0.75  # of real points at a mode, at least: 0.9889 are, and half of those of one mixture lie on the other
+TRUE_SHARE = 0.75  # of real points at a mode, at least: 0.9889 are
 CALIBRATED = (1.0, 0.5, 0.3, 0.1, 0.01)  # shares of all modes, of which real pictures are counted
 
 
@@ -134,23 +133,15 @@ class StackedModes:
 
 @dataclasses.dataclass(frozen=True)
 class MixtureModes:
-  """Modes of a mixture of Gaussians in the plane, as in VEEGAN.
+  """Modes of ``gaussians8``, a mixture of Gaussians in the plane, as in VEEGAN.
 
   "high_quality" is the share of generated points within 3 standard deviations of a centre, 0.9889 of the truth, and
   "mixture_modes" the centres that have one. "mixture_modes_kl" is KL(generated || uniform) in nats, each point counted
   for its nearest centre as in PacGAN.
-
-  Attributes:
-    mixture: "gaussians8" or "gaussians25", the data set.
   """
 
-  mixture: str = "gaussians25"
   needs: ClassVar[frozenset[Need]] = frozenset({"images"})
   better: ClassVar[dict[str, str]] = {"mixture_modes": "max", "high_quality": "max", "mixture_modes_kl": "min"}
-
-  def __post_init__(self) -> None:
-    if self.mixture not in MIXTURES:
-      raise ConfigError(f'mixture="{self.mixture}" is not one of {", ".join(MIXTURES)}')
 
   def least(self) -> tuple[int, int]:
     return 1, 2
@@ -158,11 +149,8 @@ class MixtureModes:
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     near_real, (modes, near) = self._assign(real, "real")[1], self._assign(fake, "generated")
     if np.mean(near_real) < TRUE_SHARE:
-      raise ValueError(
-        f'{np.mean(near_real):.0%} of the real points lie at the modes of mixture="{self.mixture}"; name the mixture '
-        "that the data set is"
-      )
-    centres = len(gaussian_modes(self.mixture)[0])
+      raise ValueError(f"{np.mean(near_real):.0%} of the real points lie at the modes of gaussians8, which this counts")
+    centres = len(gaussian_modes()[0])
     good, counts = (np.bincount(rows, minlength=centres) for rows in (modes[near], modes))
     return {
       "mixture_modes": Score(*modes_hit(good, 1), f"binomial over {len(fake)} points, {centres} modes"),
@@ -177,7 +165,7 @@ class MixtureModes:
       raise ValueError(f"{points.dtype} of shape {points.shape} are not 2 or more {whose} points, float [N, 1, 1, 2]")
     if not np.all(np.isfinite(points)):
       raise ValueError(f"{np.sum(~np.isfinite(points).all(axis=(1, 2, 3)))} of {len(points)} points are not finite")
-    centres, deviation = gaussian_modes(self.mixture)
+    centres, deviation = gaussian_modes()
     distances = np.linalg.norm(points.reshape(-1, 1, 2) - centres, axis=2)
     return np.argmin(distances, axis=1), np.min(distances, axis=1) <= 3.0 * deviation
 

@@ -6,11 +6,10 @@ from common.data.dataset import open_dataset
 from tests.common.data.settings import data_config
 
 
-@pytest.mark.parametrize(("name", "modes"), [("gaussians8", 8), ("gaussians25", 25)])
-def test_points_lie_around_their_modes(name, modes):
-  data = open_dataset(data_config(name=name))
-  centers, deviation = procedural.gaussian_modes(name)
-  assert data.spec.kind == "points" and data.spec.image_shape == (1, 1, 2) and data.spec.num_classes == modes
+def test_points_lie_around_their_modes():
+  data = open_dataset(data_config(name="gaussians8"))
+  centers, deviation = procedural.gaussian_modes()
+  assert data.spec.kind == "points" and data.spec.image_shape == (1, 1, 2) and data.spec.num_classes == 8
   train = data.train.arrays()
   assert train["image"].dtype == np.float32 and train["image"].shape[1:] == (1, 1, 2)
   points, labels = train["image"][:, 0, 0], train["label"]
@@ -20,19 +19,15 @@ def test_points_lie_around_their_modes(name, modes):
   assert abs(residual.mean(axis=0)).max() < 4 * deviation / np.sqrt(len(points))
   assert residual.std(axis=0) == pytest.approx([deviation] * 2, rel=0.02)
   assert abs(np.corrcoef(residual.T)[0, 1]) < 0.02
-  share = np.bincount(labels, minlength=modes) / len(labels)
-  assert share == pytest.approx([1 / modes] * modes, rel=0.1)
+  share = np.bincount(labels, minlength=8) / len(labels)
+  assert share == pytest.approx([1 / 8] * 8, rel=0.1)
   # Splits are other draws, not parts of one.
   assert not np.isin(data.test.arrays()["image"][:, 0, 0, 0], points[:, 0]).all()
 
 
-def test_modes_are_those_of_the_papers():
-  ring, _ = procedural.gaussian_modes("gaussians8")
-  assert np.linalg.norm(ring, axis=1) == pytest.approx([2.0] * 8)
-  grid, _ = procedural.gaussian_modes("gaussians25")
-  assert {tuple(center) for center in grid} == {(x, y) for x in range(-4, 5, 2) for y in range(-4, 5, 2)}
-  with pytest.raises(ValueError, match="gaussians8"):
-    procedural.gaussian_modes("digits")
+def test_modes_are_those_of_the_paper():
+  ring, deviation = procedural.gaussian_modes()
+  assert np.linalg.norm(ring, axis=1) == pytest.approx([2.0] * 8) and deviation == 0.02
 
 
 @pytest.mark.parametrize("name", ["gaussians8", "blobs"])

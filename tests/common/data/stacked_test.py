@@ -32,7 +32,7 @@ def test_splits_have_their_own_draws():
   assert not np.array_equal(train, validation)
 
 
-@pytest.mark.parametrize("base", [Blobs("blobs", (8, 8, 3), 10), gaussians("gaussians8")])
+@pytest.mark.parametrize("base", [Blobs("blobs", (8, 8, 3), 10), gaussians()])
 def test_other_sets_cannot_be_stacked(base):
   with pytest.raises(ConfigError, match="only sets of grey images with labels can be stacked"):
     stacked("stacked_x", base)

@@ -129,50 +129,45 @@ def points(rows):
   return SampleSet(rows, rows.reshape(-1, 2))
 
 
-def mixture(name, count, modes, seed=0):
+def mixture(count, modes, seed=0):
   rng = np.random.default_rng(seed)
-  centres, deviation = gaussian_modes(name)
+  centres, deviation = gaussian_modes()
   return points(centres[rng.choice(modes, size=count)] + deviation * rng.normal(size=(count, 2)))
 
 
-@pytest.mark.parametrize(("name", "total"), [("gaussians8", 8), ("gaussians25", 25)])
 @pytest.mark.parametrize("dropped", [0, 3, 7])
-def test_dropped_components_are_missing(name, total, dropped):
-  real, fake = mixture(name, 2000, np.arange(total)), mixture(name, 4000, np.arange(dropped, total), seed=1)
-  found = MixtureModes(mixture=name)(real, fake, 0)
-  assert found["mixture_modes"].value == total - dropped
+def test_dropped_components_are_missing(dropped):
+  real, fake = mixture(2000, np.arange(8)), mixture(4000, np.arange(dropped, 8), seed=1)
+  found = MixtureModes()(real, fake, 0)
+  assert found["mixture_modes"].value == 8 - dropped
   share = found["high_quality"]
   assert abs(share.value - (1 - np.exp(-4.5))) < 4 * share.standard_error
-  np.testing.assert_allclose(found["mixture_modes_kl"].value, np.log(total / (total - dropped)), atol=0.02)
+  np.testing.assert_allclose(found["mixture_modes_kl"].value, np.log(8 / (8 - dropped)), atol=0.02)
 
 
 def test_the_data_set_is_at_its_modes():
-  images = gaussians("gaussians25").read("test", np.arange(8192))[0]
+  images = gaussians().read("test", np.arange(8192))[0]
   found = MixtureModes()(points(images), points(images), 0)
-  assert found["mixture_modes"].value == 25
+  assert found["mixture_modes"].value == 8
   assert abs(found["high_quality"].value - (1 - np.exp(-4.5))) < 4 * found["high_quality"].standard_error
   assert found["mixture_modes_kl"].value < 0.01
 
 
 def test_three_deviations_are_the_limit():
-  """Twelve points a little inside and a little outside of the circle about one centre; the last are of low quality."""
+  """Twelve points a little inside of the circle about one centre, twelve outside of another's: of low quality."""
   angles = np.arange(12) * np.pi / 6
-  circle = 0.15 * np.stack([np.cos(angles), np.sin(angles)], 1)
-  real = mixture("gaussians25", 500, np.arange(25))
-  found = MixtureModes()(real, points(np.concatenate([0.999 * circle, 1.001 * circle + 2.0])), 0)
+  circle = 0.06 * np.stack([np.cos(angles), np.sin(angles)], 1)
+  (one, other), real = gaussian_modes()[0][:2], mixture(500, np.arange(8))
+  found = MixtureModes()(real, points(np.concatenate([one + 0.999 * circle, other + 1.001 * circle])), 0)
   assert found["high_quality"].value == 0.5 and found["mixture_modes"].value == 1
-  np.testing.assert_allclose(found["mixture_modes_kl"].value, np.log(25 / 2), rtol=1e-12)
+  np.testing.assert_allclose(found["mixture_modes_kl"].value, np.log(8 / 2), rtol=1e-12)
 
 
-def test_another_mixture_is_an_error():
-  eight, many = mixture("gaussians8", 500, np.arange(8)), mixture("gaussians25", 500, np.arange(25))
-  with pytest.raises(ValueError, match='of the real points lie at the modes of mixture="gaussians25"'):
-    MixtureModes()(eight, many, 0)
-  with pytest.raises(ValueError, match='of the real points lie at the modes of mixture="gaussians8"'):
-    MixtureModes(mixture="gaussians8")(many, eight, 0)
-  with pytest.raises(ConfigError, match='mixture="rings"'):
-    MixtureModes(mixture="rings")
+def test_other_points_are_an_error():
+  real = mixture(500, np.arange(8))
+  with pytest.raises(ValueError, match="^0% of the real points lie at the modes of gaussians8"):
+    MixtureModes()(points(np.zeros((9, 2))), real, 0)
   with pytest.raises(ValueError, match=r"uint8 of shape \(9, 2, 2, 1\) are not 2 or more generated points"):
-    MixtureModes()(many, SampleSet(np.zeros((9, 2, 2, 1), np.uint8), np.zeros((9, 4))), 0)
+    MixtureModes()(real, SampleSet(np.zeros((9, 2, 2, 1), np.uint8), np.zeros((9, 4))), 0)
   with pytest.raises(ValueError, match="1 of 2 points are not finite"):
-    MixtureModes()(many, points([[0, np.nan], [0, 0]]), 0)
+    MixtureModes()(real, points([[0, np.nan], [0, 0]]), 0)
