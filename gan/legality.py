@@ -56,6 +56,12 @@ def _unable(form: str) -> Callable[[Any, Any], bool]:
   return lambda value, name: value == form and name in NETWORKS and NETWORKS[name].labels != form
 
 
+def _untaught(form: str) -> Callable[[Any, Any], bool]:
+  """``conditioning`` is BatchNorm's labels alone, and G, of this name, can take them in this form."""
+  unable = _unable("class_batch_norm")
+  return lambda value, name: value == "class_batch_norm" and unable(value, name) == (form == "concat")
+
+
 def _unfit(sizes: str) -> Callable[[Any, Any], bool]:
   return lambda name, size: name in NETWORKS and NETWORKS[name].sizes == sizes and not SIZES[sizes](*size)
 
@@ -151,9 +157,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
       "conditioning.name",
       "generator.name",
-      lambda name, generator, form=form: (
-        name == "class_batch_norm" and _unable(name)(name, generator) == (form == "concat")
-      ),
+      _untaught(form),
       "D would see no label, and nothing would teach G what one means",
       " or ".join(typed("conditioning", name=name, generator=form) for name in ("projection", "auxiliary")),
     )
