@@ -2,14 +2,14 @@
 
 Recipe: that of the authors' code (google/compare_gan, v1.0): InfoGAN's networks with LeakyReLU(0.2) in both
 (gan/networks/infogan.py), BatchNorm of decay 0.999 and epsilon 1e-3, images in [0, 1], z of 64 from U[-1, 1), the same
-for D's update and G's (wgan_gp: fresh ones), and a budget of 15,625 updates of D on 64 images, 20 times 50,000,
-whatever n_critic is. The losses of lsgan and the penalty of dragan are of the sigmoid. The paper reports the best of
-100 settings a model; here all have one that lies in its narrow search space: one update of D a step, Adam 2e-4, beta1
-0.5, beta2 0.999, lambda 10, weights clipped to 0.01, BatchNorm in D but under the two gradient penalties. The VAE's
-likelihood is the cross-entropy of grey values. Not as there: 50,000 training images, and 10,000 to choose a checkpoint
-by; no 1e-4 under the root of a slope; G's running statistics move in its own updates only; the VAE has the logarithm of
-a variance and not a softplus deviation, and sums over colours, where theirs averages. digits is no data set of theirs;
-dragan needs its 5,000 updates to draw digits.
+for D's update and G's (wgan_gp: fresh ones), and a budget of 15,625 updates of D on 64 images, 20 times 50,000
+(cifar10: 78,125, 100 times), whatever n_critic is. The losses of lsgan and the penalty of dragan are of the sigmoid.
+The paper reports the best of 100 settings a model; here all have one that lies in its narrow search space: one update
+of D a step, Adam 2e-4, beta1 0.5, beta2 0.999, lambda 10, weights clipped to 0.01, BatchNorm in D but under the two
+gradient penalties. The VAE's likelihood is the cross-entropy of grey values. Not as there: 10,000 training images
+(cifar10: 5,000) are held out to choose a checkpoint by; no 1e-4 under the root of a slope; G's running statistics move
+in its own updates only; the VAE has the logarithm of a variance and not a softplus deviation, and sums over colours,
+where theirs averages. digits is no data set of theirs; dragan needs its 5,000 updates to draw digits.
 
 Number to expect: Table 2, FID of 10,000 samples against 10,000 test images, best setting, mean of 50 seeds (GANs'
 as Dai & Wipf 2019, arXiv:1903.05789, reprint them; the VAE's and the table's number are recalled, unverified).
@@ -52,7 +52,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config = base.get_config()
   base.use_dataset(config, dataset, tiny="tiny" in words)
   few = dataset == "digits"
-  updates = 5000 if few else 15625  # of D
+  updates = {"digits": 5000, "cifar10": 78125}.get(dataset, 15625)  # of D
   config.train.update({"num_steps": updates, "batch_size": 64, "steps_per_call": 5})
   base.set_every(config, log=125, rest=500 if few else 625)
   config.evaluate.every = 500 if few else 3125

@@ -4,7 +4,8 @@ Recipe: one small network for all, InfoGAN's at half its width (gan/networks/inf
 in [0, 1], batch 64, Adam. dcgan: non-saturating loss, BatchNorm in D, 2e-4, beta1 0.5; wgan_gp: 1e-4, beta1 0 and
 beta2 0.9, five updates of D, lambda 10; and R3GAN's ablation of loss and penalties (Huang et al. 2024,
 arXiv:2501.05441, Table 1), no normalization in D, 2e-4, beta1 0 and beta2 0.99, gamma 1: rpgan_r1_r2, gan_r1_r2,
-rpgan_r1. 128,000 training images; 26,000 drawn.
+rpgan_r1. 128,000 training images; 26,000 drawn. None of it is an author's whole recipe: PacGAN's DCGAN has another
+network and z of 100 from U[-1, 1), and R3GAN's code has no stacked MNIST.
 
 Number to expect: stacked MNIST, modes of 1,000 and KL(fake || uniform), other networks; Table 3 there, of other papers:
 DCGAN 99 and 3.40, WGAN-GP 959 and 0.73; Table 1, the ablation on a small ResNet: RpGAN + R1 + R2 1000 and 0.078, GAN +

@@ -79,6 +79,7 @@ RECIPES = [  # variant, where, {path in the config: value}
       "train.batch_size": 100,
     },
   ),
+  ("lucic2018:cifar10", LUCIC, {**_LUCIC, "train.num_steps": 78125}),
   ("lucic2018:fashion_mnist,vae", LUCIC, {"model.bn_momentum": 0.999, "train.num_steps": 15625}),
   ("sngan:cifar10", SN, {**_SN, "conditioning.name": "none"}),
   ("projection:cifar10", SN, {**_SN, "conditioning.name": "projection", "conditioning.generator": "class_batch_norm"}),

@@ -4,7 +4,8 @@ The paper's are for 32x32 and all of one width: G doubles 4x4 three times; D hal
 at 8x8, then sums over all pixels. Other sizes have more or fewer of the blocks that double or halve. ReLU before each
 3x3 convolution, nearest-neighbour doubling before and average pooling after them; BatchNorm in G, spectral
 normalization of every layer of D. Weights from Glorot's uniform distribution, in 3x3 convolutions of the blocks
-sqrt(2) times as wide. Without spectral normalization and with the mean over pixels D is the critic of WGAN-GP.
+sqrt(2) times as wide. Without spectral normalization and with the mean over pixels D is the critic of WGAN-GP, but for
+the bias of its last layer.
 
 A 1x1 convolution commutes with doubling and with pooling, and is here on the side of the smaller image: the same
 function as the paper's for a quarter of the work.
