@@ -5,15 +5,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-_SECTIONS = {"gan": ("generator", "discriminator"), "vae": ("model", "posterior")}
-
 
 def settings_of(config: ConfigDict, algorithm: Any) -> dict[str, Any]:
   """The config as a plain mapping that JSON can hold; ``algorithm`` is what it builds."""
+  if config.family == "vae":
+    modules = {name: getattr(algorithm.network, name) for name in ("model", "posterior")}
+  else:
+    modules = {"generator": algorithm.generator, "discriminator": algorithm.discriminator.network}
   settings = config.to_dict()
-  owner = algorithm.network if config.family == "vae" else algorithm
-  for section in _SECTIONS[config.family]:
-    module = getattr(owner, section)
+  for section, module in modules.items():
     fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
     plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float | str | tuple)}
     settings[section] = {**plain, "name": settings[section]["name"]}

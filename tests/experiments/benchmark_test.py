@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from common.build import ConfigError
+from common.data.dataset import open_dataset
+from experiments import build_algorithm
 from experiments.benchmark import report
 from experiments.benchmark.cases import CASES, all_overrides, load, resolve
+from experiments.benchmark.settings import settings_of
 from tests.experiments.runs import run
 
 SAME_NETWORKS = {"dcgan_32_b128": "dcgan_32", "dcgan_32_b512": "dcgan_32", "dcgan_64": "dcgan_32"}
@@ -39,6 +42,17 @@ def test_every_case_resolves() -> None:
     assert config.dtype == "float32" and config.train.batch_size >= 64
     assert tiny.data.name == "blobs" and tiny.train.batch_size == 4
   assert all_overrides("vae_mlp", model__width=3)["model.width"] == 3
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in SAME_NETWORKS])
+def test_the_other_side_gets_the_config_and_the_networks_defaults(name: str) -> None:
+  config = resolve(name, tiny=True)
+  settings = json.loads(json.dumps(settings_of(config, build_algorithm(config, open_dataset(config.data).spec))))
+  for key, given in json.loads(json.dumps(config.to_dict())).items():
+    if key in ("generator", "discriminator", "model"):
+      assert given.items() <= settings[key].items() and len(given) < len(settings[key])
+    elif key != "posterior":
+      assert settings[key] == given
 
 
 def test_an_unknown_override_is_refused() -> None:

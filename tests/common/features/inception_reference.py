@@ -6,9 +6,11 @@ not kept, as NumPy draws the same ones everywhere: uniformly, so that no platfor
 
 import functools
 import hashlib
+import importlib.util
+import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -41,6 +43,18 @@ def image(size: str) -> np.ndarray:
   wave = 128 + 90 * ((rows // 7 + columns // 5 + np.arange(channels)) % 3 - 1)
   noise = np.random.RandomState(height).randint(-30, 31, (height, width, channels))
   return np.clip(wave + noise, 0, 255).astype(np.uint8)[None]
+
+
+def find_torch_fidelity() -> bool:
+  """Whether it is installed; its files can then be imported one by one.
+
+  The package as a whole imports torchvision, which runs beside the one build of torch that it was made for.
+  """
+  spec = importlib.util.find_spec("torch_fidelity") if "torch_fidelity" not in sys.modules else None
+  if spec is not None:
+    sys.modules["torch_fidelity"] = package = ModuleType("torch_fidelity")
+    package.__path__ = list(spec.submodule_search_locations or ())
+  return "torch_fidelity" in sys.modules
 
 
 def torch_fidelity_heads(images: list[np.ndarray], *, double: bool) -> list[dict[str, np.ndarray]]:
@@ -114,4 +128,5 @@ def write_torch_files() -> None:
 
 
 if __name__ == "__main__":
+  find_torch_fidelity()
   write_golden()
