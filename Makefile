@@ -1,17 +1,20 @@
 # make demo: from nothing to two pictures. make test: lint, types and tests. Both set up .venv first.
 # make test-slow: every row of the covering arrays takes its step, which make test does of some (3 minutes more).
+# make test-all: what .ci/run calls, lint, types and all tests in one run, which fails where one is skipped.
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= dev
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist worksteal
 DEMO ?= runs/demo
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-all lint format clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; use make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -32,10 +35,13 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+	$(PYTEST)
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile -m slow
+	$(PYTEST) -m slow
+
+test-all: lint
+	$(PYTEST) -m 'slow or not slow' --no-skips
 
 clean:
 	rm -rf $(VENV)

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from common.program import QUICK
+from tests.skips import pytest_addoption, pytest_sessionfinish  # noqa: F401 - hooks, which pytest finds here
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

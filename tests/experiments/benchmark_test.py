@@ -18,7 +18,7 @@ SAME_NETWORKS = {"dcgan_32_b128": "dcgan_32", "dcgan_32_b512": "dcgan_32", "dcga
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in SAME_NETWORKS])
 def test_both_sides_have_the_same_losses_and_gradients(name: str) -> None:
-  pytest.importorskip("torch")
+  pytest.importorskip("torch", reason="the extra [benchmark] is not installed")
   from experiments.benchmark.equality import compare
 
   differences = compare(name, tiny=True, optimize=False)
@@ -27,7 +27,7 @@ def test_both_sides_have_the_same_losses_and_gradients(name: str) -> None:
 
 
 def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-  torch = pytest.importorskip("torch")
+  torch = pytest.importorskip("torch", reason="the extra [benchmark] is not installed")
   from experiments.benchmark import equality, torch_steps
 
   honest = torch_steps.VaeStep.loss
@@ -86,7 +86,7 @@ def test_utilisation() -> None:
 
 
 def test_torch_batches_are_a_permutation_of_the_images() -> None:
-  pytest.importorskip("torch")
+  pytest.importorskip("torch", reason="the extra [benchmark] is not installed")
   from experiments.benchmark.torch_networks import as_batch
   from experiments.benchmark.torch_side import index_batches, load_batches
 

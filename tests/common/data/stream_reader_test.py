@@ -8,8 +8,6 @@ from common.data.stream import IndexStream
 from common.data.stream_reader import read_batches
 from tests.common.data.settings import data_config
 
-pytest.importorskip("grain", reason="the extra [tfds] is not installed")
-
 
 @pytest.fixture(scope="module")
 def train():

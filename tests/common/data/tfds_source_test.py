@@ -5,14 +5,13 @@ import socket
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from common.build import ConfigError
 from common.data import tfds_source
 from common.data.dataset import open_dataset
 from tests.common.data.settings import data_config
-
-tfds = pytest.importorskip("tensorflow_datasets", reason="the extra [tfds] is not installed")
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (25, 8, 6, 3), np.uint8)
 
