@@ -96,8 +96,7 @@ def test_one_gaussian_starts_at_the_latents_own():
 
 def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   """Mean log-likelihoods in nats; that of one Gaussian is well below."""
-  from sklearn import mixture
-
+  mixture = pytest.importorskip("sklearn.mixture", reason="scikit-learn of the extra [dev] is not installed")
   z = three_clusters()
   expected = mixture.GaussianMixture(3, n_init=5, random_state=0).fit(z).score(z)
   algorithm, state = fresh("gmm", 2, components=3)
