@@ -70,11 +70,13 @@ def _directories(data: Any) -> list[pathlib.Path]:
 
 
 def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
-  files = "data_batch_1.bin" if data.name == "cifar10" else "train-images-idx3-ubyte[.gz]"
+  files, pattern = "train-images-idx3-ubyte[.gz]", "train-images*"
+  if data.name == "cifar10":
+    files = pattern = "data_batch_1.bin"
   places = [f"{files} in {path}" for path in directories[:1]]
   places.append(f"an array_record set in {tfds_source.directory(data.dir) / data.name}")
   if data.dir:
-    places[-1] += f"; {_seen(directories[0])}"
+    places[-1] += f"; {_seen(directories[0], pattern)}"
   ways = ["--config.data.download=True (by tfds; needs pip install -e .[tfds-prepare])"]
   if data.name == "cifar10":
     ways.insert(
@@ -91,12 +93,12 @@ def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
   )
 
 
-def _seen(root: pathlib.Path) -> str:
-  """What is in a directory where nothing was found, with what to do about it where that is known."""
+def _seen(root: pathlib.Path, pattern: str) -> str:
+  """What is in a directory where no file of the ``pattern`` was found, with what to do about it where that is known."""
   if not root.is_dir():
     return f"{root} {'is no directory' if root.exists() else 'does not exist'}"
   names = sorted(path.name for path in root.iterdir())
-  deeper = (root.glob(f"{'*/' * depth}{name}") for depth in (1, 2, 3) for name in ("train-images*", "data_batch_1.bin"))
+  deeper = (root.glob(f"{'*/' * depth}{pattern}") for depth in (1, 2, 3))
   if inner := next((path for paths in deeper for path in sorted(paths)), None):
     return f"{inner} is there: name its directory, --config.data.dir={inner.parent}"
   if pickled := next((name for name in names if name in _PICKLED), None):

@@ -66,6 +66,7 @@ def test_a_label_that_cifar_10_has_not_is_an_error(tmp_path):
     (["cifar-10-python.tar.gz"], "has cifar-10-python.tar.gz, the pickled version, which is not read"),
     (["cifar-10-batches-py/data_batch_1"], "has cifar-10-batches-py, the pickled version"),
     (["cifar-10-binary.tar.gz"], "has cifar-10-binary.tar.gz: unpack it there"),
+    (["mnist/train-images-idx3-ubyte"], "has mnist"),  # of another set
     (["notes.txt", "b", "c", "d", "e", "f", "g"], "has b, c, d, e, f and 2 more"),
     ([], "is empty"),
   ],
