@@ -81,7 +81,8 @@ class VectorQuantized(nn.Module):
       z, log_q = 0, the penalty "commitment" beta |stats - sg(z)|^2, and the figure "code_usage" [B, K], the share of
       the image's positions at each entry. The penalty is a sum over positions and numbers, as the distortion is one
       over pixels. The paper has the mean over positions beside log p(x|z) (Section 3.2); its published code has means
-      over everything in both terms, which are the sums but for a factor of the size of z by that of x.
+      over everything in both terms, the error in units of the data's variance: the sums but for a factor, which
+      configs/vq_vae.py has.
 
     Raises:
       ConfigError: code_dim does not divide Z, or the batch has too few positions to start k-means.

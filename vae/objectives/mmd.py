@@ -69,7 +69,7 @@ class InfoVae:
   Attributes:
     alpha: how much of the mutual information of x and z goes free; 1: all of it ("MMD-VAE").
     weight: lambda of the paper.
-    kernel: "gaussian", that of the paper's code, or "imq".
+    kernel: "gaussian", that of the first author's MMD-Variational-Autoencoder, or "imq".
   """
 
   rate, draws = "closed", 1
