@@ -175,6 +175,15 @@ def differences(table: Table, found: list[dict[str, Any]]) -> str:
   return "\n".join([*head, *lines]) + "\n" if lines else ""
 
 
+def _spread(line: dict[str, Any]) -> str:
+  """ " ± half of the interval", or the whole where it is lopsided, as of shares near 0 and 1; empty without one."""
+  if not line["interval"]:
+    return ""
+  low, high = line["interval"]
+  half = (high - low) / 2.0
+  return f" ± {half:.2g}" if abs(low + half - line["value"]) < 0.1 * half else f" ({low:.3g} .. {high:.3g})"
+
+
 def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
   """Markdown: a row a model and seed, each score at the last and at the best checkpoint, the floor last."""
   # A figure for each latent is a list, which the JSON has and no cell could hold.
@@ -189,7 +198,7 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
     steps = 0
     for line in entry["records"]:
       name, source = line["metric"].partition("@")[0], line["source"]
-      error = f" ± {1.96 * line['standard_error']:.2g}" if line["standard_error"] else ""
+      error = _spread(line)
       if "real" in source:
         floors[name] = f"{line['value']:.5g}{error}"
         continue
@@ -209,7 +218,7 @@ def document(table: Table, tier: str, found: list[dict[str, Any]]) -> str:
     kept = {k: v for k, v in first["protocol"].items() if k not in ("weights", "batch_norm", "truncation", "sampler")}
     lines += [
       "",
-      "Protocol: " + "; ".join(f"{key} {value}" for key, value in kept.items()) + "; ± is 1.96 standard errors.",
+      "Protocol: " + "; ".join(f"{key} {value}" for key, value in kept.items()) + "; ± is half of the 95 % interval.",
     ]
     if said := calibration(first):
       lines += ["", f"Calibration: {said}."]

@@ -55,7 +55,8 @@ class IntraFrechet:
       found.append(distance(parts[0], parts[1], seed)["frechet"])
     error = np.sqrt(sum(score.standard_error**2 for score in found)) / len(found)
     method = f"jackknife over {self.groups} groups within each of {len(classes)} classes of {fewest} or more"
-    return {"intra_frechet": Score(float(np.mean([score.value for score in found])), float(error), method)}
+    value, freedom = float(np.mean([score.value for score in found])), len(found) * (self.groups - 1)
+    return {"intra_frechet": Score(value, float(error), method, range=(0.0, np.inf), freedom=freedom)}
 
 
 def _of_class(samples: SampleSet, labels: np.ndarray, label: int, whose: str, least: int) -> SampleSet:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.metrics.feature_sets import check_mode, check_pair
+from common.metrics.jackknife import group_ids, jackknife_error
 from common.metrics.score import Need, SampleSet, Score
 
 
@@ -131,8 +132,8 @@ def torch_fidelity_frechet(first: np.ndarray, second: np.ndarray) -> float:
 class FrechetDistance:
   """`frechet_distance` of real and generated features.
 
-  Its error is of a jackknife over groups: both sets are cut into so many, and the distance is taken without each. What
-  few samples add to the distance is in all of them alike, so that the error is of the chance and not of that bias.
+  Its error is of the jackknife (jackknife.py). What few samples add to the distance is in all groups alike, so that the
+  error is of the chance and not of that bias.
 
   Attributes:
     mode: "exact", or "torch_fidelity" for the arithmetic of that package; the error is the exact one's in both.
@@ -154,23 +155,25 @@ class FrechetDistance:
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     features = check_pair(real, fake, self.least())
-    sides = [_grouped(rows, self.groups, seed) for rows in features]
+    groups = group_ids([len(rows) for rows in features], self.groups, seed)
+    sides = [_grouped(rows, ids, self.groups) for rows, ids in zip(features, groups, strict=True)]
     value = frechet_distance(*(Moments.merged(side).gaussian() for side in sides))
     without = [
       frechet_distance(*(Moments.merged([*side[:i], *side[i + 1 :]]).gaussian() for side in sides))
       for i in range(self.groups)
     ]
-    error = np.sqrt((self.groups - 1) * np.var(without))
     if self.mode == "torch_fidelity":
       value = torch_fidelity_frechet(features[1], features[0])  # the generated set is that package's first input
-    return {"frechet": Score(value, float(error), f"jackknife over {self.groups} groups of both sets")}
+    method = f"jackknife over {self.groups} groups of each set"
+    error = jackknife_error(without)
+    return {"frechet": Score(value, error, method, range=(0.0, np.inf), freedom=self.groups - 1)}
 
 
-def _grouped(features: np.ndarray, groups: int, seed: int) -> list[Moments]:
-  """Moments of so many random parts of [N, D]."""
-  order = np.random.Generator(np.random.Philox(seed)).permutation(len(features))
+def _grouped(features: np.ndarray, ids: np.ndarray, groups: int) -> list[Moments]:
+  """Moments of the rows [N, D] of each group, by their groups [N]."""
   parts = []
-  for rows in np.array_split(order, groups):
+  for group in range(groups):
+    rows = np.flatnonzero(ids == group)
     parts.append(Moments(features.shape[1]))
     for start in range(0, len(rows), 4096):
       parts[-1].add(features[rows[start : start + 4096]])

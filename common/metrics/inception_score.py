@@ -76,4 +76,4 @@ class InceptionScore:
       scores, spread = split_scores(logits, self.splits, order)
       error = np.mean(scores) * np.std(spread, ddof=1) / np.sqrt(len(logits))
       method = "delta method over the pictures"
-    return {"inception_score": Score(float(np.mean(scores)), float(error), method)}
+    return {"inception_score": Score(float(np.mean(scores)), float(error), method, range=(1.0, logits.shape[1]))}

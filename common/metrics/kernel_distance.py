@@ -2,9 +2,11 @@
 
 arXiv:1801.01401. On InceptionV3's features it is the KID. Unlike the Frechet distance it is unbiased:
 scores of different numbers of samples compare, and two samples of one distribution are at 0 on average, so below it at
-times.
+times. All of that is so of sets that were drawn independently: pictures that are in both pull the score below 0, and a
+set has no such distance to itself.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
@@ -52,6 +54,12 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, block: int = BLOCK) -> tuple[float
   return float(value), float(error)
 
 
+def rows_in_both(first: np.ndarray, second: np.ndarray) -> int:
+  """How many rows of one set are in the other, to the bit, each as often as it is in both: [N, D], [M, D]."""
+  ours, theirs = (collections.Counter(row.tobytes() for row in rows) for rows in (first, second))
+  return (ours & theirs).total()
+
+
 def torch_fidelity_mmds(first: np.ndarray, second: np.ndarray, subsets: int, subset_size: int) -> np.ndarray:
   """Estimates of random subsets by torch-fidelity's arithmetic and its random numbers (0.3 and 0.4), [subsets].
 
@@ -96,8 +104,14 @@ class KernelDistance:
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     first, second = check_pair(real, fake, self.least())
     if self.mode == "exact":
+      shared, method = rows_in_both(first, second), "jackknife over the samples of both sets"
+      if shared == min(len(first), len(second)):
+        raise ValueError(
+          f"all {shared} pictures of one set are in the other, and the kernel distance is of sets that were drawn "
+          "independently; leave it out, or score other pictures"
+        )
       value, error = squared_mmd(first, second)
-      return {"kernel_distance": Score(value, error, "jackknife over the samples of both sets")}
+      return {"kernel_distance": Score(value, error, f"{method}, {shared} of them in both" if shared else method)}
     # The generated set is that package's first input.
     mmds = torch_fidelity_mmds(second, first, self.subsets, self.subset_size)
     method = f"standard deviation of {self.subsets} subsets of {self.subset_size}, not of their mean"

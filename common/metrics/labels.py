@@ -1,5 +1,7 @@
 """The classes that pictures are of, as metrics ask for them, and the share of pictures that something is true of."""
 
+import math
+
 import numpy as np
 
 from common.metrics.score import SampleSet, Score
@@ -53,4 +55,22 @@ def share(hits: np.ndarray, method: str) -> Score:
   """
   count, total = int(np.sum(hits)), len(hits)
   padded = (count + 2) / (total + 4)
-  return Score(count / total, float(np.sqrt(padded * (1.0 - padded) / (total + 4))), f"binomial over {total} {method}")
+  error = float(np.sqrt(padded * (1.0 - padded) / (total + 4)))
+  return Score(count / total, error, f"binomial over {total} {method}", range=(0.0, 1.0), trials=total)
+
+
+def share_with_error(value: float, error: float, method: str, count: int, freedom: float = math.inf) -> Score:
+  """A share of ``count`` pictures that depend on each other, or on more than themselves, so that the error is its own.
+
+  An error of 0, as where all agree, is the binomial one.
+  """
+  alone = binomial_error(value, count)
+  error = error or alone
+  trials = count * (alone / error) ** 2
+  return Score(value, error, method, range=(0.0, 1.0), trials=trials, freedom=freedom)
+
+
+def binomial_error(value: float, count: int) -> float:
+  """The standard error of a share of ``count``; of all or none, as if half a one were otherwise."""
+  value = min(max(value, 0.5 / count), 1.0 - 0.5 / count)
+  return math.sqrt(value * (1.0 - value) / count)

@@ -111,7 +111,8 @@ def active_units(mean: np.ndarray, threshold: float, seed: int) -> Score:
   variances = weights @ centred**2 - (weights @ centred) ** 2
   spread = np.std(np.sum(variances > threshold, axis=1), ddof=1)
   value = float(np.sum(activity(mean) > threshold))
-  return Score(value, float(spread), f"Var E[z|x] > {threshold:g}, {count} images, bootstrap of {RESAMPLES}")
+  method = f"Var E[z|x] > {threshold:g}, {count} images, bootstrap of {RESAMPLES}"
+  return Score(value, float(spread), method, range=(0.0, mean.shape[1]))
 
 
 def aggregate_scores(mean: np.ndarray, log_var: np.ndarray) -> dict[str, Score]:
@@ -133,8 +134,8 @@ def aggregate_scores(mean: np.ndarray, log_var: np.ndarray) -> dict[str, Score]:
     return float(np.std(values, ddof=1) / math.sqrt(count))
 
   return {
-    "aggregate_mean_norm": Score(mean_norm, spread(along_mean), method),
-    "aggregate_covariance_error": Score(error, spread(along_gap / (error or 1.0)), method),
+    "aggregate_mean_norm": Score(mean_norm, spread(along_mean), method, range=(0.0, math.inf)),
+    "aggregate_covariance_error": Score(error, spread(along_gap / (error or 1.0)), method, range=(0.0, math.inf)),
   }
 
 

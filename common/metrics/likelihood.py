@@ -122,7 +122,7 @@ def mean_score(values: np.ndarray, method: str) -> Score:
     ValueError: as `common.metrics.estimate.estimate`.
   """
   found = estimate(values)
-  return Score(found.mean, found.standard_error, f"{found.count} images, {method}")
+  return Score(found.mean, found.standard_error, f"{found.count} images, {method}", freedom=found.count - 1)
 
 
 def place(values: PyTree, position: Array, size: int) -> PyTree:

@@ -13,30 +13,20 @@ import numpy as np
 
 from common.metrics.distances import nearest
 from common.metrics.feature_sets import check_pair
+from common.metrics.jackknife import SPARE, group_ids, jackknife_error, nth_without
+from common.metrics.labels import share_with_error
 from common.metrics.score import Need, SampleSet, Score
 
 
-def nearest_distances(train: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Distances to the nearest training point: of training points to another one [N], of generated ones [M].
-
-  Args:
-    train: [N, D] with N of 2 or more.
-    fake: [M, D].
-  """
-  return nearest(train, train, 1, exclude_self=True)[0][:, 0], nearest(fake, train, 1)[0][:, 0]
-
-
-def rank_statistic(held_out: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-  """P(fake < held out) + P(equal) / 2 of distances [N] and [M], and its standard error.
+def rank_statistic(held_out: np.ndarray, fake: np.ndarray) -> float:
+  """P(fake < held out) + P(equal) / 2 of distances [N] and [M].
 
   U / (N M) of Mann and Whitney: 0.5 for a perfect generator, towards 1 the more it copies, below 0.5 where its pictures
-  are farther off than real ones. The error is of the mean ranks on either side (DeLong et al. 1988), which holds away
-  from 0.5 too.
+  are farther off than real ones.
   """
-  above = _share_below(np.sort(-held_out), -fake)  # of each generated one, the share of the held out that is farther
-  below = _share_below(np.sort(fake), held_out)  # of each held-out one, the share of the generated that is nearer
-  error = np.sqrt(np.var(above, ddof=1) / len(fake) + np.var(below, ddof=1) / len(held_out))
-  return float(np.mean(above)), float(error)
+  ordered = np.sort(fake)
+  both = np.searchsorted(ordered, held_out, side="left") + np.searchsorted(ordered, held_out, side="right")
+  return float(np.mean(both) / (2.0 * len(fake)))
 
 
 def near_share(held_out: np.ndarray, fake: np.ndarray, quantile: float) -> float:
@@ -48,44 +38,44 @@ def near_share(held_out: np.ndarray, fake: np.ndarray, quantile: float) -> float
 class Memorisation:
   """`rank_statistic` as "copying_rank" and `near_share` as "copied_share", of distances between features.
 
-  A generator that copies few of its pictures hardly moves the rank, and does move the share. The errors take distances
-  as independent, though all are to one training set.
+  A generator that copies few of its pictures hardly moves the rank, and does move the share. All distances are to one
+  training set, and so depend on each other: the errors are of the jackknife (jackknife.py), in which training pictures
+  go as neighbours too.
 
   Attributes:
     quantile: which of the training pictures' distances counts as near.
-    resamples: of the bootstrap (with replacement, of the distances) that gives the share's error.
+    groups: of the jackknife, 2 or more.
   """
 
   quantile: float = 0.01
-  resamples: int = 200
+  groups: int = 10
   needs: ClassVar[frozenset[Need]] = frozenset({"features"})
   better: ClassVar[dict[str, str]] = {"copying_rank": "", "copied_share": "min"}
 
   def __post_init__(self) -> None:
     if not 0.0 < self.quantile < 1.0:
       raise ValueError(f"quantile={self.quantile} must be above 0 and below 1")
-    if self.resamples < 2:
-      raise ValueError(f"resamples={self.resamples} must be 2 or more")
+    if self.groups < 2:
+      raise ValueError(f"groups={self.groups}: a jackknife needs 2 or more")
 
   def least(self) -> tuple[int, int]:
-    return int(np.ceil(1.0 / self.quantile)), 2
+    return max(int(np.ceil(1.0 / self.quantile)), 2 * self.groups), self.groups
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     train, drawn = check_pair(real, fake, self.least())
-    held_out, distances = nearest_distances(train, drawn)
-    rng = np.random.Generator(np.random.Philox(seed))
-    resampled = [
-      near_share(rng.choice(held_out, len(held_out)), rng.choice(distances, len(distances)), self.quantile)
-      for _ in range(self.resamples)
-    ]
-    share = near_share(held_out, distances, self.quantile)
+    among = min(1 + SPARE, len(train) - 1)
+    found = nearest(train, train, among, exclude_self=True), nearest(drawn, train, among)
+    ids = group_ids([len(train), len(drawn)], self.groups, seed)
+
+    def distances(group: int) -> list[np.ndarray]:
+      return [nth_without(each, ids[0], group)[own != group] for each, own in zip(found, ids, strict=True)]
+
+    statistics = {"copying_rank": rank_statistic, "copied_share": lambda a, b: near_share(a, b, self.quantile)}
+    whole, parts = distances(self.groups), [distances(group) for group in range(self.groups)]  # without none, each
+    method = f"jackknife over {self.groups} groups of each set"
     return {
-      "copying_rank": Score(*rank_statistic(held_out, distances), "mean ranks of both sets"),
-      "copied_share": Score(share, float(np.std(resampled, ddof=1)), f"{self.resamples} bootstrap resamples"),
+      name: share_with_error(
+        of(*whole), jackknife_error([of(*part) for part in parts]), method, len(drawn), self.groups - 1
+      )
+      for name, of in statistics.items()
     }
-
-
-def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """For each value, the share of ``ordered`` below it and half the share equal to it."""
-  both = np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")
-  return both / (2.0 * len(ordered))

@@ -105,8 +105,8 @@ class StackedModes:
     about = {"calibration": self._calibration(real, len(modes), least, seed)}
     method = f"binomial over {len(modes)} pictures, {total} modes of which one with {least} or more counts"
     return {
-      "modes": Score(*hit, method, about),
-      "modes_kl": Score(*divergence, f"jackknife over {len(modes)} pictures", about),
+      "modes": Score(*hit, method, about, range=(0.0, total)),
+      "modes_kl": Score(*divergence, f"jackknife over {len(modes)} pictures", about, range=(0.0, math.log(total))),
     }
 
   def _calibration(self, real: SampleSet, num: int, least: int, seed: int) -> list[dict[str, Any]] | str:
@@ -152,10 +152,11 @@ class MixtureModes:
       raise ValueError(f"{np.mean(near_real):.0%} of the real points lie at the modes of gaussians8, which this counts")
     centres = len(gaussian_modes()[0])
     good, counts = (np.bincount(rows, minlength=centres) for rows in (modes[near], modes))
+    method, most = f"binomial over {len(fake)} points, {centres} modes", math.log(centres)
     return {
-      "mixture_modes": Score(*modes_hit(good, 1), f"binomial over {len(fake)} points, {centres} modes"),
+      "mixture_modes": Score(*modes_hit(good, 1), method, range=(0.0, centres)),
       "high_quality": share(near, "generated points"),
-      "mixture_modes_kl": Score(*uniform_divergence(counts), f"jackknife over {len(fake)} points"),
+      "mixture_modes_kl": Score(*uniform_divergence(counts), f"jackknife over {len(fake)} points", range=(0.0, most)),
     }
 
   def _assign(self, samples: SampleSet, whose: str) -> tuple[np.ndarray, np.ndarray]:

@@ -107,7 +107,8 @@ class MsSsim:
         raise ValueError(f"{len(samples)} {whose} pictures make no two pairs; take 4 or more")
       draws = np.random.Generator(np.random.Philox(seed))
       found = _pair_mean(samples, np.arange(len(samples)), self.pairs, draws)
-      scores[name] = Score(found.mean, found.standard_error, f"{found.count} pairs, {_scales_of(samples)}")
+      method = f"{found.count} pairs, {_scales_of(samples)}"
+      scores[name] = Score(found.mean, found.standard_error, method, range=(0.0, 1.0), freedom=found.count - 1)
     return scores
 
 
@@ -141,7 +142,8 @@ class MsSsimWithinClass:
         found.append(_pair_mean(samples, rows, self.pairs, draws))
       error = np.sqrt(sum(each.standard_error**2 for each in found)) / len(found)
       method = f"{sum(each.count for each in found)} pairs of {len(classes)} classes, {_scales_of(samples)}"
-      scores[f"ms_ssim_within_class{end}"] = Score(float(np.mean([each.mean for each in found])), float(error), method)
+      mean = float(np.mean([each.mean for each in found]))
+      scores[f"ms_ssim_within_class{end}"] = Score(mean, float(error), method, range=(0.0, 1.0))
     return scores
 
 

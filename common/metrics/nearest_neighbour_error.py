@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.metrics.distances import nearest
-from common.metrics.labels import labels_of, share
+from common.metrics.labels import labels_of, share, share_with_error
 from common.metrics.score import Need, SampleSet, Score
 
 
@@ -92,10 +92,11 @@ class NearestNeighbourTest:
     correct, clusters = (is_fake[neighbours] == is_fake).astype(np.float64), neighbour_clusters(neighbours)
     sides = {"": np.ones(2 * count, bool), "_real": ~is_fake, "_fake": is_fake}
     return {
-      f"nearest_neighbour_accuracy{side}": Score(
+      f"nearest_neighbour_accuracy{side}": share_with_error(
         float(np.mean(correct[rows])),
         clustered_error(correct[rows], clusters[rows]),
         f"connected parts of the neighbours of {count} real and {count} generated",
+        int(np.sum(rows)),
       )
       for side, rows in sides.items()
     }

@@ -103,7 +103,7 @@ class ParzenWindow:
     found = estimate(parzen_log_density(queries[order[count:]], centres, grid[chosen : chosen + 1])[0])
     end = ", at the end of the grid" if self.sigmas > 1 and chosen in (0, self.sigmas - 1) else ""
     method = f"mean of {found.count} real pictures, sigma {grid[chosen]:.4g} by {count} others{end}"
-    return {"parzen_log_likelihood": Score(found.mean, found.standard_error, method)}
+    return {"parzen_log_likelihood": Score(found.mean, found.standard_error, method, freedom=found.count - 1)}
 
 
 def _pixels(samples: SampleSet, whose: str) -> np.ndarray:

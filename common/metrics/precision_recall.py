@@ -6,13 +6,14 @@ Both depend on how many points make the manifold: only figures of equal numbers 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from common.metrics.distances import balls_around, kth_distance
 from common.metrics.feature_sets import check_pair
+from common.metrics.labels import binomial_error, share_with_error
 from common.metrics.score import Need, SampleSet, Score
 
 
@@ -30,13 +31,7 @@ def on_manifold(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
 def precision_and_recall(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, tuple[float, float]]:
   """{"precision", "recall"} of [N, D] and [M, D], each with its binomial error, the other set held fixed."""
   hits = {"precision": on_manifold(fake, real, k), "recall": on_manifold(real, fake, k)}
-  return {name: (float(np.mean(on)), binomial_error(on)) for name, on in hits.items()}
-
-
-def binomial_error(hits: np.ndarray) -> float:
-  """The standard error of a share, bool [N]; of all or none, as if half a one were otherwise."""
-  value = np.clip(np.mean(hits), 0.5 / len(hits), 1.0 - 0.5 / len(hits))
-  return float(np.sqrt(value * (1.0 - value) / len(hits)))
+  return {name: (value := float(np.mean(on)), binomial_error(value, len(on))) for name, on in hits.items()}
 
 
 def scores_of_parts(
@@ -45,6 +40,7 @@ def scores_of_parts(
   fake: np.ndarray,
   parts: int,
   seed: int,
+  shares: Mapping[str, int],
 ) -> dict[str, Score]:
   """Scores of a statistic that rests on neighbours, with errors for the chance in both sets.
 
@@ -58,6 +54,7 @@ def scores_of_parts(
     fake: [M, D].
     parts: 2 or more.
     seed: of the parts.
+    shares: {name of a share: of how many pictures it is}; what is not among them is 0 or more.
   """
   rng = np.random.Generator(np.random.Philox(seed))
   cuts = [rng.permutation(len(rows))[: len(rows) // parts * parts].reshape(parts, -1) for rows in (real, fake)]
@@ -65,7 +62,11 @@ def scores_of_parts(
   scores = {}
   for name, (value, least) in statistic(real, fake).items():
     error = float(np.std([part[name][0] for part in found], ddof=1) / np.sqrt(parts))
-    scores[name] = Score(value, max(error, least), f"{parts} disjoint parts of both sets")
+    error, method = max(error, least), f"{parts} disjoint parts of both sets"
+    if name in shares:
+      scores[name] = share_with_error(value, error, method, shares[name], parts - 1)
+    else:
+      scores[name] = Score(value, error, method, range=(0.0, np.inf), freedom=parts - 1)
   return scores
 
 
@@ -92,4 +93,5 @@ class PrecisionRecall:
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     ours, theirs = check_pair(real, fake, self.least())
-    return scores_of_parts(lambda x, y: precision_and_recall(x, y, self.k), ours, theirs, self.parts, seed)
+    shares = {"precision": len(theirs), "recall": len(ours)}
+    return scores_of_parts(lambda x, y: precision_and_recall(x, y, self.k), ours, theirs, self.parts, seed, shares)

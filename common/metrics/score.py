@@ -1,10 +1,12 @@
 """The contract of sample metrics: what they see of two sets of pictures, and what they give."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from scipy import special
 
 Need = Literal["features", "logits", "labels", "images"]
 
@@ -38,17 +40,33 @@ class Score:
     standard_error: of the value.
     method: where the error comes from, as in "100 subsets of 1000".
     about: what a record has beside these, by name.
+    range: within which the figure lies by its definition.
+    trials: of a share, of how many independent pictures it would have this error; 0 of another figure.
+    freedom: degrees of freedom of the error, few where it is of a few groups or parts.
   """
 
   value: float
   standard_error: float
   method: str
   about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  range: tuple[float, float] = (-math.inf, math.inf)
+  trials: float = 0.0
+  freedom: float = math.inf
 
   @property
   def interval(self) -> tuple[float, float]:
-    """value -+ 1.96 standard errors: 95 % where the errors are normal."""
-    return self.value - 1.96 * self.standard_error, self.value + 1.96 * self.standard_error
+    """Of 95 %, within the range: Student's t times the error on either side, 1.96 of it where its freedom is large.
+
+    That of a share is Wilson's (1927), which is not symmetric and does not shrink to nothing at 0 and 1.
+    """
+    t = float(special.stdtrit(min(self.freedom, 1e9), 0.975))
+    middle, reach = self.value, t * self.standard_error
+    if self.trials:
+      whole = 1.0 + t**2 / self.trials
+      middle = (self.value + t**2 / (2.0 * self.trials)) / whole
+      variance = self.value * (1.0 - self.value) / self.trials
+      reach = t / whole * math.sqrt(variance + (t / (2.0 * self.trials)) ** 2)
+    return max(self.range[0], middle - reach), min(self.range[1], middle + reach)
 
 
 class SampleMetric(Protocol):

@@ -17,6 +17,7 @@ from jax import lax
 from common.algorithm import Array
 from common.build import ConfigError
 from common.metrics.distances import check_features
+from common.metrics.jackknife import group_ids, jackknife_error
 from common.metrics.score import Need, SampleSet, Score
 
 DIRECTIONS_SEED = 0  # the same directions for all scores, so that their choice drops out of a comparison
@@ -82,7 +83,7 @@ class SlicedWasserstein:
         f"{len(x)} real and {len(y)} generated features are fewer than groups={self.groups}; take more samples or "
         "fewer groups"
       )
-    groups = [_groups(len(rows), self.groups, seed) for rows in (x, y)]
+    groups = group_ids([len(x), len(y)], self.groups, seed)
     total, without = 0.0, np.zeros(self.groups)
     for block in _projections((x, y), self.directions):
       sides = [_sorted(projected, ids) for projected, ids in zip(block, groups, strict=True)]
@@ -91,14 +92,9 @@ class SlicedWasserstein:
         # A row that is sorted stays so when some of it go.
         kept = (values[ids != g].reshape(len(values), -1) for values, ids in sides)
         without[g] += np.sum(sorted_squared_wasserstein(*kept))
-    error = np.sqrt((self.groups - 1) * np.var(without / self.directions))
-    method = f"jackknife over {self.groups} groups of both sets, {self.directions} fixed directions"
-    return {"sliced_wasserstein": Score(float(total / self.directions), float(error), method)}
-
-
-def _groups(count: int, groups: int, seed: int) -> np.ndarray:
-  """The group of each sample, [N]; sizes differ by one at most."""
-  return np.random.Generator(np.random.Philox(seed)).permutation(count) % groups
+    method = f"jackknife over {self.groups} groups of each set, {self.directions} fixed directions"
+    value, error = float(total / self.directions), jackknife_error(without / self.directions)
+    return {"sliced_wasserstein": Score(value, error, method, range=(0.0, np.inf), freedom=self.groups - 1)}
 
 
 def _projections(sets: tuple[np.ndarray, np.ndarray], count: int) -> Iterator[list[np.ndarray]]:

@@ -31,6 +31,7 @@ def score(workdir: str, value: float, checkpoint: str, step: int, sampler: str =
     "metric": "frechet@c",
     "value": value,
     "standard_error": 0.5,
+    "interval": [value - 0.98, value + 0.98] if value else [0.0, 1.2],
     "protocol": {"n_fake": 7, "weights": "raw", "sampler": sampler},
     "source": source,
   }
@@ -71,10 +72,12 @@ def queue(tmp_path, monkeypatch):
           "metric": "activity",
           "value": [0.5, 0.5],
           "standard_error": None,
+          "interval": None,
         }
         for line in (
           score(workdir, 9.0, "last", 40, sampler),
           score(workdir, 8.0, "best", 20, sampler),
+          {**score(workdir, 0.0, "last", 40, sampler), "metric": "recall"},
           by_latent,
           floor,
         ):
@@ -92,12 +95,14 @@ def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp
   assert "--config=lucic2018:digits,tiny" in commands[0] and "--config.seed=0" in commands[0]
   assert "--checkpoint=last,best" in commands[1]
   out = capfd.readouterr().out
-  assert "| NS-GAN | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
-  assert "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | - |" in out
+  assert "| NS-GAN | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | 0 (0 .. 1.2) | - | - |" in out
+  assert (
+    "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | 0 (0 .. 1.2) | - | - |" in out
+  )
   assert all("--sampler=gmm" in command for command in commands[4:])
   assert not [word for command in commands[:4] for word in command if word.startswith("--sampler")]
   assert "activity" not in out and "activity" in (tmp_path / "smoke-A.json").read_text()
-  assert "| real training images | - | - | 1 ± 0.98 | - | - |" in out and "Protocol: n_fake 7" in out
+  assert "| real training images | - | - | 1 ± 0.98 | - | - | - | - |" in out and "Protocol: n_fake 7" in out
   assert (tmp_path / "smoke-A.md").read_text() in out
   assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["NS-GAN", "VAE"]
 

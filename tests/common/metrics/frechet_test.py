@@ -131,7 +131,7 @@ def test_the_same_score_for_the_same_arguments():
   real, fake = samples(features(50, 4, seed=1)), samples(features(60, 4, seed=2))
   assert FrechetDistance()(real, fake, 3) == FrechetDistance()(real, fake, 3)
   score = FrechetDistance()(real, fake, 3)["frechet"]
-  assert score.method == "jackknife over 10 groups of both sets"
+  assert score.method == "jackknife over 10 groups of each set"
   np.testing.assert_allclose(score.value, frechet_distance(fit(real.features), fit(fake.features)), rtol=1e-10)
 
 

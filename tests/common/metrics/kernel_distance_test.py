@@ -144,6 +144,19 @@ def test_samples_that_have_no_distance(metric, real, message):
     metric(samples(real), samples(Y), 0)
 
 
+def test_a_set_has_no_distance_to_itself():
+  """The estimate of sets that are one is below 0, with an interval that did not hold 0."""
+  value, error = squared_mmd(X, X)
+  assert value + 1.96 * error < 0.0
+  for fake in (X, X[::-1], X[:10], np.concatenate([X, Y])):
+    with pytest.raises(ValueError, match="pictures of one set are in the other.*leave it out, or score other"):
+      KernelDistance()(samples(X), samples(fake), 0)
+  some = KernelDistance()(samples(X), samples(np.concatenate([X[:3], Y])), 0)["kernel_distance"]
+  assert some.method == "jackknife over the samples of both sets, 3 of them in both"
+  collapsed = np.repeat(X[:1], 30, axis=0)  # copies of one picture, of which one is in the other set
+  assert KernelDistance()(samples(X), samples(collapsed), 0)["kernel_distance"].value > 0.0
+
+
 def test_settings_that_make_no_sense():
   with pytest.raises(ValueError, match='mode="kid" is not one of'):
     KernelDistance("kid")

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.spatial.distance import cdist
 
-from common.metrics.memorisation import Memorisation, near_share, nearest_distances, rank_statistic
+from common.metrics.memorisation import Memorisation, near_share, rank_statistic
 from common.metrics.score import SampleSet
 
 RNG = np.random.default_rng(0)
@@ -20,43 +19,29 @@ def scores(train, fake, seed=0, **settings):
   return Memorisation(**settings)(samples(train), samples(fake), seed)
 
 
-def test_distances_are_those_of_a_double_loop():
-  fake = RNG.normal(size=(30, 6))
-  held_out, distances = nearest_distances(TRAIN, fake)
-  np.testing.assert_allclose(held_out, np.sort(cdist(TRAIN, TRAIN), axis=1)[:, 1], rtol=1e-12)
-  np.testing.assert_allclose(distances, cdist(fake, TRAIN).min(axis=1), rtol=1e-12)
-
-
 @pytest.mark.parametrize("ties", [False, True])
 def test_the_rank_is_scipys_mann_whitney(ties):
   held_out, fake = RNG.gamma(3.0, size=60), RNG.gamma(2.5, size=45)
   if ties:
     held_out, fake = np.round(held_out), np.round(fake)
   expected = stats.mannwhitneyu(held_out, fake).statistic / (60 * 45)
-  np.testing.assert_allclose(rank_statistic(held_out, fake)[0], expected, rtol=1e-12)
+  np.testing.assert_allclose(rank_statistic(held_out, fake), expected, rtol=1e-12)
   pairs = (fake < held_out[:, None]) + 0.5 * (fake == held_out[:, None])
-  np.testing.assert_allclose(rank_statistic(held_out, fake)[0], pairs.mean(), rtol=1e-12)
-  by_hand = np.sqrt(np.var(pairs.mean(axis=0), ddof=1) / 45 + np.var(pairs.mean(axis=1), ddof=1) / 60)
-  np.testing.assert_allclose(rank_statistic(held_out, fake)[1], by_hand, rtol=1e-12)
+  np.testing.assert_allclose(rank_statistic(held_out, fake), pairs.mean(), rtol=1e-12)
 
 
-def test_the_error_at_one_half_is_mann_and_whitneys():
-  """As in the z of Meehan et al. 2020: sqrt((N + M + 1) / (12 N M)) for equal distributions."""
-  rng = np.random.default_rng(1)
-  errors = [rank_statistic(rng.normal(size=200), rng.normal(size=300))[1] for _ in range(50)]
-  np.testing.assert_allclose(np.mean(errors), np.sqrt(501 / (12 * 200 * 300)), rtol=0.02)
-
-
-def test_a_perfect_generator_copies_nothing():
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_the_intervals_hold_the_truth(scale):
+  """A perfect generator is at 0.5 and at the quantile; of one that is drawn to the middle, errors of independent
+  distances were too small: they held the mean of all draws in 83 % of them."""
   rng = np.random.default_rng(2)
-  found = [
-    scores(rng.normal(size=(400, 6)), rng.normal(size=(400, 6)), i, quantile=0.05, resamples=20) for i in range(40)
-  ]
-  for name, expected in (("copying_rank", 0.5), ("copied_share", 0.05)):
+  found = [scores(rng.normal(size=(200, 4)), scale * rng.normal(size=(200, 4)), i, quantile=0.05) for i in range(80)]
+  for name, perfect in (("copying_rank", 0.5), ("copied_share", 0.05)):
     values = [score[name].value for score in found]
-    assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(40)
-    errors = np.sqrt(np.mean([score[name].standard_error ** 2 for score in found]))
-    assert 0.65 < errors / np.std(values, ddof=1) < 1.7
+    if scale == 1.0:
+      assert abs(np.mean(values) - perfect) < 4 * np.std(values) / np.sqrt(80)
+    held = np.mean([low <= np.mean(values) <= high for low, high in (score[name].interval for score in found)])
+    assert held >= 0.9
 
 
 def test_copies_are_seen():
@@ -89,7 +74,7 @@ def test_the_same_scores_for_the_same_arguments():
   fake = RNG.normal(size=(400, 6))
   first = scores(TRAIN, fake, seed=1)
   assert first == scores(TRAIN, fake, seed=1)
-  assert first["copied_share"].method == "200 bootstrap resamples"
+  assert first["copied_share"].method == "jackknife over 10 groups of each set"
 
 
 def test_what_has_no_scores():
@@ -99,5 +84,5 @@ def test_what_has_no_scores():
     scores(TRAIN, TRAIN * np.nan)
   with pytest.raises(ValueError, match="quantile=1.0 must be above 0 and below 1"):
     Memorisation(quantile=1.0)
-  with pytest.raises(ValueError, match="resamples=1"):
-    Memorisation(resamples=1)
+  with pytest.raises(ValueError, match="groups=1"):
+    Memorisation(groups=1)

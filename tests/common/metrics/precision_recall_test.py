@@ -5,7 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from common.metrics import distances
-from common.metrics.precision_recall import PrecisionRecall, binomial_error, on_manifold, precision_and_recall
+from common.metrics.labels import binomial_error
+from common.metrics.precision_recall import PrecisionRecall, on_manifold, precision_and_recall
 from common.metrics.score import SampleSet
 from tests.common.metrics import torch_fidelity
 
@@ -93,11 +94,11 @@ def test_the_errors_are_the_spread_over_redraws(scale, shift):
 
 
 def test_an_error_is_never_below_the_binomial():
-  np.testing.assert_allclose(binomial_error(np.arange(100) < 20), np.sqrt(0.2 * 0.8 / 100))
-  for hits in (np.ones(100, bool), np.zeros(100, bool)):
-    np.testing.assert_allclose(binomial_error(hits), np.sqrt(0.005 * 0.995 / 100))
+  np.testing.assert_allclose(binomial_error(0.2, 100), np.sqrt(0.2 * 0.8 / 100))
+  for value in (0.0, 1.0):
+    np.testing.assert_allclose(binomial_error(value, 100), np.sqrt(0.005 * 0.995 / 100))
   found = scores(REAL, REAL + 100.0)["precision"]
-  assert (found.value, found.standard_error) == (0.0, binomial_error(np.zeros(120, bool)))
+  assert (found.value, found.standard_error) == (0.0, binomial_error(0.0, 120))
 
 
 def test_the_same_scores_for_the_same_arguments():
