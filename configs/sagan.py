@@ -4,8 +4,9 @@ Recipe: hinge loss, one update of each player a step, Adam with beta1 0 and beta
 brain-research/self-attention-gan, leaves beta2 at 0.999), 1e-4 for G and 4e-4 for D, batch 256, z of 128 from N(0, I),
 BatchNorm of a scale and a bias for each label in G, but for the last, which is plain, and a projection in D, attention
 in both behind blocks of 32x32. Not as there: images are of 32x32 pixels (digits: 16x16), not 128x128, with attention at
-half the size; generated ones bear the labels of the batch's real ones, where the authors draw them; BatchNorm's running
-statistics have a decay of 0.9, not 0.999 and 0.9999; and the smaller sets have batch 64 and widths of 32, not 64.
+half the size; generated ones bear the labels of the batch's real ones, where the authors draw them; the last
+BatchNorm's running statistics have the decay of the others, 0.999, not 0.9999; and the smaller sets have batch 64,
+widths of 32, not 64, and a decay of 0.9.
 
 Number to expect: ImageNet 128x128, inception score 52.52 and FID 18.65 (abstract; that it is Table 2, after 1,000,000
 steps: recalled, unverified). StudioGAN's CIFAR-10 run (other widths, five D updates a step): 8.64 and 10.35, 50,000
@@ -43,7 +44,7 @@ def get_config(argument: str = "") -> ConfigDict:
     "attention_size": IMAGE_SIZE[dataset] // 2,
     "spectral_norm": True,
   }
-  config.generator = {**network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.generator = {**network, "bn_momentum": 0.999 if full_size else 0.9, "bn_epsilon": 1e-5}
   config.discriminator = network
   config.loss = {"name": "hinge"}
   config.generator_optim, config.discriminator_optim = (

@@ -123,6 +123,18 @@ RECIPES = [  # variant, where, {path in the config: value}
     {"data.train_split": "train", "data.flip": True, "train.batch_size": 512, "generator.width": 768, "z_dim": 64},
   ),
   (
+    "sagan:cifar10",
+    "brain-research/self-attention-gan (ad9612e): model.py, ops.py, train_imagenet.py",
+    {
+      "generator.bn_momentum": 0.999,
+      "generator.bn_epsilon": 1e-5,
+      "generator_optim.learning_rate": 1e-4,
+      "discriminator_optim.learning_rate": 4e-4,
+      "train.batch_size": 256,
+      "n_critic": 1,
+    },
+  ),
+  (
     "gan:mnist",
     "goodfeli/adversarial (1720041): mnist.yaml, __init__.py",
     {"z_prior": "standard_uniform", "z_dim": 100, "train.batch_size": 100, "discriminator_loss_scale": 0.5},
