@@ -6,7 +6,7 @@ convolutions. Not as in the paper: no prior network, which the label alone has l
 code (nips14-ssl): softplus units there, and few labels, with q(y|x) for the rest.
 
 Number to expect: for the conditional IWAE of one layer at k = 1 an independent code reports 82.32 nats on MNIST (nbip's
-README), with other networks. Not reproduced.
+README), with other networks and a prior that is given the label too. Not reproduced.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, tiny.
 Command: python -m experiments.train --config=configs/cvae.py:fashion_mnist --workdir=runs/cvae; of that run

@@ -13,9 +13,9 @@ arXiv:2004.04795) compare with: two gated layers of 300 on each side, z of 40, l
 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000 epochs, stopping after 50 without a
 better validation bound (`configs.base.use_exemplar_protocol` says what is not as there).
 
-Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). The
-Flax example publishes test -ELBO by epoch: 1: 119.74, 5: 106.06, 10: 103.60, 20: 101.83, on MNIST that was binarized
-once and for all, which is another protocol than ``data.binarize`` here. On Fashion-MNIST under our protocol this code
+Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). Of
+the Flax example its pull request 1361 logs test -ELBO by epoch: 1: 119.74, 5: 106.06, 10: 103.60, 20: 101.83, on MNIST
+binarized once and for all, which is another protocol than ``data.binarize`` here. On Fashion-MNIST under our protocol this code
 reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experiments/RESULTS.md. For ``gated`` on
 Fashion-MNIST, Norouzi et al. report a test NLL of 228.70 +- 0.15 nats by 5,000 importance-weighted draws, on the very
 test pixels of ``data.binarize`` here (dynamic MNIST: 84.45 +- 0.12); here 229.40 after 400 epochs, no early-stopped
