@@ -15,11 +15,11 @@ better validation bound (`configs.base.use_exemplar_protocol` says what is not a
 
 Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). Of
 the Flax example its pull request 1361 logs test -ELBO by epoch: 1: 119.74, 5: 106.06, 10: 103.60, 20: 101.83, on MNIST
-binarized once and for all, which is another protocol than ``data.binarize`` here. On Fashion-MNIST under our protocol this code
-reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experiments/RESULTS.md. For ``gated`` on
-Fashion-MNIST, Norouzi et al. report a test NLL of 228.70 +- 0.15 nats by 5,000 importance-weighted draws, on the very
-test pixels of ``data.binarize`` here (dynamic MNIST: 84.45 +- 0.12); here 229.40 after 400 epochs, no early-stopped
-run yet.
+binarized once and for all, which is another protocol than ``data.binarize`` here. On Fashion-MNIST under our protocol
+this code reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experiments/RESULTS.md. For ``gated``
+on Fashion-MNIST, Norouzi et al. report a test NLL of 228.70 +- 0.15 nats by 5,000 importance-weighted draws, on the
+very test pixels of ``data.binarize`` here (dynamic MNIST: 84.45 +- 0.12); here 229.40 after 400 epochs, no
+early-stopped run yet.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, gaussian, flax, gated, tiny.
 Command: python -m experiments.train --config=configs/vae.py:fashion_mnist --workdir=runs/vae
