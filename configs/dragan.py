@@ -7,8 +7,8 @@ steps; theirs are perceptrons of one hidden layer of 128 units, for MNIST in [0,
 
 Number to expect: Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000 samples (see
 configs/lucic2018.py): Fashion-MNIST 27.7 +- 1.2, MNIST 7.6 +- 0.4, CIFAR-10 69.8 +- 2.0. StudioGAN's CIFAR-10 run
-reached 41.6 at 16,000 steps and ended at 65.2 (10,000 test images). Both are of 50,000 training images; cifar10 here
-trains on 45,000, --config.data.train_split=train on all.
+reached 41.6 at 16,000 steps and ended at 65.2 (10,000 test images). Figures of others are of whole training sets; here
+cifar10 trains on 45,000 of 50,000 images and the MNISTs on 50,000 of 60,000 (--config.data.train_split=train: all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/dragan.py:fashion_mnist --workdir=runs/dragan

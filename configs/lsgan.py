@@ -7,9 +7,10 @@ gan/networks/dcgan.py, as code bases train it, for images in [-1, 1] and z of 10
 1], z of 1,024.
 
 Number to expect: the paper has pictures only. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of
-10,000 samples (see configs/lucic2018.py): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5 (of 50,000
-training images; cifar10 here trains on 45,000, --config.data.train_split=train on all). StudioGAN's CIFAR-10 run
-reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late.
+10,000 samples (see configs/lucic2018.py): Fashion-MNIST 30.7 +- 2.2, MNIST 7.8 +- 0.6, CIFAR-10 87.1 +- 47.5.
+StudioGAN's CIFAR-10 run reached 66.7 at 22,000 steps and ended at 331: this loss is known to collapse late. Figures of
+others are of whole training sets; here cifar10 trains on 45,000 of 50,000 images and the MNISTs on 50,000 of 60,000
+(--config.data.train_split=train: all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), pearson, tiny.
 Command: python -m experiments.train --config=configs/lsgan.py:fashion_mnist --workdir=runs/lsgan

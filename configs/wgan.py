@@ -8,8 +8,9 @@ first and the last only; its first and last convolutions have no biases; its ima
 
 Number to expect: the paper has pictures and curves only: -d_loss estimates the Wasserstein distance up to a constant
 factor, and falls while pictures improve. Lucic et al. 2018, Table 2, InfoGAN's networks after a search, FID of 10,000
-samples (see configs/lucic2018.py): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3 (of 50,000
-training images; cifar10 here trains on 45,000, --config.data.train_split=train on all).
+samples (see configs/lucic2018.py): Fashion-MNIST 21.5 +- 1.6, MNIST 6.7 +- 0.4, CIFAR-10 55.2 +- 2.3. Figures of others
+are of whole training sets; here cifar10 trains on 45,000 of 50,000 images and the MNISTs on 50,000 of 60,000
+(--config.data.train_split=train: all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), tiny.
 Command: python -m experiments.train --config=configs/wgan.py:fashion_mnist --workdir=runs/wgan

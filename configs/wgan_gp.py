@@ -14,7 +14,9 @@ statistics.
 Number to expect: cifar10,resnet: inception score 7.86 +- 0.07 (Table 3, recalled, unverified); not measured. None of
 the paper is of the other networks. Lucic et al. 2018, Table 2, found an FID of 20.3 +- 5.0 on MNIST, 24.5 +- 2.1 on
 Fashion-MNIST and 55.8 +- 0.9 on CIFAR-10 with InfoGAN's networks after a search (10,000 images; configs/lucic2018.py).
--d_loss estimates the Wasserstein distance, and should fall slowly once it has risen.
+-d_loss estimates the Wasserstein distance, and should fall slowly once it has risen. Figures of others are of whole
+training sets; here cifar10 without resnet trains on 45,000 of 50,000 images and the MNISTs on 50,000 of 60,000
+(--config.data.train_split=train: all).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), resnet, tiny.
 Command: python -m experiments.train --config=configs/wgan_gp.py:fashion_mnist --workdir=runs/wgan_gp

@@ -32,7 +32,7 @@ EXIT_STOPPED = 75  # as experiments.train has it
 
 def define_flags() -> None:
   flags.DEFINE_string("table", "", f"one of {', '.join(TABLES)}")
-  flags.DEFINE_string("tier", "A", "A: shortened, one seed; B: the published length, several")
+  flags.DEFINE_string("tier", "A", "A: one seed, mostly shortened; B: the published length, several")
   flags.DEFINE_string("root", "runs/tables", "directory of all workdirs and tables")
   flags.DEFINE_list("rows", [], "names of rows, in the order to train them; empty for all")
   flags.DEFINE_string("data_dir", "", "where the data set lies; empty for the usual places")

@@ -42,7 +42,7 @@ class Table:
   Attributes:
     title: for a reader.
     rows: in the order of the paper's.
-    tiers: {name: overrides of every row}; "A" is the shortened one, "B" the published length.
+    tiers: {name: overrides of every row}; "A" is shortened where the length costs too much, "B" the published length.
     seeds: of each tier.
     metrics: as --metrics of experiments.evaluate takes them.
     checkpoints: as its --checkpoint takes them.
