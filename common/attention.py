@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
     if channels % 8 or height % 2 or width % 2:
       raise ConfigError(
         f"attention needs even sizes and a multiple of 8 channels, not {height}x{width} of {channels}; "
-        "set another width or attention_size"
+        "take --.width=8 or another multiple of 8, or --.attention_size=0 for no attention"
       )
 
     def project(h: Array, features: int) -> Array:

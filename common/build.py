@@ -1,9 +1,10 @@
 """From a config's section ``{name, **kwargs}`` to an object: the constructor's signature is the schema."""
 
+import contextlib
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
     path: where the section stands in the config, for errors.
     **context: what the code passes (shapes, axis names); given only to constructors that take it.
 
+  A constructor's text may advise arguments of its own as "--.key=value", which become "--config.PATH.key=value".
+
   Raises:
     ConfigError: unknown name, unknown or missing key, a value of another type than the constructor's annotation, or
       one that the constructor refuses.
@@ -73,9 +76,21 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
     return constructor(**kwargs, **{key: value for key, value in context.items() if key in allowed})
   except ConfigError as error:
     # Of a section within this one (a schedule), the text starts with a path already.
-    text = str(error)
+    text = str(error).replace("--.", f"--config.{path}.")
     inner = text.startswith("config.")
     raise ConfigError(f"config.{path}.{text.removeprefix('config.')}" if inner else f"config.{path}: {text}") from None
+
+
+@contextlib.contextmanager
+def within(path: str) -> Iterator[None]:
+  """Names the section of a network in what it refuses while it is traced, unless the text names a field itself."""
+  try:
+    yield
+  except ConfigError as error:
+    text = str(error).replace("--.", f"--config.{path}.")
+    raise ConfigError(text if text.startswith("config.") else f"config.{path}: {text}") from None
+  except ZeroDivisionError:  # of initializers, whose deviations are by the size of a layer
+    raise ConfigError(f"config.{path}: a size or width in it is 0, and must be 1 or more") from None
 
 
 # What an annotation lets a config say, and in words. Whole numbers are sizes and counts, so none is negative.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from common.build import ConfigError, build
+from common.legality import typed
 from common.schedules import Constant, Scheduled, build_schedule
 
 Array = jax.Array
@@ -74,7 +75,9 @@ def by_half_life(updates: Scheduled, ramp: float = 0.0) -> Ema:
   """
   half_life = build_schedule(updates, "updates")
   if isinstance(half_life, Constant) and not half_life.value > 0:
-    raise ConfigError(f'updates={half_life.value} must be above 0; {{"name": "decay", "decay": 0.0}} keeps no average')
+    raise ConfigError(
+      f"updates={half_life.value} must be above 0; for no average take " + typed("ema", name="decay", decay=0.0)
+    )
   if ramp < 0.0:
     raise ConfigError(f"ramp={ramp} must be 0 or more")
 

@@ -36,7 +36,7 @@ class Dropout(nn.Module):
   def __call__(self, x: Array, rows: Array, *, train: bool) -> Array:
     """x [B, ...], keys [B] -> [B, ...]; x itself unless ``train``."""
     if not 0.0 <= self.rate < 1.0:
-      raise ConfigError(f"rate={self.rate} is not in [0, 1)")
+      raise ConfigError(f"a dropout of {self.rate} is not in [0, 1)")
     if not train or self.rate == 0.0:
       return x
     keep = 1.0 - self.rate

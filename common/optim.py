@@ -135,7 +135,7 @@ def with_lazy_updates(section: Mapping[str, Any], path: str, every: int) -> dict
     if hasattr(value, "items"):
       raise ConfigError(
         f"config.{path}.{key} is a schedule, and updates for lazy penalties alone would drive it too; take a number, or"
-        ' config.lazy_penalties="term"'
+        " --config.lazy_penalties=term"
       )
     plain[key] = c * value if key == "learning_rate" else value**c
   return plain

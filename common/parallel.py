@@ -98,10 +98,13 @@ def check_devices(mode: str, batch_size: int) -> None:
     spare = batch_size + -batch_size % jax.device_count()
     raise ConfigError(
       f"config.train.batch_size={batch_size} does not divide over {jax.device_count()} devices; "
-      f"use a multiple of {jax.device_count()}, e.g. {spare}"
+      f"use a multiple of {jax.device_count()}, e.g. --config.train.batch_size={spare}"
     )
   if mode == "pmap" and jax.process_count() > 1:
-    raise ConfigError("config.parallel.mode=pmap runs in one process; use jit or shard_map for several")
+    raise ConfigError(
+      "config.parallel.mode=pmap runs in one process; use --config.parallel.mode=jit or "
+      "--config.parallel.mode=shard_map for several"
+    )
 
 
 def axis_name_of(mode: str) -> str | None:

@@ -61,9 +61,11 @@ class Sampler:
     if truncation < 0.0:
       raise ConfigError(f"truncation={truncation} must be above 0, or 0 for none")
     if truncation and not algorithm.normal_latents:
-      raise ConfigError(f"truncation={truncation} is for latents from N(0, I), and this model has others; leave it out")
+      raise ConfigError(
+        f"truncation={truncation} is for latents from N(0, I), and this model has others; leave it out (--truncation=0)"
+      )
     if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
-      raise ConfigError(f'batch_norm="{batch_norm}" is for generators with BatchNorm; use "running"')
+      raise ConfigError(f'batch_norm="{batch_norm}" is for generators with BatchNorm; use --batch_norm=running')
     model: Any = algorithm
     self._truncation, self._batch_norm, self._source = truncation, batch_norm, source
     self._algorithm = model

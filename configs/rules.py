@@ -161,20 +161,25 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def _interval_problems(config: Any) -> list[str]:
-  call = config.train.steps_per_call
+  call, log, save = config.train.steps_per_call, config.log.every, config.checkpoint.every
+  paths = ("train.num_steps", "log.every", "samples.every", "evaluate.every", "checkpoint.every")
+  intervals = {path: _get(config, path) for path in paths}
+  fits = math.gcd(call, *intervals.values())
   found = [
-    f"config.{path}={_get(config, path)} must be a multiple of config.train.steps_per_call={call}; "
-    f"set --config.train.steps_per_call={math.gcd(call, _get(config, path))} or another interval"
-    for path in ("train.num_steps", "log.every", "samples.every", "evaluate.every", "checkpoint.every")
-    if _get(config, path) % call
+    f"config.{path}={interval} must be a multiple of config.train.steps_per_call={call}; "
+    f"set --config.train.steps_per_call={fits} or another interval"
+    for path, interval in intervals.items()
+    if interval % call
   ]
-  if not found and config.checkpoint.every % config.log.every:
+  if not found and save % log:
     found.append(
-      f"config.checkpoint.every={config.checkpoint.every} must be a multiple of config.log.every={config.log.every}"
+      f"config.checkpoint.every={save} must be a multiple of config.log.every={log}; "
+      f"set --config.checkpoint.every={save + -save % log} or --config.log.every={math.gcd(save, log)}"
     )
   if config.train.patience and not (config.checkpoint.keep_best and config.evaluate.every):
     found.append(
-      f"config.train.patience={config.train.patience} needs config.checkpoint.keep_best and config.evaluate.every"
+      f"config.train.patience={config.train.patience} needs config.checkpoint.keep_best and config.evaluate.every; "
+      "set both, or --config.train.patience=0"
     )
   return found
 

@@ -209,6 +209,10 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
   _, equals, text = word.partition("=")
   if not equals:
     raise ConfigError(f"--config.{path} has no value; write --config.{path}=value")
+  if path == "family":
+    raise ConfigError(
+      f'config.family={text}: the config has the keys of its own family, "{config.family}"; take another --config'
+    )
   parent, _, key = path.rpartition(".")
   section: Any = config
   for part in parent.split(".") if parent else []:

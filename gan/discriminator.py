@@ -12,6 +12,7 @@ from jax import lax
 
 from common import random
 from common.algorithm import Array, Batch, Images, Mean, Metrics
+from common.build import within
 from common.ema import NO_EMA
 from common.state import NetState, apply_gradients, init_network
 from gan.augment.policy import Augmentation
@@ -51,7 +52,8 @@ class Discriminator:
   def init(self, rng: Array, x: Images, labels: Array, rows: Array) -> tuple[NetState, dict[str, Any]]:
     """A fresh network, and the running state of penalties and of "augment"."""
     x, known = self.conditioning.discriminator_inputs(x, labels)
-    d = init_network(self.network, self.tx, NO_EMA, rng, x, train=True, rows=rows, **known)
+    with within("discriminator"):
+      d = init_network(self.network, self.tx, NO_EMA, rng, x, train=True, rows=rows, **known)
     return d, {name: penalty.init() for name, penalty in self.penalties.items()} | {"augment": self.augment.init()}
 
   def descend(

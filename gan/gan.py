@@ -14,7 +14,7 @@ from jax import lax
 from common import random
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
-from common.build import ConfigError
+from common.build import ConfigError, within
 from common.ema import Ema
 from common.state import NetState, apply_gradients, init_network
 from gan import health
@@ -91,7 +91,8 @@ class GAN:
     rows = random.row_keys(rng, batch["index"][0])
     z, known = self.conditioning.generator_inputs(jnp.zeros((x.shape[0], self.z_dim)), labels)
     g_rng, d_rng = random.stream(rng, "generator"), random.stream(rng, "discriminator")
-    g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True, **known)
+    with within("generator"):
+      g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True, **known)
     d, aux = self.discriminator.init(d_rng, x, labels, rows)
     return GanState(step=jnp.int32(0), generator=g, discriminator=d, aux=aux, waited=jnp.int32(0))
 

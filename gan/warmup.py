@@ -28,8 +28,8 @@ class CriticWarmup:
   def __post_init__(self):
     if self.updates and not (self.first or self.every):
       raise ConfigError(
-        f"config.critic_warmup.updates={self.updates} concerns no update of G: set config.critic_warmup.first or"
-        " config.critic_warmup.every, or updates to 0"
+        f"config.critic_warmup.updates={self.updates} concerns no update of G; set --config.critic_warmup.first=25, "
+        "--config.critic_warmup.every=500, or other such numbers, or --config.critic_warmup.updates=0"
       )
 
   def needed(self, generator_updates: Array, n_critic: int) -> Array:

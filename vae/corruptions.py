@@ -5,6 +5,7 @@ from collections.abc import Callable
 from common import random
 from common.algorithm import Array, Images
 from common.build import ConfigError
+from common.legality import typed
 
 Corruption = Callable[[Images, Array], Images]  # x [B, H, W, C] in pixel_range, keys [B] -> [B, H, W, C]
 
@@ -25,7 +26,7 @@ class GaussianNoise:
 
   def __init__(self, sigma: float = 0.3):
     if not sigma > 0:
-      raise ConfigError(f'sigma={sigma} must be above 0; for no noise take {{"name": "none"}}')
+      raise ConfigError(f"sigma={sigma} must be above 0; for no noise take {typed('corruption', name='none')}")
     self._sigma = sigma
 
   def __call__(self, x: Images, rows: Array) -> Images:

@@ -49,7 +49,9 @@ class DiagonalGaussian(nn.Module):
   def __post_init__(self):
     bounds = tuple(self.log_var_range)
     if bounds and not (len(bounds) == 2 and bounds[0] < bounds[1]):
-      raise ConfigError(f"log_var_range={bounds} must be (low, high) with low < high, or () for no clipping")
+      raise ConfigError(
+        f'log_var_range={bounds} must be (low, high) with low < high; --.log_var_range="()" is for no clipping'
+      )
     super().__post_init__()
 
   @staticmethod

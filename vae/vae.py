@@ -12,7 +12,7 @@ import optax
 from common import random, schedules
 from common.alarms import Alarm
 from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
-from common.build import ConfigError
+from common.build import ConfigError, within
 from common.ema import Ema
 from common.state import NetState, apply_gradients, init_network
 from vae import health
@@ -75,7 +75,8 @@ class VAE:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter, and with `starts_at_mean` its image."""
     rows = random.row_keys(rng, batch["index"])
     x = batch["image"]
-    net = init_network(self.network, self.tx, self.ema, rng, x, self._one_hot(batch), rows, train=True)
+    with within("model"):
+      net = init_network(self.network, self.tx, self.ema, rng, x, self._one_hot(batch), rows, train=True)
     if self.starts_at_mean:
       params = {**net.params, "model": self.network.model.start_at(net.params["model"], x[0])}
       net = net.replace(params=params, ema_params=self.ema.start(params))

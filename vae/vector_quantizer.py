@@ -128,8 +128,9 @@ class VectorQuantized(nn.Module):
       everything = batch_gather(outputs, self.axis_name).reshape(-1, self.code_dim)
       if len(everything) < self.num_codes:
         raise ConfigError(
-          f"kmeans_steps={self.kmeans_steps} starts num_codes={self.num_codes} codes from the positions of one batch, "
-          f"which are {len(everything)}; use larger batches, fewer codes or kmeans_steps=0"
+          f"config.posterior.kmeans_steps={self.kmeans_steps} starts num_codes={self.num_codes} codes from the "
+          f"positions of one batch, which are {len(everything)}; use larger batches, fewer codes or "
+          "--config.posterior.kmeans_steps=0"
         )
       return kmeans(everything, self._picks(outputs, rows), self.kmeans_steps)
 
@@ -244,7 +245,10 @@ def codes_in_use(usage: Array) -> Array:
 
 def _positions(z_dim: int, code_dim: int) -> int:
   if z_dim % code_dim:
-    raise ConfigError(f"z_dim={z_dim} is not a multiple of code_dim={code_dim}, the numbers of one code")
+    raise ConfigError(
+      f"z_dim={z_dim} is not a multiple of code_dim={code_dim}, the numbers of one code; "
+      f"take --config.model.z_dim={z_dim + -z_dim % code_dim}"
+    )
   return z_dim // code_dim
 
 

@@ -203,14 +203,13 @@ def _check(data: Any, kind: str, low: float, high: float) -> None:
   if not low < high:
     raise ConfigError(f"config.data.pixel_range=({low}, {high}): the first must be the smaller, e.g. (0.0, 1.0)")
   if data.dequantize and data.binarize != "none":
-    raise ConfigError("config.data.dequantize=True and config.data.binarize contradict each other; unset one")
-  images_only = {
-    "flip": data.flip,
-    "dequantize": data.dequantize,
-    "binarize": data.binarize != "none",
-    "image_size": data.image_size,
-    "channels": data.channels,
-  }
-  given = [f"config.data.{key}" for key, value in images_only.items() if value]
+    raise ConfigError(
+      "config.data.dequantize=True and config.data.binarize contradict each other; "
+      "set --config.data.dequantize=False or --config.data.binarize=none"
+    )
+  images_only = {"flip": False, "dequantize": False, "binarize": "none", "image_size": 0, "channels": 0}
+  given = {key: unset for key, unset in images_only.items() if data[key] != unset}
   if kind == "points" and given:
-    raise ConfigError(f'"{data.name}" has points, not images; unset {", ".join(given)}')
+    fields = " and ".join(f"config.data.{key}" for key in given)
+    unset = " and ".join(f"--config.data.{key}={value}" for key, value in given.items())
+    raise ConfigError(f'{fields}: "{data.name}" has points, not images; set {unset}')

@@ -28,15 +28,21 @@ def target_shape(native: Native, image_size: int, channels: int, resize: str) ->
     )
   height, width, depth = native
   if depth not in (1, 3) and channels not in (0, depth):
-    raise ConfigError(f"config.data.channels={channels}: the images have {depth}, only 1 and 3 are converted; use 0")
+    raise ConfigError(
+      f"config.data.channels={channels}: the images have {depth}, only 1 and 3 are converted; "
+      "use --config.data.channels=0"
+    )
   if image_size == 0:
     if height is None or width is None:
-      raise ConfigError("config.data.image_size=0: the images differ in size; set one, and config.data.resize=crop")
+      raise ConfigError(
+        "config.data.image_size=0: the images differ in size; set one, as in "
+        "--config.data.image_size=64 and --config.data.resize=crop"
+      )
     return height, width, channels or depth
   if resize == "pad" and max(height or 0, width or 0) > image_size:
     raise ConfigError(
       f"config.data.image_size={image_size} is smaller than the images ({height}x{width}), which "
-      'config.data.resize="pad" cannot do; use config.data.resize=crop or stretch'
+      'config.data.resize="pad" cannot do; use --config.data.resize=crop or --config.data.resize=stretch'
     )
   return image_size, image_size, channels or depth
 
@@ -93,8 +99,8 @@ def _pad(images: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
   top, left = (to_height - height) // 2, (to_width - width) // 2
   if top < 0 or left < 0:
     raise ConfigError(
-      f"config.data.image_size={to_height}: an image of {height}x{width} does not fit; use config.data.resize=crop or "
-      "stretch"
+      f"config.data.image_size={to_height}: an image of {height}x{width} does not fit; "
+      "use --config.data.resize=crop or --config.data.resize=stretch"
     )
   canvas = np.zeros((num, to_height, to_width, channels), np.uint8)
   canvas[:, top : top + height, left : left + width] = images

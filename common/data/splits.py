@@ -30,7 +30,9 @@ def split_range(text: str, sizes: Mapping[str, int], field: str) -> tuple[str, i
   bounds = [default if bound is None else int(bound) for bound, default in ((low, 0), (high, size))]
   start, stop = (bound + size if bound < 0 else bound for bound in bounds)
   if not (0 <= start <= size and 0 <= stop <= size):
-    raise ConfigError(f'{field}="{text}" is out of range: "{name}" has {size} examples')
+    raise ConfigError(
+      f'{field}="{text}" is out of range: "{name}" has {size} examples; --{field}={name} is all of them'
+    )
   if start >= stop:
-    raise ConfigError(f'{field}="{text}" is empty: "{name}" has {size} examples')
+    raise ConfigError(f'{field}="{text}" is empty: "{name}" has {size} examples; --{field}={name} is all of them')
   return name, start, stop

@@ -12,7 +12,7 @@ import optax
 
 from common import random
 from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
-from common.build import ConfigError, build
+from common.build import ConfigError, build, within
 from common.conv import Conv
 from common.ema import Ema, build_ema
 from common.layers import Dropout
@@ -84,7 +84,8 @@ class Classifier:
   def init(self, rng: Array, batch: Batch) -> ClassifierState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
     rows = random.row_keys(rng, batch["index"])
-    net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, rows=rows)
+    with within("model"):
+      net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, rows=rows)
     return ClassifierState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: ClassifierState, batch: Batch, rng: Array) -> tuple[ClassifierState, Metrics]:
@@ -148,7 +149,10 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classi
     ConfigError: a data set without labels, or a section that names no known choice.
   """
   if not spec.num_classes:
-    raise ConfigError(f'config.data.name="{config.data.name}" has no labels to classify')
+    raise ConfigError(
+      f'config.data.name="{config.data.name}" has no labels to classify; '
+      "take a set that has, as in --config.data.name=digits"
+    )
   bn_axis_name = axis_name if config.parallel.sync_batch_norm else None
   network = build(
     NETWORKS, config.model, "model", num_classes=spec.num_classes, bn_axis_name=bn_axis_name, dtype=config.dtype

@@ -13,6 +13,7 @@ the two.
 With labels, G has an embedding of them beside z, and D's logit is the inner product of its features and an embedding.
 """
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -76,16 +77,14 @@ def stages_of(image_shape: tuple[int, int, int], width: int, cardinality: int, w
   """
   if wide_to < 4:
     raise ConfigError(f"wide_to={wide_to} must be 4 or more: the first stage is of 4x4 pixels")
-  stages = []
-  for size in (4 * 2**i for i in range(num_stages(image_shape) + 1)):
-    part = max(1, size // wide_to)
-    if width % part or cardinality % part:
-      raise ConfigError(
-        f"width={width} and cardinality={cardinality} are to be divided by {part} at {size} pixels, "
-        f"since wide_to={wide_to}; take multiples of {part}, or a larger wide_to"
-      )
-    stages.append(Stage(size, width // part, cardinality // part))
-  return stages
+  sizes = [4 * 2**i for i in range(num_stages(image_shape) + 1)]
+  parts = [max(1, size // wide_to) for size in sizes]
+  if width % parts[-1] or cardinality % parts[-1]:
+    raise ConfigError(
+      f"width={width} and cardinality={cardinality} are to be divided by {parts[-1]} at {sizes[-1]} pixels, "
+      f"since wide_to={wide_to}; take multiples of {parts[-1]}, or --.wide_to={sizes[-1]}"
+    )
+  return [Stage(size, width // part, cardinality // part) for size, part in zip(sizes, parts, strict=True)]
 
 
 class Block(nn.Module):
@@ -108,7 +107,8 @@ class Block(nn.Module):
     inner = self.expansion * x.shape[-1]
     if self.cardinality < 1 or inner % self.cardinality:
       raise ConfigError(
-        f"cardinality={self.cardinality} does not divide expansion * width = {inner}; take a divisor of it"
+        f"cardinality={self.cardinality} does not divide expansion * width = {inner}; take a divisor of it, as "
+        f"--.cardinality={math.gcd(inner, self.cardinality or 1)}"
       )
     fan_in = nn.initializers.variance_scaling(2.0 / (1.0 + SLOPE**2) * self.blocks**-0.5, "fan_in", "normal")
     # The bias of a convolution is that of the activation after it.

@@ -34,7 +34,7 @@ def check_attention(size: int, sizes: list[int]) -> None:
   if size and size not in sizes:
     raise ConfigError(
       f"attention_size={size} is the output of no block, which have {', '.join(map(str, sizes))}; "
-      "take one of them, or 0 for no attention"
+      f"take --.attention_size={sizes[0]}, another of them, or --.attention_size=0 for no attention"
     )
 
 

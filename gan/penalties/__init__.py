@@ -51,7 +51,8 @@ def lazy_interval(penalties: Mapping[str, Penalty]) -> int:
   if len(set(intervals.values())) > 1:
     found = ", ".join(f"config.penalties.{name}.every={every}" for name, every in intervals.items())
     raise ConfigError(
-      f'config.lazy_penalties="update" has one update for all, and these differ: {found}; take one number, or "term"'
+      f'config.lazy_penalties="update" has one update for all, and these differ: {found}; take one number, or '
+      "--config.lazy_penalties=term"
     )
   return max(intervals.values(), default=1)
 

@@ -58,7 +58,11 @@ MISTAKES = [
   # Ranges.
   (VAE + "--config.train.batch_size=0", "config.train.batch_size=0", "must be above 0"),
   (VAE + "--config.train.batch_size=-4", "config.train.batch_size=-4", "must be above 0"),
-  (VAE + "--config.train.batch_size=50", "config.train.batch_size=50", "use a multiple of 8, e.g. 56"),
+  (
+    VAE + "--config.train.batch_size=50",
+    "config.train.batch_size=50",
+    "use a multiple of 8, e.g. --config.train.batch_size=56",
+  ),
   (VAE + "--config.optim.learning_rate=nan", "config.optim.learning_rate=nan", "must be a finite number"),
   (VAE + "--config.optim.learning_rate=inf", "config.optim.learning_rate=inf", "must be a finite number"),
   (VAE + "--config.optim.learning_rate=-0.1", "learning_rate=-0.1", "must be above 0"),
@@ -91,7 +95,7 @@ MISTAKES = [
   (CONV + "--config.model={{'name':'conv','z_dim':4,'channels':(8,'a')}}", "channels=(8, 'a')", "whole number"),
   (CONV + "--config.model={{'name':'conv','z_dim':4,'batch_norm':1}}", "config.model.batch_norm=1", "True or False"),
   (DCGAN + "--config.loss={{'name':'hinj'}}", 'config.loss.name="hinj"', "non_saturating"),
-  (VAE + "--config.family=vea", 'config.family="vea"', 'did you mean "vae"?'),
+  (VAE + "--config.family=gan", "config.family=gan", "take another --config"),
   # Settings that do not go together.
   (DCGAN + "--config.data.image_size=10", "config.data.image_size=10", "8, 16, 32, 64"),
   (CONV + "--config.data.image_size=10", "10x10", "multiple of 4"),

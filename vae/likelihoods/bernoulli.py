@@ -97,4 +97,7 @@ def log_constant(logits: Array) -> Array:
 
 def _check_range(name: str, pixel_range: tuple[float, float]) -> None:
   if tuple(pixel_range) != (0.0, 1.0):
-    raise ConfigError(f'"{name}" needs config.data.pixel_range=(0.0, 1.0), not {tuple(pixel_range)}')
+    raise ConfigError(
+      f'"{name}" needs config.data.pixel_range=(0.0, 1.0), not {tuple(pixel_range)}; '
+      'set --config.data.pixel_range="(0.0, 1.0)"'
+    )

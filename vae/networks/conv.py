@@ -48,9 +48,10 @@ class ConvNet(nn.Module):
     height, width, image_channels = self.image_shape
     factor = 2 ** len(self.channels)
     if height % factor or width % factor:
+      larger = max(height, width) + -max(height, width) % factor
       raise ConfigError(
-        f"{len(self.channels)} halvings (config.model.channels={tuple(self.channels)}) need an image size that is a "
-        f"multiple of {factor}, not {height}x{width}; set config.data.image_size or fewer channels"
+        f"{len(self.channels)} halvings (channels={tuple(self.channels)}) need an image size that is a multiple of "
+        f"{factor}, not {height}x{width}; set --config.data.image_size={larger}, or fewer channels"
       )
     self.base = (height // factor, width // factor, self.channels[-1])
     kernel = (self.kernel_size, self.kernel_size)

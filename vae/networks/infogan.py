@@ -51,7 +51,7 @@ class InfoGanNet(nn.Module):
     if height % 4 or width % 4:
       raise ConfigError(
         f"this network halves an image twice, which needs multiples of 4, not {height}x{width}; "
-        "set config.data.image_size"
+        f"set --config.data.image_size={max(height, width) + -max(height, width) % 4}"
       )
     self.base = (height // 4, width // 4, 2 * self.width)
     size = self.base[0] * self.base[1] * self.base[2]

@@ -68,18 +68,19 @@ class ResNet(nn.Module):
     factor = 2**self.halvings
     if height % factor or width % factor:
       raise ConfigError(
-        f"config.model.halvings={self.halvings} need an image size that is a multiple of {factor}, not "
-        f"{height}x{width}; set config.data.image_size or fewer halvings"
+        f"halvings={self.halvings} need an image size that is a multiple of {factor}, not {height}x{width}; "
+        f"set --config.data.image_size={max(height, width) + -max(height, width) % factor}, or fewer halvings"
       )
     self.places = (height // factor, width // factor)
-    if self.maps and self.z_dim % math.prod(self.places):
-      raise ConfigError(
-        f"config.model.z_dim={self.z_dim} must be a multiple of the {self.places[0]}x{self.places[1]} places of its map"
-      )
     count = math.prod(self.places)
+    if self.maps and self.z_dim % count:
+      raise ConfigError(
+        f"z_dim={self.z_dim} must be a multiple of the {self.places[0]}x{self.places[1]} places of its map; "
+        f"take --.z_dim={self.z_dim + -self.z_dim % count}"
+      )
     stats = self.num_stats(self.z_dim)
     if self.maps and stats % self.z_dim:
-      raise ConfigError("config.model.maps=True is for posteriors that ask for as many numbers of each of z; unset it")
+      raise ConfigError("maps=True is for posteriors that ask for as many numbers of each of z; set --.maps=False")
 
     def conv(kind: type[nn.Module], features: int) -> nn.Module:
       return kind(features, (4, 4), strides=(2, 2), dtype=self.dtype)

@@ -42,8 +42,8 @@ class Rae:
       raise ConfigError(f"z_weight={z_weight} and weight={weight} must be at least 0")
     if (regularizer != "none") != (weight > 0):
       raise ConfigError(
-        f'weight={weight} with regularizer="{regularizer}" has no effect: give a weight above 0 with a '
-        'regularizer, and 0 with "none"'
+        f'weight={weight} with regularizer="{regularizer}" has no effect; '
+        + ("set --.weight=0.0, or a regularizer" if weight else "set --.regularizer=none, or a weight above 0")
       )
     self.z_weight, self.weight = z_weight, weight
 
@@ -57,7 +57,7 @@ def _decoder_l2(terms: Terms, context: Context) -> Array:
   if not kernels:
     raise ConfigError(
       'config.objective.regularizer="l2" is of the kernels of the decoder\'s convolutions, and this decoder has none; '
-      'take regularizer="gradient", or config.model.name="infogan"'
+      "take --config.objective.regularizer=gradient, or a convolutional network"
     )
   return optax.tree.norm(kernels, squared=True)
 
