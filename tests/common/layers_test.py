@@ -30,7 +30,7 @@ def test_scale_and_rate():
   assert abs(float(jnp.mean(y == 0.0)) - 0.2) < 5 * np.sqrt(0.2 * 0.8 / y.size)
   np.testing.assert_array_equal(Dropout(0.2).apply({}, x, rows_of(range(8)), train=False), x)
   np.testing.assert_array_equal(Dropout(0.0).apply({}, x, rows_of(range(8)), train=True), x)
-  with pytest.raises(ConfigError, match=r"rate=1\.0"):
+  with pytest.raises(ConfigError, match=r"a dropout of 1\.0"):
     Dropout(1.0).apply({}, x, rows_of(range(8)), train=True)
 
 

@@ -59,7 +59,7 @@ def test_lazy_updates_rescale_the_optimizer():
   sgd, rmsprop = {"name": "sgd", "learning_rate": 1, "momentum": 0.5}, {"name": "rmsprop", "learning_rate": 1.0}
   assert with_lazy_updates(sgd, "optim", 3) == {**sgd, "learning_rate": 0.75, "momentum": 0.5**0.75}
   assert with_lazy_updates(rmsprop, "optim", 3) == {**rmsprop, "learning_rate": 0.75, "decay": 0.99**0.75}
-  with pytest.raises(ConfigError, match=r'optim\.learning_rate is a schedule, .*config\.lazy_penalties="term"'):
+  with pytest.raises(ConfigError, match=r"optim\.learning_rate is a schedule, .*config\.lazy_penalties=term"):
     with_lazy_updates({**adam, "learning_rate": COSINE}, "optim", 3)
   with pytest.raises(ConfigError, match=r"optim\.learning_rat is unknown"):
     with_lazy_updates({"name": "adam", "learning_rat": 1.0}, "optim", 3)

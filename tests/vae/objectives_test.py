@@ -154,7 +154,7 @@ def test_regularized_autoencoders():
   base = DISTORTION[0] + 0.05 * np.sum(z[0] ** 2, axis=-1)
   np.testing.assert_allclose(losses({"name": "rae", "z_weight": 0.1}, terms), base, rtol=1e-6)
   for words in ({"regularizer": "l2"}, {"weight": 0.5}):
-    with pytest.raises(ConfigError, match=r"has no effect: give a weight above 0 with a regularizer"):
+    with pytest.raises(ConfigError, match=r"has no effect; set "):
       losses({"name": "rae", "z_weight": 0.1, **words}, terms)
   with pytest.raises(ConfigError, match="kernels of the decoder's convolutions, and this decoder has none"):
     losses({"name": "rae", "z_weight": 0.1, "regularizer": "l2", "weight": 1.0}, terms)
