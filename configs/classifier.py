@@ -3,8 +3,9 @@
 Not of a paper: two blocks of 3x3 convolutions with BatchNorm (32 and 64 channels), a hidden layer of 128 with
 dropout 0.5, Adam 1e-3 decaying to 0 on a cosine, averaged weights. The features are the hidden layer.
 
-Number to expect: 92.5 % test accuracy on Fashion-MNIST (test split, 10,000 images, averaged weights), measured; see
-experiments/RESULTS.md.
+Number to expect: test accuracy with averaged weights, measured: 99.5 % on MNIST, 92.5 % on Fashion-MNIST, and 99.3 % on
+digits, at 8x8 and, with --config.data.image_size=16, at 16x16; see experiments/RESULTS.md. The digits have one for each
+size, since the one of 8x8 reads 84.3 % of them at 16x16.
 
 Variants: digits (the default), fashion_mnist, mnist, cifar10, tiny.
 Command: python -m experiments.train --config=configs/classifier.py:fashion_mnist --workdir=runs/classifier

@@ -13,8 +13,9 @@ R1 + R2 693 and 0.927, RpGAN + R1 diverges. 26,000 samples are PacGAN's protocol
 here at a quarter of the expected ones (see experiments/RESULTS.md); it draws its 128,000 triples from MNIST's training
 and test images, here from the training images.
 
-Variants: stacked_fashion (the default), stacked_mnist, wgan_gp, rpgan_r1_r2, gan_r1_r2, rpgan_r1 (none: DCGAN), tiny.
-Command: python -m experiments.train --config=configs/stacked.py:stacked_fashion,wgan_gp --workdir=runs/stacked
+Variants: stacked_mnist (the default), stacked_fashion, wgan_gp, rpgan_r1_r2, gan_r1_r2, rpgan_r1 (none: DCGAN), tiny.
+On stacked_fashion the classifier misreads 7.5 % of the channels, and the count says little.
+Command: python -m experiments.train --config=configs/stacked.py:wgan_gp --config.data.dir=MNIST --workdir=runs/stacked
 Time: one core, 10,000 steps by --check: 19 minutes (dcgan), 26 (rpgan_r1_r2), 68 (wgan_gp), without the evaluations.
 """
 
@@ -30,7 +31,7 @@ ABLATION = {  # loss, penalties
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, ("stacked_fashion", "stacked_mnist"), ("wgan_gp", *ABLATION))
+  dataset, words = base.variants(argument, ("stacked_mnist", "stacked_fashion"), ("wgan_gp", *ABLATION))
   chosen = sorted(words & {"wgan_gp", *ABLATION})
   if len(chosen) > 1:
     raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")

@@ -80,7 +80,7 @@ def latest(found: Iterable[Record]) -> list[Record]:
   """One row of each source and protocol, the last written."""
   rows: dict[str, Record] = {}
   for record in found:
-    key = json.dumps([record["source"], record["protocol"], record["settings"], record["seed"]], sort_keys=True)
+    key = json.dumps([record["source"], comparable(record, []), record["seed"]], sort_keys=True)
     rows[key] = record
   return list(rows.values())
 

@@ -148,9 +148,7 @@ def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
   if not FLAGS.labels:
     return None
   if not conditional:
-    raise ConfigError(
-      f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels; leave them out"
-    )
+    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels")
   if FLAGS.labels == ["all"]:
     return np.repeat(np.asarray(known, np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
   wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) not in known]

@@ -19,7 +19,7 @@ from experiments import build_algorithm, curve, reproduce
 from experiments.flags import config_names, find_config, load_config
 from experiments.records import keep_per_image
 from experiments.tables import TABLES, Row
-from tests.configs_test import spec_of
+from tests.configs_test import load, spec_of
 from tests.experiments.runs import call
 
 LENGTH = {"train.num_steps"}
@@ -252,3 +252,9 @@ def test_the_table_says_what_real_pictures_of_some_of_the_modes_read():
   found = [{"row": "DCGAN", "seed": 0, "published": "", "records": [line]}]
   text = reproduce.document(TABLES["stacked"], "A", found)
   assert "Calibration: of real pictures of so many modes, 1,000 read 999 (KL 0.021), 10 read 17 (KL 4.500)." in text
+
+
+def test_the_table_of_modes_is_of_the_set_that_its_classifier_reads():
+  table = TABLES["stacked"]
+  assert {load(row.config).data.name for row in table.rows} == {"stacked_mnist"}
+  assert load("stacked").evaluate.features == table.evaluation["features"] == "stacked:mnist"
