@@ -56,7 +56,9 @@ def real(split: Split, num: int = 0) -> Pictures:
     ConfigError: more than there are.
   """
   if num > len(split):
-    raise ConfigError(f"{num} real examples are asked for, and the split has {len(split)}; take fewer")
+    raise ConfigError(
+      f"{num} real examples are asked for, and the split has {len(split)}; take --num_real={len(split)} or fewer"
+    )
   rows = split.arrays()
   return Pictures(rows["image"][: num or None], rows["label"][: num or None])
 

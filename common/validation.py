@@ -37,7 +37,10 @@ class Validation:
     self._samples: _SampleScores | None = None
     if config.evaluate.metrics:
       if not isinstance(algorithm, Generative):
-        raise ConfigError(f"config.evaluate.metrics is of pictures, and a {config.family} makes none; leave it empty")
+        raise ConfigError(
+          f"config.evaluate.metrics is of pictures, and a {config.family} makes none; "
+          "set --config.evaluate.metrics={}"
+        )
       self._samples = _SampleScores(config, algorithm, dataset.spec, program.mesh, skip)
     self.keep_best = config.checkpoint.keep_best
     if self.keep_best:

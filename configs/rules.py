@@ -31,7 +31,7 @@ FIELDS: dict[str, Field] = {
   ),
   "family": Field("which code trains it, a name of FAMILIES in experiments/__init__.py"),
   "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
-  "data.name": Field("digits, an MNIST-like set of IDX files, any TFDS image set, gaussians8, blobs"),
+  "data.name": Field("digits, an MNIST-like set of IDX files, cifar10, any TFDS image set, gaussians8, blobs"),
   "data.dir": Field("where prepared files lie; empty for the usual places"),
   "data.train_split": Field('examples to train on, as in "train[:50000]"'),
   "data.validation_split": Field("examples that choose and stop"),

@@ -12,6 +12,7 @@ training pictures only.
 """
 
 import json
+import math
 from pathlib import Path
 
 from absl import flags
@@ -55,7 +56,8 @@ def main() -> int:
     if needed > FLAGS.memory_mb:
       raise ConfigError(
         f"{probe.num_rows:,} x {probe.dim(kind):,} features take {needed:,.0f} MB, more than "
-        f"--memory_mb={FLAGS.memory_mb}; raise it, or take fewer pictures with --num_train"
+        f"--memory_mb={FLAGS.memory_mb}; raise it to --memory_mb={math.ceil(needed)}, or take fewer "
+        "pictures with --num_train"
       )
   found = []
   for kind in kinds:

@@ -129,7 +129,10 @@ class Probe:
       raise ConfigError(f"the data set is not that of {workdir}: {self._dataset.spec} against {run.spec}")
     self._num_train = num_train or len(self._dataset.train)
     if self._num_train > len(self._dataset.train):
-      raise ConfigError(f"--num_train={num_train}: the training split has {len(self._dataset.train):,}; take fewer")
+      raise ConfigError(
+        f"--num_train={num_train}: the training split has {len(self._dataset.train):,}; "
+        f"take --num_train={len(self._dataset.train)} or fewer"
+      )
     self._shapes = shapes(run, self._network)
     self.kinds = (TRAINED, UNTRAINED, PIXELS)
 

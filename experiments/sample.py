@@ -148,7 +148,9 @@ def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
   if not FLAGS.labels:
     return None
   if not conditional:
-    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels")
+    raise ConfigError(
+      f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels; leave them out"
+    )
   if FLAGS.labels == ["all"]:
     return np.repeat(np.asarray(known, np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
   wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) not in known]

@@ -170,7 +170,7 @@ def _score_split(
   if settings.split == "train" and config.data.binarize != "none":
     raise ConfigError(
       f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
-      "use --split=validation or test, which are drawn once"
+      "use --split=validation or --split=test, which are drawn once"
     )
   if settings.num_real or (not settings.ema and run.algorithm.ema.kept):
     raise ConfigError(

@@ -66,10 +66,10 @@ def main() -> int:
   with status.phase("reading the data set"):
     dataset = reading.result()
     algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
-  for note in dataset.notes:
-    status.line(note)
   mesh = parallel.make_mesh()
   if FLAGS.check:
+    for note in dataset.notes:
+      status.line(note)
     figures = check(Program(algorithm, dataset, config, mesh), status)
     for name, value in figures.items() if jax.process_index() == 0 else ():
       print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
@@ -81,6 +81,8 @@ def main() -> int:
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
+    for note in dataset.notes:  # not before either: an error is to stand by itself
+      status.line(note)
     advice = "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
     return to_the_end(run, status, advice)
 

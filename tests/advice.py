@@ -14,7 +14,7 @@ from configs import rules
 from experiments import build_algorithm
 from experiments.flags import check_override
 
-SETTING = re.compile(r'--[\w.]+(?:=(?:"[^"]*"|[^\s,;:)"]*[^\s,;:.)"]))?')
+SETTING = re.compile(r'--[\w.]+=(?:"[^"]*"|[^\s,;)"]*[^\s,;:.)"])')
 
 
 def ways(text: str) -> list[list[str]]:

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import BINARY, ArraySource, white_of
+from common.data.source import ArraySource, white_of
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1
@@ -70,8 +70,7 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
   height, width = shapes[first][1:]
   with _reader(files[first][0]) as file:
     some = np.frombuffer(_bytes(files[first][0], file, 16 + _GLIMPSE * height * width), np.uint8, offset=16)
-  white = white_of(some[None]) if some.size else 255
-  notes = (BINARY,) if white == 1 else ()
+  white, notes = white_of(some[None] if some.size else ())
   return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 

@@ -49,7 +49,7 @@ def _to_uint8(images: np.ndarray, path: Path, report: Report) -> np.ndarray:
     way = "; transpose them, x.transpose(0, 2, 3, 1)" if images.ndim == 4 and images.shape[1] in (1, 3) else ""
     raise ConfigError(f"{path}: pictures of shape {images.shape} are not [N, H, W, 1 or 3]{way}")
   if images.dtype == np.bool_ or images.dtype == np.uint8:
-    white = 1 if images.dtype == np.bool_ else white_of(images)
+    white = 1 if images.dtype == np.bool_ else white_of(images)[0]
     if white == 1:
       report.changes["0 and 1 as 0 and 255"] = len(images)
     return to_white_255(images, white, str(path))

@@ -83,7 +83,7 @@ def size_note(native: Native, shape: Shape, resize: str) -> str:
   if done.startswith("middle"):
     share = f" ({1 - min(height, width) / max(height, width):.0%})" if height and width else ""
     lost = f'; what lies beside the square{share} is cut off, which config.data.resize="stretch" would keep'
-  return f'config.data.resize="{resize}": images of {sizes} are {done}{lost}'
+  return f'config.data.resize="{resize}": images of {sizes}: {done}{lost}'
 
 
 def _convert(images: np.ndarray, channels: int) -> np.ndarray:

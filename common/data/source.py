@@ -75,12 +75,17 @@ class ArraySource:
     return self.load(split)[1]
 
 
-BINARY = "pixels are stored as 0 and 1; they are read as 0 and 255"
+def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:
+  """The value of white, judged by some images: 1 where they have 0 and 1 only, as binarized sets do, else 255.
 
-
-def white_of(images: Sequence[np.ndarray] | np.ndarray) -> int:
-  """The value of white, judged by some images: 1 where they have 0 and 1 only, as binarized sets do, else 255."""
-  return 1 if len(images) and max(int(image.max()) for image in images) == 1 else 255
+  With it come the source's `notes` of it.
+  """
+  largest = max((int(image.max()) for image in images), default=255)
+  if largest == 1:
+    return 1, ("pixels are stored as 0 and 1; they are read as 0 and 255",)
+  if largest < 128:
+    return 255, (f"no pixel of the first images is above {largest} of 255; if white is {largest}, multiply the files",)
+  return 255, ()
 
 
 def to_white_255(images: np.ndarray, white: int, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import BINARY, Examples, to_white_255, white_of
+from common.data.source import Examples, to_white_255, white_of
 
 _GLIMPSE = 64  # training images, spread over all, by which the value of white is judged
 _COUNTED = 100_000  # examples at most whose labels are collected to see which classes occur
@@ -98,8 +98,7 @@ class TfdsSource:
     self._opened: dict[str, Any] = {}
     first = "train" if "train" in self.sizes else next(iter(self.sizes))
     some = np.unique(np.linspace(0, self.sizes[first] - 1, _GLIMPSE).astype(int))
-    self._white = white_of(self._images(first, some))
-    self.notes = (BINARY,) if self._white == 1 else ()
+    self._white, self.notes = white_of([row["image"] for row in self._rows(self._open(first), first, some)])
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     rows = self._rows(self._open(split), split, indices)
@@ -121,9 +120,6 @@ class TfdsSource:
       return source.__getitems__([int(index) for index in indices])
     except RuntimeError as error:  # array_record's, for a file that is missing, truncated or too short
       raise ConfigError(f'{self._builder.data_path}: split "{split}" is damaged ({error}); prepare it again') from None
-
-  def _images(self, split: str, indices: np.ndarray) -> list[np.ndarray]:
-    return [row["image"] for row in self._rows(self._open(split), split, indices)]
 
   def _open(self, split: str) -> Any:
     if split not in self._opened:

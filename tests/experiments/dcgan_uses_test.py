@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 from pathlib import Path
 
 import jax
@@ -17,7 +18,7 @@ from common.program import make_state
 from common.spec import Spec
 from common.workdir import write_description
 from configs import rules
-from experiments import build_algorithm
+from experiments import build_algorithm, sample
 from experiments.latent_arithmetic import Classifier, add_terms, panel
 from tests.experiments.runs import call
 from tests.tiny import config_of, dataset_of
@@ -174,6 +175,22 @@ def test_pictures_of_labels_are_kept_with_them(conditional, tmp_path):
     same = np.flatnonzero(drawn["labels"] == found["labels"][:7])
     for i in range(7):  # picture i is of latent i and its label
       assert np.array_equal(drawn["images"][i], found["images"][i]) == (i in same)
+
+
+def test_labels_are_those_that_occur_under_the_names_that_the_set_gives_them(monkeypatch):
+  chosen = types.SimpleNamespace(labels=["all"], interpolate=0, columns=2, num=3)
+  monkeypatch.setattr(sample, "FLAGS", chosen)
+  assert sample._labels(True, (1, 3, 9)).tolist() == [1, 1, 3, 3, 9, 9]
+  chosen.labels = ["9", "1"]
+  assert sample._labels(True, (1, 3, 9)).tolist() == [9, 1, 9]
+  for wrong, known, rule in (
+    ("0", (1, 3, 9), "1, 3, 9"),
+    ("0", tuple(range(1, 27)), "1 .. 26"),
+    ("x", (0, 1), "0 .. 1"),
+  ):
+    chosen.labels = [wrong]
+    with pytest.raises(ConfigError, match=f"{wrong} is not one of {rule}, nor all"):
+      sample._labels(True, known)
 
 
 def test_models_that_these_are_not_for(conditional, capfd):

@@ -95,7 +95,7 @@ def test_an_output_starts_at_the_mean_training_image():
     np.testing.assert_allclose(params["model"]["decoder_out"]["bias"], np.log(mean / (1 - mean)).ravel(), atol=1e-5)
     assert not np.any(params["model"]["encoder_out"]["bias"])
   assert mean.min() == 0.001 and mean.max() > 0.5
-  with pytest.raises(ConfigError, match="starts_at_mean=True is for one logit a pixel.*asks for 2 numbers"):
+  with pytest.raises(ConfigError, match="asks for 2 numbers; set --config.model.starts_at_mean=False"):
     model_of(model=dict(config.model), likelihood={"name": "gaussian"})
 
 

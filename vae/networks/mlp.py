@@ -57,8 +57,8 @@ class MLP(nn.Module):
     self.act = choose(ACTIVATIONS, self.activation, "config.model.activation")
     if self.starts_at_mean and self.num_params != 1:
       raise ConfigError(
-        "config.model.starts_at_mean=True is for one logit a pixel, and config.likelihood asks for "
-        f'{self.num_params} numbers; set starts_at_mean=False or config.likelihood.name="bernoulli"'
+        "starts_at_mean=True is for one logit a pixel, and config.likelihood asks for "
+        f"{self.num_params} numbers; set --.starts_at_mean=False"
       )
     height, width, channels = self.image_shape
     dense = functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype)

@@ -77,6 +77,8 @@ def test_bytes_of_0_and_1_are_black_and_white(tmp_path, suffix):
   assert data.notes == ["pixels are stored as 0 and 1; they are read as 0 and 255"]
   write(tmp_path / "grey")
   assert open_dataset(config(tmp_path / "grey")).notes == []
+  write(tmp_path / "of 16", images=IMAGES // 16)
+  assert "no pixel of the first images is above 15 of 255" in open_dataset(config(tmp_path / "of 16")).notes[0]
 
 
 def test_a_set_that_begins_with_0_and_1_only_and_goes_on_otherwise_is_an_error(tmp_path):

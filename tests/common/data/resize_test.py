@@ -61,11 +61,11 @@ def test_target_shape():
   ("native", "resize", "done", "said"),
   [
     ((32, 32, 3), "pad", "none", ""),
-    ((28, 28, 1), "pad", "padded to 32", "images of 28x28 are padded to 32"),
-    ((64, 64, 3), "crop", "bilinear to 32", "images of 64x64 are bilinear to 32"),
+    ((28, 28, 1), "pad", "padded to 32", "images of 28x28: padded to 32"),
+    ((64, 64, 3), "crop", "bilinear to 32", "images of 64x64: bilinear to 32"),
     ((24, 48, 3), "crop", "middle square, bilinear to 32", "what lies beside the square (50%) is cut off"),
-    ((None, None, 3), "crop", "middle square, bilinear to 32", "images of several sizes are middle square"),
-    ((24, 48, 3), "stretch", "stretched, bilinear to 32", "images of 24x48 are stretched"),
+    ((None, None, 3), "crop", "middle square, bilinear to 32", "images of several sizes: middle square"),
+    ((24, 48, 3), "stretch", "stretched, bilinear to 32", "images of 24x48: stretched"),
   ],
 )
 def test_what_is_done_to_the_size_is_said(native, resize, done, said):
