@@ -1,6 +1,7 @@
 """Pictures from .npz and .npy files, as uint8, and a report of what was done (`common.data.picture_files.Report`)."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,17 @@ def read_arrays(path: Path, background: int = 255) -> tuple[np.ndarray, np.ndarr
   """
   try:
     with path.open("rb") as file:
+      if file.read(2) not in (b"PK", b"\x93N"):
+        raise ConfigError(f"{path} is no .npz or .npy file; of pictures in files of their own, name the directory")
+      file.seek(0)
       loaded = np.load(file, allow_pickle=False)
       arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+  except ConfigError:
+    raise
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     raise ConfigError(f"{path} cannot be read as .npz or .npy: {error}") from error
+  if other := next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None):
+    raise ConfigError(f"{path} has {other}, which is no array; unpack it, and name the directory")
   labels = arrays.pop("labels", None)
   if "images" not in arrays and len(arrays) != 1:
     raise ConfigError(f'{path} has the arrays {", ".join(arrays) or "(none)"}; name the pictures "images"')

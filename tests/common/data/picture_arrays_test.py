@@ -1,5 +1,8 @@
+import zipfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.build import ConfigError
 from common.data.picture_arrays import read_arrays
@@ -46,6 +49,23 @@ def test_pictures_of_another_layout_are_refused_with_the_way_out(tmp_path):
   with pytest.raises(ConfigError, match=r"are not \[N, H, W, 1 or 3\]; transpose them, x.transpose\(0, 2, 3, 1\)"):
     read(tmp_path, BYTES.transpose(0, 3, 1, 2))
   assert (read(tmp_path, BYTES.transpose(0, 3, 1, 2).transpose(0, 2, 3, 1))[0] == BYTES).all()
-  (tmp_path / "bad.npz").write_bytes(b"no numbers")
-  with pytest.raises(ConfigError, match="bad.npz cannot be read as .npz or .npy"):
-    read_arrays(tmp_path / "bad.npz")
+
+
+def test_other_files_are_refused_with_the_way_out(tmp_path):
+  Image.fromarray(BYTES[0]).save(tmp_path / "a.png")
+  with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+    packed.write(tmp_path / "a.png", "a.png")
+  np.savez_compressed(tmp_path / "whole.npz", images=BYTES)
+  whole = (tmp_path / "whole.npz").read_bytes()
+  (tmp_path / "cut.npz").write_bytes(whole[:-100])
+  (tmp_path / "changed.npz").write_bytes(whole[:400] + bytes(40) + whole[440:])
+  np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+  for name, message in (
+    ("a.png", "is no .npz or .npy file; of pictures in files of their own, name the directory"),
+    ("a.zip", "has a.png, which is no array; unpack it, and name the directory"),
+    ("cut.npz", "cannot be read as .npz or .npy"),
+    ("changed.npz", "cannot be read as .npz or .npy"),
+    ("objects.npy", "cannot be read as .npz or .npy: Object arrays cannot be loaded"),
+  ):
+    with pytest.raises(ConfigError, match=f"{name} {message}"):
+      read_arrays(tmp_path / name)
