@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from common import files
 
 FILE = "alarms.jsonl"  # in the workdir
 FEWEST = 2  # lines that a rule is judged on: one alone may be chance
@@ -55,7 +56,7 @@ class Raised:
     """What alarms.jsonl has."""
     alarm = self.alarm
     record = {"step": self.step, "signal": alarm.signal, "values": self.values, "window": alarm.window}
-    return json.dumps({**record, "remedy": alarm.remedy}) + "\n"
+    return json.dumps({**record, "remedy": alarm.remedy})
 
 
 class Watch:
@@ -81,16 +82,13 @@ class Watch:
     for text in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
       record = json.loads(text)
       lines += [raised.line for raised in self._judge(record["step"], record["split"], record)]
-    partial = self._path.with_suffix(".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, self._path)
+    files.write(self._path, "".join(f"{line}\n" for line in lines))
 
   def __call__(self, step: int, split: str, values: Mapping[str, Any]) -> list[Raised]:
     """Takes a line of metrics.jsonl; writes down, and returns, the alarms that it raises."""
     raised = self._judge(step, split, values)
-    if raised:
-      with self._path.open("a", encoding="utf-8") as file:
-        file.writelines(each.line for each in raised)
+    for each in raised:
+      files.append(self._path, each.line)
     return raised
 
   def _judge(self, step: int, split: str, values: Mapping[str, Any]) -> list[Raised]:

@@ -12,6 +12,8 @@ import struct
 import time
 from pathlib import Path
 
+from common.files import append_bytes
+
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
 _SESSION_START = 1
 
@@ -28,11 +30,10 @@ class EventFile:
     directory.mkdir(parents=True, exist_ok=True)
     now = time.time()
     name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}"
-    self._file = (directory / name).open("ab")
+    self._file = (directory / name).open("ab", buffering=0)
     self._event(0, _bytes(3, b"brain.Event:2"))  # the version's name, which must come first
     if purge_step:
       self._event(purge_step, _bytes(7, _integer(1, _SESSION_START)))
-    self._file.flush()
 
   def scalars(self, step: int, values: dict[str, float]) -> None:
     """One figure under each tag."""
@@ -41,13 +42,11 @@ class EventFile:
       for tag, value in values.items()
     )
     self._event(step, _bytes(5, summary))
-    self._file.flush()
 
   def image(self, step: int, tag: str, png: bytes, shape: tuple[int, int, int]) -> None:
     """A PNG file's bytes of a picture of ``shape`` (height, width, channels)."""
     picture = b"".join(_integer(1 + i, size) for i, size in enumerate(shape)) + _bytes(4, png)
     self._event(step, _bytes(5, _bytes(1, _bytes(1, tag.encode()) + _bytes(4, picture))))
-    self._file.flush()
 
   def close(self) -> None:
     self._file.close()
@@ -55,7 +54,7 @@ class EventFile:
   def _event(self, step: int, content: bytes) -> None:
     message = _tag(1, _DOUBLE) + struct.pack("<d", time.time()) + _integer(2, step) + content
     length = struct.pack("<Q", len(message))
-    self._file.write(length + _checksum(length) + message + _checksum(message))
+    append_bytes(self._file, length + _checksum(length) + message + _checksum(message))
 
 
 def _as_float32(value: float) -> float:

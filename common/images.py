@@ -1,10 +1,11 @@
 """Pictures of pictures: grids, scatter plots and PNG files."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
+
+from common import files
 
 MIN_CELL = 32  # pixels a side; smaller images are magnified by whole factors, so that a person sees them
 MARGIN = 2  # grey pixels between images
@@ -53,7 +54,5 @@ def save_png(path: Path, image: np.ndarray) -> bytes:
   path.parent.mkdir(parents=True, exist_ok=True)
   encoded = io.BytesIO()
   Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
-  partial = path.with_name(f".{path.name}.partial")
-  partial.write_bytes(encoded.getvalue())
-  os.replace(partial, path)
+  files.write(path, encoded.getvalue())
   return encoded.getvalue()

@@ -1,13 +1,20 @@
 """One writer a workdir. Readers take no lock."""
 
 import datetime
-import fcntl
 import json
 import os
 import socket
 import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
+
+try:
+  import fcntl
+except ImportError:  # Windows
+  fcntl = None  # type: ignore[assignment]
+  import msvcrt
+
+_FAR = 2**30  # Windows locks bytes, which nobody else may then read: one beyond the owner's name
 
 
 class LockedError(RuntimeError):
@@ -23,7 +30,7 @@ class Owner(NamedTuple):
 
 
 class WorkdirLock:
-  """Holds ``workdir/lock`` by flock for as long as the ``with`` block runs.
+  """Holds ``workdir/lock`` by flock (on Windows by msvcrt.locking) for as long as the ``with`` block runs.
 
   The kernel gives the lock back when its process dies, however it dies, so that a dead owner's lock is taken over
   without guessing from pids or times. A lock given back in order leaves an empty file; a name in it tells of a death.
@@ -45,11 +52,11 @@ class WorkdirLock:
     fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # python opens with CLOEXEC: a subprocess does not get it
     try:
       try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
+        _take(fd)
+      except (BlockingIOError, PermissionError):
         raise LockedError(_refusal(self._path, _read_owner(fd))) from None
       except OSError as error:
-        raise LockedError(f"{self._path} cannot be locked ({error}); use a file system that has flock") from None
+        raise LockedError(f"{self._path} cannot be locked ({error}); use a file system that has locks") from None
       self.previous = _read_owner(fd)
       now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
       _write(fd, json.dumps(Owner(socket.gethostname(), os.getpid(), now)._asdict()) + "\n")
@@ -71,16 +78,27 @@ class WorkdirLock:
       os.close(fd)
 
 
+def _take(fd: int) -> None:
+  """Raises BlockingIOError, on Windows PermissionError, where another has the lock."""
+  if fcntl:
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  else:
+    os.lseek(fd, _FAR, os.SEEK_SET)
+    msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+
+
 def _read_owner(fd: int) -> Owner | None:
   try:
-    return Owner(**json.loads(os.pread(fd, 4096, 0)))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return Owner(**json.loads(os.read(fd, 4096)))
   except (ValueError, TypeError):  # empty, or a write cut short
     return None
 
 
 def _write(fd: int, text: str) -> None:
   os.ftruncate(fd, 0)
-  os.pwrite(fd, text.encode(), 0)
+  os.lseek(fd, 0, os.SEEK_SET)
+  os.write(fd, text.encode())
   os.fsync(fd)
 
 
@@ -99,4 +117,5 @@ def _close_in_child() -> None:
     lock._close()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, "register_at_fork"):
+  os.register_at_fork(after_in_child=_close_in_child)

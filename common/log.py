@@ -1,5 +1,6 @@
 """What a run writes down: metrics.jsonl and TensorBoard by step, timing.jsonl by the clock, and lines for a person."""
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.event_file import EventFile
 
 QUIET_SECONDS = 20.0  # a phase that prints nothing for this long reports that it is still alive
@@ -30,27 +32,24 @@ class RunLog:
   """
 
   def __init__(self, workdir: Path, step: int, *, enabled: bool, whole: bool = True):
-    self._enabled = enabled
+    self._enabled, self._metrics, self._timing = enabled, workdir / "metrics.jsonl", workdir / "timing.jsonl"
     if not enabled:
       return
-    metrics = workdir / "metrics.jsonl"
-    if metrics.exists():
-      _cut_back(metrics, step, whole)
-    self._metrics = metrics.open("a", encoding="utf-8")
-    self._timing = (workdir / "timing.jsonl").open("a", encoding="utf-8")
+    self._metrics.touch()
+    _cut_back(self._metrics, step, whole)
     self._board = EventFile(workdir / "tensorboard", purge_step=step + 1 if step else 0)
 
   def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """One line of figures of ``split`` at ``step``; lists (a figure a dimension) stay out of TensorBoard."""
     if not self._enabled:
       return
-    self._line(self._metrics, {"step": step, "split": split, **values})
+    files.append(self._metrics, json.dumps({"step": step, "split": split, **values}))
     single = {f"{split}/{name}": value for name, value in values.items() if not isinstance(value, list)}
     self._board.scalars(step, single)
 
   def timing(self, step: int, values: Mapping[str, float]) -> None:
     if self._enabled:
-      self._line(self._timing, {"step": step, "time": round(time.time(), 3), **values})
+      files.append(self._timing, json.dumps({"step": step, "time": round(time.time(), 3), **values}))
 
   def image(self, step: int, name: str, png: bytes, shape: tuple[int, int, int]) -> None:
     """A PNG file's bytes of a picture [H, W, C] for TensorBoard."""
@@ -60,18 +59,12 @@ class RunLog:
   def sync(self) -> None:
     """Metrics reach the disk before the checkpoint that counts on them."""
     if self._enabled:
-      os.fsync(self._metrics.fileno())
+      with self._metrics.open("a") as file:
+        os.fsync(file.fileno())
 
   def close(self) -> None:
     if self._enabled:
-      self._metrics.close()
-      self._timing.close()
       self._board.close()
-
-  @staticmethod
-  def _line(file: Any, record: Mapping[str, Any]) -> None:
-    file.write(json.dumps(record) + "\n")
-    file.flush()
 
 
 def _cut_back(path: Path, step: int, whole: bool) -> None:
@@ -84,9 +77,7 @@ def _cut_back(path: Path, step: int, whole: bool) -> None:
       continue
     if record["step"] < step or (record["step"] == step and (whole or record["split"] != "train")):
       kept.append(line)
-  partial = path.with_suffix(".partial")
-  partial.write_text("".join(kept), encoding="utf-8")
-  os.replace(partial, path)
+  files.write(path, "".join(kept))
 
 
 class Status:
@@ -99,9 +90,9 @@ class Status:
 
   def line(self, text: str) -> None:
     if self._enabled:
-      with self._lock:
+      with self._lock, contextlib.suppress(OSError):  # nobody listens, or the log's disk is full: the run goes on
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-        self._last = time.monotonic()
+      self._last = time.monotonic()
 
   @contextmanager
   def phase(self, describe: str | Any) -> Iterator[None]:
@@ -126,7 +117,7 @@ class Status:
 
 
 def memory_mb() -> float:
-  """Memory of this process (resident set), or of its first accelerator where that is known."""
+  """Memory of this process (resident set), or of its first accelerator where that is known; 0 where it is not."""
   import jax
 
   stats = jax.local_devices()[0].memory_stats()
@@ -136,6 +127,8 @@ def memory_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
   except OSError:  # not Linux: the peak is the best that is portable
-    import resource
-
+    try:
+      import resource
+    except ImportError:  # Windows
+      return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

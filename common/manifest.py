@@ -45,9 +45,10 @@ def _files(directory: Path) -> dict[str, Path]:
 
 
 def _sha256(path: Path, sync: bool = False) -> str:
+  if sync:  # the older checkpoint will be deleted, so this one must outlive a power cut
+    with path.open("r+b") as written:  # Windows flushes only what is open for writing
+      os.fsync(written.fileno())
   with path.open("rb") as file:
-    if sync:
-      os.fsync(file.fileno())  # the older checkpoint will be deleted, so this one must outlive a power cut
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -77,7 +78,9 @@ def write(path: Path, manifest: Mapping[str, Any]) -> None:
     file.write(_render(manifest))
     file.flush()
     os.fsync(file.fileno())
-  temporary.rename(path)
+  temporary.replace(path)
+  if os.name == "nt":  # has no such thing as the next lines flush
+    return
   directory = os.open(path.parent, os.O_RDONLY)
   try:
     os.fsync(directory)  # makes the rename itself last

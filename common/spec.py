@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+HASH = 16  # characters of the hash of images, or of labels
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -15,7 +17,7 @@ class Spec:
     num_examples: size of the train split.
     kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
     pixel_range: (low, high) of the floats that the networks see and make.
-    fingerprint: hash of the train split, so that a resumed run notices other data.
+    fingerprint: hashes of the train split's images and, where it has any, labels: a resumed run notices other data.
     classes: the labels that occur in training, where some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
       empty where all do.
   """
@@ -32,6 +34,16 @@ class Spec:
   def labels(self) -> tuple[int, ...]:
     """The labels that occur in training; of others there is nothing to draw."""
     return self.classes or tuple(range(self.num_classes))
+
+  def differences(self, now: "Spec") -> list[str]:
+    """One "data.field: its value -> that of now" for each field that differs.
+
+    Older versions hashed no labels: their fingerprint is the beginning of one with labels.
+    """
+    old, new = dataclasses.asdict(self), dataclasses.asdict(now)
+    if len(self.fingerprint) == HASH and now.fingerprint.startswith(self.fingerprint):
+      new["fingerprint"] = self.fingerprint
+    return [f"data.{field}: {value} -> {new[field]}" for field, value in old.items() if value != new[field]]
 
   @classmethod
   def from_json(cls, record: Mapping[str, Any]) -> "Spec":

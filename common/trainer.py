@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ from common.profile import Profile
 from common.program import Program
 from common.progress import Progress
 from common.signals import stop_requests
-from common.validation import PROTOCOL, Validation
-from common.workdir import write_json
+from common.validation import Validation
 
 MAX_CALLS_IN_FLIGHT = 2  # enough to hide the host; JAX 0.10 on CPU deadlocks with dozens across processes
 
@@ -67,8 +67,8 @@ class Run:
     self.step, self.state, self.progress = self._start(initial)
     self.called, self.doing = False, ""
     self.saved = self.step  # a fresh state costs nothing to make again
-    if self.writes and self.validation and self.validation.protocol:
-      write_json(workdir / PROTOCOL, self.validation.protocol)
+    if self.writes and self.validation:
+      self.validation.write_protocol(workdir, status.line if self.step else None)
     self.log = RunLog(workdir, self.step, enabled=self.writes, whole=not self.progress.totals)
     self.watch = Watch(algorithm.alarms, workdir, enabled=self.writes)
     if profile and profile[0] <= self.step:
@@ -273,9 +273,10 @@ class Run:
       self.best.wait()
 
   def close(self) -> None:
-    self.log.close()
-    self.checkpoints.close()
-    self.best.close()
+    with ExitStack() as each:  # whatever another raises
+      each.callback(self.best.close)
+      each.callback(self.checkpoints.close)
+      each.callback(self.log.close)
 
 
 def headline(means: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,9 @@
 """What a run measures of its validation split while it trains: the model's own figures, and its pictures' scores."""
 
+import json
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
@@ -15,6 +17,7 @@ from common.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_met
 from common.program import Program
 from common.sample_scores import Pictures, SampleScorer, drawn, open_reference, real, real_protocol, see_features
 from common.sampling import Sampler
+from common.workdir import flatten, read_json, write_json
 
 PROTOCOL = "validation_protocol.json"  # in the workdir: how its pictures are scored
 
@@ -60,6 +63,17 @@ class Validation:
   def protocol(self) -> dict[str, Any] | None:
     """How pictures are scored, and which end of each score is better; None where they are not."""
     return {"protocol": self._samples.protocol, "better": self._samples.better} if self._samples else None
+
+  def write_protocol(self, workdir: Path, say: Callable[[str], None] | None) -> None:
+    """Writes down how pictures are scored, if they are; ``say`` is told where a run goes on that had another way."""
+    if not self.protocol:
+      return
+    file, now = workdir / PROTOCOL, flatten(json.loads(json.dumps(self.protocol)))
+    old = flatten(read_json(file)) if say and file.exists() else now
+    differ = [f"{key}: {old.get(key)} -> {now.get(key)}" for key in {**old, **now} if old.get(key) != now.get(key)]
+    if say and differ:
+      say(f"pictures are scored otherwise than before: {'; '.join(differ)}")
+    write_json(file, self.protocol)
 
   def __call__(self, state: PyTree) -> dict[str, Any]:
     """{name: number, or a list of such}."""

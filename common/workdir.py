@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.build import ConfigError
 from common.spec import Spec
 
@@ -28,9 +28,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_json(path: Path, record: Any) -> None:
   """Whole or not at all."""
-  partial = path.with_suffix(".partial")
-  partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-  os.replace(partial, path)
+  files.write(path, json.dumps(record, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -43,31 +41,56 @@ def read_json(path: Path) -> Any:
     raise ConfigError(f"{path} is damaged ({error}); restore it from a copy, or start in another workdir") from None
 
 
-def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec) -> None:
+def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec, *, first: bool = True) -> None:
   """Writes what a reader needs to rebuild the run without its data; config.json last, which makes it a run."""
   write_json(workdir / "spec.json", dataclasses.asdict(spec))
-  write_json(workdir / "versions.json", versions())
+  if first:
+    write_json(workdir / "versions.json", versions())
   write_json(workdir / "config.json", config)
+
+
+def has_saved(workdir: Path) -> bool:
+  """Whether a checkpoint is there; what a start leaves that saved none binds the workdir to nothing."""
+  return any(next((workdir / name).glob("*.json"), None) for name in ("checkpoints", "best"))
 
 
 def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -> list[str]:
   """Appends to starts.jsonl what starts here; returns what differs from the first start's versions, one line each."""
-  now, first = versions(), read_json(workdir / "versions.json")
+  now, file = versions(), workdir / "versions.json"
+  first = read_json(file) if file.exists() else {}
+  if not first:
+    write_json(file, now)
   record = {"step": step, "time": round(time.time()), "changes": changes, "init_from": init_from, **now}
-  with (workdir / "starts.jsonl").open("a", encoding="utf-8") as file:
-    file.write(json.dumps(record) + "\n")
+  files.append(workdir / "starts.jsonl", json.dumps(record))
   return [f"{key}: {first.get(key)} -> {value}" for key, value in now.items() if first.get(key) != value]
 
 
 def read_spec(workdir: Path) -> Spec:
   """The Spec that the run was made with."""
-  return Spec.from_json(read_json(workdir / "spec.json"))
+  record = read_json(workdir / "spec.json")
+  try:
+    return Spec.from_json(record)
+  except (AttributeError, TypeError):
+    raise ConfigError(f"{workdir}/spec.json is not of a run; restore it from a copy, or use another workdir") from None
 
 
 def check_resume(
-  workdir: Path, old_config: Mapping[str, Any], config: Mapping[str, Any], spec: Spec, may_change: Callable[[str], bool]
+  workdir: Path,
+  old_config: Mapping[str, Any],
+  config: Mapping[str, Any],
+  spec: Spec,
+  may_change: Callable[[str], bool],
+  elsewhere: str,
 ) -> list[str]:
-  """Compares a new start's config and spec with what the workdir was made with.
+  """Compares a new start's config and spec with what the workdir was made with; writes nothing.
+
+  Args:
+    workdir: of a run that has saved something.
+    old_config: its config.json.
+    config: of the new start.
+    spec: of the data set now.
+    may_change: whether a run goes on under another value of a key.
+    elsewhere: where a run with other settings can be, for the error.
 
   Returns:
     The changes that are allowed, one line each.
@@ -79,12 +102,17 @@ def check_resume(
   changes = [(key, old.get(key, "(absent)"), new.get(key, "(absent)")) for key in {**old, **new}]
   changes = [(key, a, b) for key, a, b in changes if a != b]
   refused = [f"config.{key}: {a} -> {b}" for key, a, b in changes if not may_change(key)]
-  known = dataclasses.asdict(read_spec(workdir))
-  refused += [f"data.{k}: {known[k]} -> {v}" for k, v in dataclasses.asdict(spec).items() if known[k] != v]
+  known = read_spec(workdir)
+  refused += known.differences(spec)
   if refused:
     shown = "; ".join(refused[:5]) + (f"; and {len(refused) - 5} more" if len(refused) > 5 else "")
-    raise ConfigError(f"{workdir} holds a run with other settings: {shown}\nUse its settings, or another --workdir.")
-  return [f"config.{key}: {a} -> {b}" for key, a, b in changes]
+    raise ConfigError(f"{workdir} holds a run with other settings: {shown}\nUse its settings, or {elsewhere}.")
+  unknown = [] if known == spec else ["the run is of a version that kept no hash of the labels: they are not compared"]
+  if (workdir / "versions.json").exists():
+    read_json(workdir / "versions.json")  # what is damaged is found before anything is written
+  else:
+    unknown.append("versions.json is missing: versions are not compared")
+  return [*unknown, *(f"config.{key}: {a} -> {b}" for key, a, b in changes)]
 
 
 def versions() -> dict[str, str]:

@@ -44,6 +44,7 @@ def main() -> int:
     raise ConfigError(f"--out={out} must end in .png")
   if FLAGS.out:
     command_line.make_directory("out", out.parent)
+  command_line.check_writable("workdir", out.parent, f"name another place: --out={out.name}")
 
   from common import images, parallel
   from common.algorithm import Generative

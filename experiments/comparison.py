@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common import files
 from common.build import ConfigError
 from common.metrics.estimate import paired_difference
 from common.validation import PROTOCOL
@@ -41,9 +42,9 @@ def compare(paths: list[Path], ignore: list[str], out: str) -> int:
   text = document(tables, refusals, curves, pairs)
   if out:
     command_line.make_directory("out", Path(out))
-    (Path(out) / "table.md").write_text(text, encoding="utf-8")
+    files.write(Path(out) / "table.md", text)
     whole = {"tables": tables, "not_ranked": refusals, "curves": curves, "paired": pairs}
-    (Path(out) / "table.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    files.write(Path(out) / "table.json", json.dumps(whole, indent=1) + "\n")
   print(text)
   return int(bool(refusals))
 

@@ -82,6 +82,8 @@ def main() -> int:
     from experiments.comparison import compare
 
     return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore, FLAGS.out)
+  if FLAGS.workdir:
+    command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")
   sections = _metrics_of_flag()
   if FLAGS.samples and not FLAGS.reference:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")

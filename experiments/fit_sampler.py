@@ -60,12 +60,13 @@ def main() -> int:
   dataset = open_dataset(config.data)
   algorithm: Any = build_algorithm(config, dataset.spec)
   z = dataset.train.arrays()["image"].reshape(len(dataset.train), -1)
-  with claimed(workdir, config, dataset.spec, status) as start_at:
+  elsewhere = f"a fit from the beginning: remove {workdir}"
+  with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere) as start_at:
     # One device: these networks are small, and a batch need not divide over several.
     program = Program(algorithm, dataset, config, parallel.make_mesh(1))
     fit = Run(program, workdir, status, lambda fresh: algorithm.start(fresh(), z))
     start_at(fit.step)
-    return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents")
+    return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents", elsewhere)
 
 
 def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
@@ -96,26 +97,27 @@ def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
 def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
   """The latents of each split into the workdir, where they are not there yet."""
   from common.data.dataset import open_dataset
-  from common.data.latents import FILE, save_latents
+  from common.data.latents import FILE, check_weights, save_latents
+  from experiments.restore import check_same_data, weights_of
   from vae.samplers.latents import encode
 
   command_line.make_directory("workdir", workdir)
+  weights = weights_of(run)
   if (workdir / FILE).exists():
+    check_weights(workdir, weights)
     return
   data = run.config.data.copy_and_resolve_references()
   with data.unlocked():
     data.dir = FLAGS.data_dir or data.dir
   with status.phase("reading the data set"):
     dataset = open_dataset(data)
-    if dataset.spec != run.spec:
-      raise ConfigError(
-        f"the data set is not the one that {FLAGS.workdir} was trained on: {dataset.spec} against {run.spec}"
-      )
+    check_same_data(run, dataset.spec, FLAGS.workdir)
   with status.phase("encoding the data set"):
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     save_latents(
       workdir,
       {name: encode(run.algorithm, run.state, split, run.config, mesh, name=name) for name, split in splits.items()},
+      weights,
     )
 
 

@@ -96,8 +96,13 @@ def make_directory(name: str, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be made: {error}; name another place") from None
-  if not os.access(path, os.W_OK):
-    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; name another place")
+  check_writable(name, path, "name another place")
+
+
+def check_writable(name: str, path: Path, way_out: str) -> None:
+  """Raises ConfigError, before any work, where the flag's directory cannot be written to."""
+  if path.is_dir() and not os.access(path, os.W_OK):
+    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; allow it, or {way_out}")
 
 
 def config_from_flags() -> ConfigDict:

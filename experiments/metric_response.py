@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from common import files
 from common.build import ConfigError
 from configs import base
 from experiments import damage
@@ -125,8 +126,8 @@ def main() -> int:
     "n_real": len(reference), "n_fake": len(clean),
     "seed": FLAGS.seed, "better": better, "curves": curves, "verdicts": damage.verdicts(curves, better),
   }  # fmt: skip
-  (out / "response.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-  (out / "response.md").write_text(damage.document(result), encoding="utf-8")
+  files.write(out / "response.json", json.dumps(result, indent=1) + "\n")
+  files.write(out / "response.md", damage.document(result))
   try:
     damage.draw(result, out / "response.png")
   except ImportError:

@@ -35,6 +35,7 @@ def define_flags() -> None:
 
 def main() -> int:
   command_line.required("workdir")
+  command_line.check_writable("workdir", Path(FLAGS.workdir), "probe a copy of the run")
 
   from common import parallel
   from common.log import Status

@@ -22,7 +22,7 @@ from common.log import Status
 from common.metrics.labels import share
 from common.program import make_state, quick_compilation
 from experiments import records
-from experiments.restore import RestoredRun
+from experiments.restore import RestoredRun, check_same_data
 from gan.gan import GAN
 from vae.vae import VAE
 
@@ -125,8 +125,7 @@ class Probe:
       # Pictures as they are, the same in each split.
       data.update({"flip": False, "dequantize": False, "binarize": "none", "dir": data_dir or data.dir})
     self._data, self._dataset = data, open_dataset(data)
-    if self._dataset.spec != run.spec:
-      raise ConfigError(f"the data set is not that of {workdir}: {self._dataset.spec} against {run.spec}")
+    check_same_data(run, self._dataset.spec, workdir)
     self._num_train = num_train or len(self._dataset.train)
     if self._num_train > len(self._dataset.train):
       raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common import files
 from common.metrics.score import Score
 from common.workdir import versions
 
@@ -76,10 +77,10 @@ def keep_per_image(
   about = json.dumps({"protocol": protocol, "settings": settings, "seed": seed}, sort_keys=True)
   kind = hashlib.sha256(about.encode()).hexdigest()[:8]
   arrays: dict[str, Any] = {"about": np.array(about), **values}
-  np.savez(directory / f"{metric}-{kind}-{step:08d}.npz", **arrays)
+  with files.replacing(directory / f"{metric}-{kind}-{step:08d}.npz") as file:
+    np.savez(file, **arrays)
 
 
 def append(directory: Path, line: dict[str, Any]) -> None:
   """Adds a line to evaluations.jsonl."""
-  with (directory / FILE).open("a", encoding="utf-8") as file:
-    file.write(json.dumps(line) + "\n")
+  files.append(directory / FILE, json.dumps(line))

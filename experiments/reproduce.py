@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import flags
 
+from common import files
 from common.build import ConfigError, nearest
 from common.data.catalogue import open_source
 from experiments import curve, records
@@ -70,21 +71,25 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   Raises:
     ConfigError: the run that this row is a stop of was sent on to a later one.
   """
-  if _done(row, workdir).exists():
-    return 0
   tier = {**table.tiers[FLAGS.tier], **(row.tiers[FLAGS.tier] if row.tiers else {})}
   overrides = {**row.overrides, **tier, "seed": seed}
+  training = [f"--config={row.config}", *(f"--config.{path}={value}" for path, value in overrides.items())]
+  words = [f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
+  words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
+  made = [*training, *words, *row.samplers]
+  if (done := _done(row, workdir)).exists():
+    if json.loads(done.read_text(encoding="utf-8")).get("made", made) != made:
+      raise ConfigError(f"{done} is of a row with other settings than the table has now; take another --root")
+    return 0
   if row.run and "train.num_steps" in tier:
     _check_not_past(row, workdir, tier["train.num_steps"])
   _check_data(row)
   if FLAGS.data_dir:
-    overrides["data.dir"] = FLAGS.data_dir
-  words = [f"--config.{path}={value}" for path, value in overrides.items()]
-  if code := _run("train", f"--config={row.config}", f"--workdir={workdir}", *words):
+    training.append(f"--config.data.dir={FLAGS.data_dir}")
+  if code := _run("train", f"--workdir={workdir}", *training):
     return code
   before = _lines(workdir)
-  words = [f"--workdir={workdir}", f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
-  words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
+  words.append(f"--workdir={workdir}")
   for sampler in row.samplers:
     chosen = [] if sampler == "prior" else [f"--sampler={sampler}"]
     for checkpoint in table.checkpoints.split(",") if chosen else ():
@@ -92,8 +97,8 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
         return code
     if code := _run("evaluate", *words, *chosen):
       return code
-  record = {"time": round(time.time()), "records": _lines(workdir)[len(before) :]}
-  _done(row, workdir).write_text(json.dumps(record), encoding="utf-8")
+  record = {"time": round(time.time()), "made": made, "records": _lines(workdir)[len(before) :]}
+  files.write(done, json.dumps(record))
   return 0
 
 
@@ -152,8 +157,8 @@ def write(table: Table, root: Path) -> str:
       if done.exists():
         found.append({"row": row.name, "seed": seed, "published": row.published, **json.loads(done.read_text())})
   text = document(table, FLAGS.tier, found) + differences(table, found)
-  (root.parent / f"{root.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-  (root.parent / f"{root.name}.md").write_text(text, encoding="utf-8")
+  files.write(root.parent / f"{root.name}.json", json.dumps(found, indent=1) + "\n")
+  files.write(root.parent / f"{root.name}.md", text)
   if table.curve and (shown := curve.points(found, table.curve)):
     try:
       curve.draw(shown, table.curve, f"{table.title}; tier {FLAGS.tier}", root.parent / f"{root.name}.png")

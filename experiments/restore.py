@@ -41,17 +41,42 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
   record, notes = read_config(workdir)
   config, spec = command_line.thaw(record), read_spec(workdir)
   algorithm = build_algorithm(config, spec)
-  if checkpoint not in ("last", "best") and not checkpoint.isdigit():
-    raise ConfigError(f"--checkpoint={checkpoint} is not last, best or the number of a step")
-  directory = workdir / ("best" if checkpoint == "best" else "checkpoints")
-  if checkpoint == "best" and not directory.is_dir():
-    raise ConfigError(
-      f"{workdir} keeps no best checkpoint (config.checkpoint.keep_best is empty); use --checkpoint=last"
-    )
+  directory = locate(workdir, checkpoint)
   with Checkpoints(directory, keep=1, read_only=True) as checkpoints:
     step = int(checkpoint) if checkpoint.isdigit() else None
     found = checkpoints.restore(state_shapes(algorithm, spec, config.seed, mesh), step)
   return RestoredRun(config, spec, algorithm, found.state, found.step, (*notes, *found.skipped))
+
+
+def locate(workdir: Path, checkpoint: str) -> Path:
+  """The directory of "last", "best" or a step's number.
+
+  Raises:
+    ConfigError: none of these, or a run that keeps no best one.
+  """
+  if checkpoint not in ("last", "best") and not checkpoint.isdigit():
+    raise ConfigError(f"--checkpoint={checkpoint} is not last, best or the number of a step")
+  directory = workdir / ("best" if checkpoint == "best" else "checkpoints")
+  if checkpoint == "best" and not any(directory.glob("*.json")):
+    keep_best = read_config(workdir)[0]["checkpoint"]["keep_best"]
+    why = "no evaluation came yet" if keep_best else "config.checkpoint.keep_best is empty"
+    raise ConfigError(f"{workdir} has no best checkpoint ({why}); use --checkpoint=last")
+  return directory
+
+
+def check_same_data(run: RestoredRun, spec: Spec, workdir: Path | str) -> None:
+  """Raises ConfigError where the data set is another than that of training."""
+  if differ := run.spec.differences(spec):
+    raise ConfigError(f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}")
+
+
+def weights_of(run: RestoredRun) -> str:
+  """A hash of a VAE's weights, which tells whether something was fitted to these."""
+  from common.features.extractor import sha8
+  from common.parallel import to_host
+
+  state: Any = run.state
+  return sha8(to_host(state.net.variables()))
 
 
 def sampler_workdir(workdir: Path, sampler: str, step: int) -> Path:
@@ -71,6 +96,7 @@ def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) ->
   run = restore(workdir, checkpoint, mesh)
   if sampler == "prior":
     return run
+  from common.data.latents import check_weights
   from vae.samplers.latents import check_sampler
   from vae.samplers.sampled import SampledState, SampledVAE
   from vae.vae import VAE
@@ -82,6 +108,7 @@ def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) ->
   check_sampler(sampler, run.algorithm)
   place = sampler_workdir(workdir, sampler, run.step)
   _check_fitted(place, workdir, checkpoint, run.step, sampler)
+  check_weights(place, weights_of(run))
   fitted: Any = restore(place, "best", mesh)
   settings = [f"{key}={value}" for key, value in fitted.config.sampler.items() if key != "name"]
   return dataclasses.replace(
@@ -112,10 +139,13 @@ def _check_fitted(place: Path, workdir: Path, checkpoint: str, step: int, sample
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
   """config.json with the keys that runs of older versions lack, and a line for each of those."""
-  record, notes = read_json(workdir / "config.json"), []
+  record: dict[str, Any] = read_json(workdir / "config.json")
+  notes: list[str] = []
+  if not isinstance(record, dict) or "family" not in record:
+    raise ConfigError(f"{workdir}/config.json is not of a run; restore it from a copy, or use another workdir")
   for path, values in rules.RENAMED.items():
-    section, _, key = path.rpartition(".")
-    holder = record.get(section, {})
+    place, _, key = path.rpartition(".")
+    holder = record.get(place, {})
     if holder.get(key) in values:
       holder[key] = values[holder[key]]
   for path, value in rules.MIGRATIONS.get(record["family"], {}).items():

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from common import parallel
-from common import workdir as files
+from common import workdir as description
 from common.build import ConfigError
 from common.lock import LockedError, WorkdirLock
 from common.log import Status
@@ -25,11 +25,12 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
 
 @contextmanager
 def claimed(
-  workdir: Path, config: Any, spec: Spec, status: Status, *, init_from: str = ""
+  workdir: Path, config: Any, spec: Spec, status: Status, *, elsewhere: str, init_from: str = ""
 ) -> Iterator[Callable[[int], None]]:
-  """Locks the workdir and checks its description, if any; yields what writes down a start at a step.
+  """Locks the workdir and checks its description, if it has saved anything; yields what writes down a start at a step.
 
-  All of it is done by process 0, and a refusal reaches every process.
+  All of it is done by process 0, and a refusal reaches every process. ``elsewhere`` is where a run with other settings
+  can be.
   """
   record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
 
@@ -38,19 +39,20 @@ def claimed(
     lock = held.enter_context(WorkdirLock(workdir))
     if lock.previous:
       status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
-    if not (workdir / "config.json").exists():
+    if not description.has_saved(workdir):
       return []
+    if not (workdir / "config.json").exists():
+      raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or {elsewhere}")
     old, notes = read_config(workdir)
-    return [*notes, *files.check_resume(workdir, old, record, spec, rules.may_change)]
+    return [*notes, *description.check_resume(workdir, old, record, spec, rules.may_change, elsewhere)]
 
   def start_at(step: int) -> None:
     if jax.process_index() != 0:
       return
-    if not (workdir / "config.json").exists():
-      files.write_description(workdir, record, spec)
-    elif changes:
-      files.write_json(workdir / "config.json", record)
-    for difference in files.record_start(workdir, step, changes, init_from):
+    first = not description.has_saved(workdir)
+    if first or changes:
+      description.write_description(workdir, record, spec, first=first)
+    for difference in description.record_start(workdir, step, changes, init_from):
       status.line(f"another version than at the first start: {difference}")
 
   with ExitStack() as held:
@@ -60,7 +62,7 @@ def claimed(
     yield start_at
 
 
-def to_the_end(run: Run, status: Status, advice: str) -> int:
+def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> int:
   """Trains, closes the run, and returns the command's exit code; ``advice`` is for numbers that are not finite."""
   try:
     run.run()
@@ -69,7 +71,8 @@ def to_the_end(run: Run, status: Status, advice: str) -> int:
     return EXIT_INTERRUPTED
   except NonFiniteError as error:
     saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
-    status.line(f"error: {error}; {saved}. {advice}")
+    bound = f"; other settings need {elsewhere}" if description.has_saved(run.workdir) else ""
+    status.line(f"error: {error}; {saved}. {advice}{bound}")
     return EXIT_NON_FINITE
   finally:
     run.close()

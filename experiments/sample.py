@@ -65,6 +65,7 @@ def main() -> int:
     raise ConfigError(f"--sampler={FLAGS.sampler} is for --show=samples; --show={FLAGS.show} draws no latents from it")
   if FLAGS.out:
     command_line.make_directory("out", out.parent)
+  command_line.check_writable("workdir", out.parent, f"name another place: --out={out.name}")
 
   import numpy as np
 
@@ -127,14 +128,15 @@ def _write(out: Path, run: Any, pixels: Any, labels: Any, columns: int) -> int:
   """The pictures [N, H, W, C] to ``out``, and a line that says which weights they are of."""
   import numpy as np
 
-  from common import images
+  from common import files, images
 
   if out.suffix == ".npz":
     points = run.spec.kind == "points"
     arrays: dict[str, Any] = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
     if labels is not None:
       arrays["labels"] = labels
-    np.savez_compressed(out, **arrays)
+    with files.replacing(out) as file:
+      np.savez_compressed(file, **arrays)
   else:
     images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
   print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")

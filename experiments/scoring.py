@@ -29,7 +29,7 @@ from common.state import NetState
 from experiments import records
 from experiments.picture_scoring import PictureScoring, Settings
 from experiments.pictures import read_pictures
-from experiments.restore import RestoredRun, restore_sampled
+from experiments.restore import RestoredRun, check_same_data, locate, restore_sampled
 
 Record = dict[str, Any]
 
@@ -40,6 +40,8 @@ def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list
   Raises:
     ConfigError: a metric that cannot be measured of this run, before any work.
   """
+  for checkpoint in checkpoints:
+    locate(workdir, checkpoint)
   mesh = parallel.make_mesh()
   found: list[Record] = []
   for i, checkpoint in enumerate(checkpoints):
@@ -178,8 +180,7 @@ def _score_split(
       "split, with the averaged weights; leave them out"
     )
   dataset = open_dataset(config.data)
-  if dataset.spec != run.spec:
-    raise ConfigError(f"the data set is not the one that {workdir} was trained on: {dataset.spec} against {run.spec}")
+  check_same_data(run, dataset.spec, workdir)
   split = getattr(dataset, settings.split)
   evaluator = Evaluator(run.algorithm, run.spec, config, mesh)
   feed = evaluator.feed(split)

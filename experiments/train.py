@@ -76,7 +76,10 @@ def main() -> int:
     return 0
 
   workdir = Path(FLAGS.workdir).absolute()
-  with claimed(workdir, config, dataset.spec, status, init_from=FLAGS.init_from) as start_at:
+  elsewhere = (
+    f"another --workdir, where --init_from={FLAGS.workdir} starts from its weights if the networks are the same"
+  )
+  with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere, init_from=FLAGS.init_from) as start_at:
     run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status), profile)
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
@@ -84,7 +87,7 @@ def main() -> int:
     for note in dataset.notes:  # not before either: an error is to stand by itself
       status.line(note)
     advice = "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
-    return to_the_end(run, status, advice)
+    return to_the_end(run, status, advice, elsewhere)
 
 
 def _read_dataset(data: Any) -> Any:

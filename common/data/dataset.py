@@ -14,7 +14,7 @@ from common.data.catalogue import open_source
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source
 from common.data.splits import split_range
-from common.spec import Spec
+from common.spec import HASH, Spec
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 
@@ -147,10 +147,14 @@ class Dataset:
     return [*self.source.notes, *filter(None, [sized, occur if found else ""])]
 
   @functools.cached_property
+  def _labels(self) -> np.ndarray | None:
+    """The training labels; None where there are none, or nobody can tell in short time."""
+    return self.train.labels() if self.source.num_classes else None
+
+  @property
   def _classes(self) -> tuple[int, ...]:
-    """The labels that occur in training where some do not; else empty, also where nobody can tell in short time."""
-    labels = self.train.labels() if self.source.num_classes else None
-    occurring = np.arange(self.source.num_classes) if labels is None else np.unique(labels)
+    """The labels that occur in training where some do not; else empty, also where nobody can tell."""
+    occurring = np.arange(self.source.num_classes) if self._labels is None else np.unique(self._labels)
     return () if len(occurring) == self.source.num_classes else tuple(occurring.tolist())
 
   @functools.cached_property
@@ -160,14 +164,16 @@ class Dataset:
     return low + (high - low) * np.asarray(self.train.arrays()["image"].mean(axis=0, dtype=np.float64)) / 255
 
   def _fingerprint(self) -> str:
-    """The hash of all training images, or of the first and last 16 where reading them is costly."""
+    """The hash of all training images, or of the first and last 16 where reading them is costly; then of the labels."""
     digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())
     if self.source.in_memory:
-      digest.update(self.train.arrays()["image"].data)  # the buffer itself: bytes would be a copy
+      rows = self.train.arrays()
     else:
-      ends = np.unique(np.r_[:16, -16:0] % len(self.train))
-      digest.update(self.train.rows(ends)["image"].tobytes())
-    return digest.hexdigest()[:16]
+      rows = self.train.rows(np.unique(np.r_[:16, -16:0] % len(self.train)))
+    digest.update(np.ascontiguousarray(rows["image"]).data)  # the buffer itself: bytes would be a copy
+    labels = rows["label"] if self._labels is None else self._labels
+    of_labels = hashlib.sha256(labels.astype(np.int32).tobytes()).hexdigest() if self.source.num_classes else ""
+    return digest.hexdigest()[:HASH] + of_labels[:HASH]
 
 
 def open_dataset(data: Any) -> Dataset:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import numpy as np
 from flax import traverse_util
 
+from common import files
 from common.algorithm import PyTree, Spec
 from common.build import ConfigError, build
 from common.features.classifier import NETWORKS
@@ -70,7 +71,7 @@ def save(path: Path, variables: PyTree, model: dict[str, object], dataset: str, 
 
   arrays = {name: np.asarray(x) for name, x in traverse_util.flatten_dict(variables, sep="/").items()}
   about = {"model": model, "dataset": dataset, "spec": dataclasses.asdict(spec), "accuracy": accuracy}
-  path.write_bytes(to_bytes(arrays, metadata={"classifier": json.dumps(about)}))
+  files.write(path, to_bytes(arrays, metadata={"classifier": json.dumps(about)}))
 
 
 def load(path: Path) -> TrainedClassifier:

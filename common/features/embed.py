@@ -1,7 +1,7 @@
 """Runs an extractor over pictures on all devices, and keeps the features of those that come again."""
 
+import contextlib
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from common import files
 from common.algorithm import Array, PyTree
 from common.features.extractor import Extractor, sha8
 from common.metrics.score import SampleSet
@@ -92,11 +93,7 @@ class Embedder:
 def _write(file: Path, embedded: SampleSet) -> None:
   """Whole or not at all; a place that cannot be written to costs time only."""
   arrays: dict[str, Any] = {"features": embedded.features, "logits": embedded.logits}
-  partial = file.with_suffix(f".{os.getpid()}.partial")
-  try:
+  with contextlib.suppress(OSError):
     file.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("wb") as out:
+    with files.replacing(file) as out:
       np.savez(out, **{name: x for name, x in arrays.items() if x is not None})
-    os.replace(partial, file)
-  except OSError:
-    partial.unlink(missing_ok=True)

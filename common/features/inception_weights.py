@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from common import files
 from common.algorithm import PyTree
 from common.build import ConfigError, nearest
 from common.features.inception import SIZE, InceptionV3
@@ -89,12 +89,7 @@ def convert(source: Path, out: Path, *, other_weights: bool = False) -> str:
   except ConfigError as error:
     raise ConfigError(f"{source} is refused: {error}") from error
   about = {"source_sha256": digest, "arrays_sha256": _digest(arrays)}
-  partial = out.with_suffix(f".{os.getpid()}.partial")
-  try:
-    partial.write_bytes(to_bytes(arrays, metadata={"inception": json.dumps(about)}))
-    os.replace(partial, out)
-  finally:
-    partial.unlink(missing_ok=True)
+  files.write(out, to_bytes(arrays, metadata={"inception": json.dumps(about)}))
   return digest
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import flags
 
+from common import files
 from common.build import ConfigError, nearest
 from experiments import flags as command_line
 from experiments.benchmark import extras, report, startup
@@ -145,8 +146,8 @@ def _write(results: dict[str, Any], out: Path | None, say: Any) -> str:
   """The table; writes the files where ``out`` is given."""
   text = report.document(results)
   if out:
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (out / "table.md").write_text(text, encoding="utf-8")
+    files.write(out / "results.json", json.dumps(results, indent=1) + "\n")
+    files.write(out / "table.md", text)
     if any("summary" in case and case["summary"]["best"] for case in results["cases"].values()):
       from experiments.benchmark.plot import draw
 

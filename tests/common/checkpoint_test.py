@@ -238,7 +238,7 @@ def test_a_stop_at_each_file_operation_of_the_commit(tmp_path, monkeypatch):
 
       def from_here_on(*args, patch=patch, commit=commit, wait=wait, guarded=guarded):
         wait()  # orbax's own part is over
-        for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "unlink"), (shutil, "rmtree")):
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (shutil, "rmtree")):
           patch.setattr(owner, name, _wrap(guarded, getattr(owner, name)))
         commit(*args)
 

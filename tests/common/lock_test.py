@@ -97,3 +97,35 @@ def test_lock_does_not_live_on_in_children(tmp_path):
   finally:
     for pid in children:
       os.kill(pid, signal.SIGKILL)
+
+
+_WITHOUT_FCNTL = """
+import errno, fcntl, logging, os, random, sys, types
+
+def locking(fd, mode, size):
+  assert (mode, size) == (2, 1)
+  try:
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+windows = types.ModuleType("msvcrt")
+windows.locking, windows.LK_NBLCK = locking, 2
+sys.modules["msvcrt"], sys.modules["fcntl"], sys.modules["resource"] = windows, None, None
+del os.register_at_fork, os.pread, os.pwrite
+import experiments.evaluate, experiments.sample, experiments.train
+from common.lock import LockedError, WorkdirLock
+with WorkdirLock(sys.argv[1]) as first:
+  try:
+    WorkdirLock(sys.argv[1]).__enter__()
+  except LockedError as error:
+    print(error)
+with WorkdirLock(sys.argv[1]) as second:
+  print(first.previous, second.previous)
+"""
+
+
+def test_without_fcntl_as_on_windows(tmp_path):
+  command = [sys.executable, "-c", _WITHOUT_FCNTL, str(tmp_path)]
+  out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=ENVIRONMENT).stdout.splitlines()
+  assert "is being written by process" in out[0] and out[1:] == ["None None"]

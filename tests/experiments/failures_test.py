@@ -13,6 +13,7 @@ import pytest
 from common import parallel
 from common.build import ConfigError
 from experiments import failures
+from experiments import flags as command_line
 from tests.experiments.runs import ROOT, call, run
 
 COMMANDS = (
@@ -44,6 +45,7 @@ def _raise(error: BaseException) -> int:
   ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_error_from_outside(error, code, said, capfd):
+  command_line.forget()  # what a test before this one ran
   assert failures.exit_code(lambda: _raise(error)) == code
   out, err = capfd.readouterr()
   assert not out and said in err and len(err.splitlines()) <= 3 and "Traceback" not in err
@@ -92,6 +94,8 @@ def test_more_memory_than_there_is(tmp_path, capfd):
   err = capfd.readouterr().err
   assert "error: out of memory: " in err and "a --config.train.batch_size below 48" in err
   assert len(err[err.index("error: ") :].splitlines()) == 2
+  assert (tmp_path / "config.json").exists()  # it died at its first step, and other settings may follow
+  assert call("train", *words, "--config.train.num_steps=10") == 0
 
 
 def test_nobody_reads_and_nothing_takes_what_is_printed():
@@ -118,3 +122,21 @@ def test_processes_that_never_come(monkeypatch):
     parallel.start_processes("here:1", 3, 1, said.append)
   never.set()
   assert said == [f"process 1 of 3 at here:1 waits for the others, {i} s of 2" for i in (1, 2)]
+
+
+@pytest.mark.parametrize(
+  ("words", "way_out"),
+  [
+    (("train", "--config=vae:tiny"), "name another place"),
+    (("evaluate",), "score a copy of the run"),
+    (("sample",), "name another place: --out=samples-seed0.png"),
+    (("probe",), "probe a copy of the run"),
+  ],
+  ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_a_workdir_that_cannot_be_written_to(words, way_out, tmp_path, monkeypatch, capfd):
+  monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write wherever the disk allows it
+  name, *rest = words
+  assert call(name, f"--workdir={tmp_path}", *rest) == 2
+  err = capfd.readouterr().err
+  assert f"--workdir={tmp_path} cannot be written to; allow it, or {way_out}\n" in err and "Traceback" not in err

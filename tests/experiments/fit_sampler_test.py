@@ -46,6 +46,7 @@ def test_the_latents_are_the_encoders(fitted):
       "train": (1400, 1, 1, 32),
       "validation": (97, 1, 1, 32),
       "test": (300, 1, 1, 32),
+      "weights": (),
     }
     test = archive["test"][:, 0, 0]
   images = open_dataset(run.config.data).test.rows(np.arange(5))["image"] / np.float32(255)

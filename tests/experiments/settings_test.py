@@ -128,7 +128,8 @@ MISTAKES = [
   ("evaluate", "--workdir", "is missing"),
   ("evaluate --workdir={new}", "{new}", "is not the workdir of a run"),
   ("evaluate --workdir={run} --checkpoint=first", "--checkpoint=first", "last, best or the number"),
-  ("evaluate --workdir={run} --checkpoint=best", "best", "--checkpoint=last"),
+  ("evaluate --workdir={run} --checkpoint=best", "{run} has no best checkpoint", "use --checkpoint=last"),
+  ("evaluate --workdir={run} --checkpoint=last,best", "{run} has no best checkpoint", "use --checkpoint=last"),
   ("evaluate --workdir={run} --checkpoint=7", "step 7", "other steps: 5"),
   ("evaluate --workdir={run} --split=tset", "--split=tset", "train|validation|test"),
   ("evaluate --workdir={run} --config=vae", "config", "Unknown"),
@@ -158,7 +159,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
   (root / "broken.py").write_text("raise KeyError('no such thing')")
   config, run = command_line.load_config(command_line.find_config("vae"), "tiny"), root / "run"
   spec = open_dataset(config.data).spec
-  run.mkdir()
+  (run / "best").mkdir(parents=True)  # every run has the directory
   write_description(run, json.loads(config.to_json()), spec)
   with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(5, make_state(build_algorithm(config, spec), spec, config.seed), {})
