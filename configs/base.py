@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.rules import ALL_FAKES, WARMUP
+from configs.rules import ALL_FAKES, NO_AVERAGE, WARMUP
 
 _MNIST_LIKE = {
   "image_size": 28,
@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
         "patience": 0,
         "patience_from": 0,
       },
-      "ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0},
+      "ema": dict(NO_AVERAGE),
       "checkpoint": {"every": 500, "keep": 2, "keep_best": "", "best_mode": "min"},
       "log": {"every": 100},
       "samples": {"every": 500},

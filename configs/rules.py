@@ -129,6 +129,7 @@ _EVERY_FAMILY = {
 }
 WARMUP = {"updates": 0, "first": 0, "every": 0}
 ALL_FAKES = {"name": "constant", "value": 1.0}
+NO_AVERAGE = {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0}
 MIGRATIONS: dict[str, dict[str, Any]] = {
   "gan": {
     "augment": {"name": "none"},
@@ -157,7 +158,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     for path, field in FIELDS.items()
     if _get(config, path) is not None and not field.holds(_get(config, path))
   ]
-  return found or _interval_problems(config)
+  return found or _interval_problems(config) + _average_problems(config)
 
 
 def _interval_problems(config: Any) -> list[str]:
@@ -182,6 +183,21 @@ def _interval_problems(config: Any) -> list[str]:
       "set both, or --config.train.patience=0"
     )
   return found
+
+
+def _average_problems(config: Any) -> list[str]:
+  """Of an average in which, at the end, the weights at the start have more than a twentieth."""
+  decay, warmup, start, half_life, ramp = (
+    _get(config, f"ema.{key}") for key in ("decay", "warmup", "start", "updates", "ramp")
+  )
+  if decay and warmup is not None and warmup <= 1.0 and not start:  # one that is left out is 10
+    said, way, part = f"warmup={warmup}", "warmup=10.0", decay**config.train.num_steps
+  elif isinstance(half_life, float) and half_life > 0.0 and not ramp:
+    said, way, part = f"updates={half_life}", "ramp=0.05", 2.0 ** (-config.train.num_steps / half_life)
+  else:
+    return []
+  said = f"config.ema.{said} leaves the weights at the start a part of {part:.2f} in their average"
+  return [f"{said} after {config.train.num_steps:,} steps; set --config.ema.{way}"] if part > 0.05 else []
 
 
 def may_change(path: str) -> bool:

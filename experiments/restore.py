@@ -148,6 +148,8 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
     holder = record.get(place, {})
     if holder.get(key) in values:
       holder[key] = values[holder[key]]
+  if record.get("ema", {}).get("decay") == 0.0:  # of no average, whatever warm-up was the default then
+    record["ema"] = dict(rules.NO_AVERAGE)
   for path, value in rules.MIGRATIONS.get(record["family"], {}).items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:

@@ -32,6 +32,8 @@ WRONG = [
   ("sagan:digits,tiny", "--config.discriminator.width=3", 2),
   ("dcgan:digits,tiny", "--config.critic_warmup.updates=5", 3),
   ("dcgan:digits,tiny", "--config.ema={'name':'half_life','updates':0.0}", 1),
+  ("dcgan:digits,tiny", "--config.ema={'name':'half_life','updates':99.0}", 1),
+  ("dcgan:digits,tiny", "--config.ema={'name':'decay','decay':0.99,'warmup':0.0}", 1),
   ("dcgan:digits,tiny", LAZY + ",'r2':{'every':2}}", 1),
   ("dcgan:digits,tiny", LAZY + "} --config.discriminator_optim.learning_rate=" + FALLING, 1),
   # Parts of a VAE.

@@ -205,6 +205,7 @@ def test_a_wrong_section_is_named_with_its_path_and_the_nearest(variant, path, s
     ({"parallel.mode": "pjit"}, r"config\.parallel\.mode=pjit must be one of jit, shard_map, pmap"),
     ({"train.steps_per_call": 3}, r"config\.train\.num_steps=40 must be a multiple.*steps_per_call=1 "),
     ({"log.every": 15}, r"config\.checkpoint\.every=20 must be a multiple of config\.log\.every=15"),
+    ({"ema.decay": 0.99, "ema.warmup": 0.0}, r"config\.ema\.warmup=0\.0 leaves .* 0\.67 .* 40 steps; set --.*=10\.0"),
     ({"train.patience": 2}, r"config\.train\.patience=2 needs config\.checkpoint\.keep_best"),
   ],
 )

@@ -3,6 +3,8 @@
 import inspect
 import json
 
+import pytest
+
 from common.ema import EMAS
 from configs import rules
 from experiments.restore import read_config
@@ -25,6 +27,13 @@ def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
 def test_a_value_that_was_renamed_goes_on_under_its_new_name(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "data": {"resize": "bilinear"}}), encoding="utf-8")
   assert read_config(tmp_path)[0]["data"] == {"resize": "crop"}
+
+
+@pytest.mark.parametrize(("decay", "warmup"), [(0.0, 10.0), (0.9, 0.0)])
+def test_another_default_of_a_warm_up_is_no_change_where_no_average_is_kept(tmp_path, decay, warmup):
+  ema = {"name": "decay", "decay": decay, "warmup": 0.0}
+  (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "ema": ema}), encoding="utf-8")
+  assert read_config(tmp_path)[0]["ema"] == {**ema, "warmup": warmup, "start": 0}
 
 
 def test_an_argument_that_is_filled_in_is_what_its_choice_had_without_it():
