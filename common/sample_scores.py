@@ -218,11 +218,10 @@ def read(extractor: Extractor, real: SampleSet) -> float | str:
     height, width = real.images.shape[1:3]
     raise ConfigError(
       f"the extractor {extractor.name} reads {found.value:.1%} of the {len(real):,} real pictures of {height}x{width} "
-      f"as they are labelled (resize: {extractor.resize}), and {extractor.accuracy:.1%} of its own test pictures: "
-      "scores would be of what it misreads. Train one on these pictures, by python -m experiments.train "
-      f"--config=classifier:DATASET --config.data.image_size={height} --workdir=RUN, write it by python -m "
-      "experiments.export_classifier --workdir=RUN --out=FILE.safetensors, and take the features "
-      f'"{"stacked" if extractor.channels > 1 else "classifier"}:FILE.safetensors"; or take "random" or "pixels"'
+      f"as they are labelled (resize: {extractor.resize}) and {extractor.accuracy:.1%} of its own test pictures, so "
+      "that scores would be of what it misreads; use --config.evaluate.features=random, which names no classes, or a "
+      "classifier of such pictures: configs/classifier.py at their size, written to a file by experiments."
+      "export_classifier"
     )
   return round(found.value, 4)
 

@@ -46,6 +46,7 @@ OWN_FLAGS = {  # of commands without --config, and the field of a config that ea
   "dataset": "data.name",
   "reference": "data.name",
   "metrics": "metrics",
+  "features": "evaluate.features",
   "settings": "sampler",
 }
 

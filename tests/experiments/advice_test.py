@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.build import ConfigError
+from common.features import classifier_file
 from common.program import Program
 from tests.advice import ways
 from tests.experiments.dcgan_uses_test import untrained
@@ -33,6 +34,11 @@ WRONG = [
   ("evaluate --workdir={vae} --split=train", 2),
   (SCORE + "--workdir={vae} --num_real=9999", 1),
   (SCORE + "--samples={npz} --reference=digits", 3),
+  (
+    SCORE.replace("pixels", "classifier:{small}").replace("sliced_wasserstein", "prdc")
+    + "--num_samples=60 --workdir={dcgan}",
+    1,
+  ),
   ("evaluate --compare={dcgan}", 1),
   ("probe --nofloors --workdir={dcgan} --num_train=9999", 1),
   ("probe --nofloors --workdir={dcgan} --memory_mb=1", 1),
@@ -45,7 +51,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
   images = np.random.RandomState(0).randint(0, 256, (20, 12, 12, 1)).astype(np.uint8)
   np.savez(root / "images.npz", images=images)
   runs = {name: untrained(root / name, f"{name}:digits,tiny", seed=0) for name in ("vae", "dcgan")}
-  return {"new": root / "new", "npz": root / "images.npz", **runs}
+  return {"new": root / "new", "npz": root / "images.npz", "small": classifier_file.shipped()["digits"], **runs}
 
 
 def replaced(words: list[str], way: list[str]) -> list[str]:
