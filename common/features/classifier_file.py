@@ -85,7 +85,6 @@ def load(path: Path) -> TrainedClassifier:
   try:
     with safe_open(path, framework="numpy") as file:
       about = json.loads((file.metadata() or {})["classifier"])
-      dataset = about["dataset"]
       arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
   except (SafetensorError, OSError, KeyError, ValueError) as error:
     raise ConfigError(
@@ -94,4 +93,5 @@ def load(path: Path) -> TrainedClassifier:
   spec = Spec.from_json(about["spec"])
   network = build(NETWORKS, about["model"], "model", num_classes=spec.num_classes, bn_axis_name=None, dtype="float32")
   variables = traverse_util.unflatten_dict(arrays, sep="/")
+  dataset = about.get("dataset", "")  # which files of before have not
   return TrainedClassifier(network, variables, dataset, spec, about["accuracy"])

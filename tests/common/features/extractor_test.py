@@ -1,9 +1,13 @@
 """What pictures are seen with: names, weights and refusals."""
 
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save as to_bytes
 
 from common.build import ConfigError
 from common.features import classifier_file
@@ -205,6 +209,10 @@ def test_a_classifier_file_comes_back_as_it_was(tmp_path):
   assert isinstance(again.spec, Spec) and again.spec == trained.spec
   named = open_extractor(f"classifier:{tmp_path / 'mine.safetensors'}", DIGITS)
   assert named.name == f"classifier:mine-{sha8(trained.variables)}"
+  about = {"model": model, "spec": dataclasses.asdict(trained.spec), "accuracy": 0.5}
+  arrays = {"params/x": np.zeros(2, np.float32)}
+  (tmp_path / "old.safetensors").write_bytes(to_bytes(arrays, metadata={"classifier": json.dumps(about)}))
+  assert classifier_file.load(tmp_path / "old.safetensors").dataset == ""  # a file of before its data set was named
   (tmp_path / "bad.safetensors").write_bytes(b"not a file of arrays")
   with pytest.raises(ConfigError, match="is not a classifier of this project"):
     classifier_file.load(tmp_path / "bad.safetensors")
