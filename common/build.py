@@ -67,14 +67,14 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
     if key not in settable:
       choices = ", ".join(settable) or "nothing"
       raise ConfigError(f'config.{path}.{key} is unknown: "{name}" takes {choices}{nearest(key, settable)}')
-    if rule := _broken_rule(value, allowed[key].annotation):
+    if rule := _broken_rule(value, allowed[key].annotation) or _broken_by_name(key, value):
       raise ConfigError(f"config.{path}.{key}={value!r} must be {rule}")
   missing = [k for k in settable if allowed[k].default is inspect.Parameter.empty and k not in kwargs]
   if missing:
     raise ConfigError(f'config.{path} lacks {", ".join(missing)}, which "{name}" needs')
   try:
     return constructor(**kwargs, **{key: value for key, value in context.items() if key in allowed})
-  except ConfigError as error:
+  except ValueError as error:  # a ConfigError is one
     # Of a section within this one (a schedule), the text starts with a path already.
     text = str(error).replace("--.", f"--config.{path}.")
     inner = text.startswith("config.")
@@ -101,6 +101,18 @@ _RULES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
   str: ("a text", lambda v: isinstance(v, str)),
   Mapping: ("a section", lambda v: _is_section(v)),
 }
+
+
+# What arguments of these names must be, whoever takes them; a schedule is judged by its own rules.
+_BY_NAME: dict[str, tuple[str, Callable[[float], bool]]] = {
+  **dict.fromkeys(("eps", "bn_epsilon"), ("0 or more", lambda v: v >= 0)),
+  **dict.fromkeys(("momentum", "bn_momentum"), ("at least 0 and below 1", lambda v: 0 <= v < 1)),
+}
+
+
+def _broken_by_name(key: str, value: Any) -> str:
+  rule, holds = _BY_NAME.get(key, ("", lambda v: True))
+  return "" if not isinstance(value, int | float) or holds(value) else rule
 
 
 def _is_section(value: Any) -> bool:

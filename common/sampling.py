@@ -3,6 +3,7 @@
 The one exception is BatchNorm over the batch that is drawn, which some papers report.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,17 +56,19 @@ class Sampler:
     batch_norm: str = "running",
     source: str = "prior",
   ):
-    choose(STATISTICS, batch_norm, "batch_norm")
+    choose(STATISTICS, batch_norm, "--batch_norm")
     if not algorithm.has_prior:
-      raise ConfigError(f"{NO_PRIOR} (python -m experiments.fit_sampler)")
-    if truncation < 0.0:
+      raise ConfigError(
+        f"{NO_PRIOR} (python -m experiments.fit_sampler --workdir=RUN --sampler=gmm), and name it: --sampler=gmm"
+      )
+    if not 0.0 <= truncation < math.inf:
       raise ConfigError(f"truncation={truncation} must be above 0, or 0 for none")
     if truncation and not algorithm.normal_latents:
       raise ConfigError(
         f"truncation={truncation} is for latents from N(0, I), and this model has others; leave it out (--truncation=0)"
       )
     if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
-      raise ConfigError(f'batch_norm="{batch_norm}" is for generators with BatchNorm; use --batch_norm=running')
+      raise ConfigError(f'--batch_norm="{batch_norm}" is for generators with BatchNorm; use --batch_norm=running')
     model: Any = algorithm
     self._truncation, self._batch_norm, self._source = truncation, batch_norm, source
     self._algorithm = model

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from common.build import ConfigError
+
 Change = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
@@ -34,6 +36,8 @@ def noise(images: np.ndarray, labels: np.ndarray, sigma: float, generator: np.ra
 def drop_classes(images: np.ndarray, labels: np.ndarray, count: float, generator: np.random.Generator) -> Any:
   """Pictures of the first ``count`` classes replaced by others, drawn from the rest."""
   left = np.flatnonzero(labels >= count)
+  if not len(left):
+    raise ConfigError(f"--num_samples={len(labels)}: no picture is left without the first {count:g} classes; take more")
   chosen = np.where(labels >= count, np.arange(len(labels)), left[generator.integers(0, len(left), len(labels))])
   return images[chosen], labels[chosen]
 

@@ -85,6 +85,10 @@ def main() -> int:
   if FLAGS.workdir:
     command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")
   sections = _metrics_of_flag()
+  if FLAGS.reference and not FLAGS.samples:
+    raise ConfigError(
+      f"--reference={FLAGS.reference} is for --samples=PATH; leave it out: a run is scored against its own"
+    )
   if FLAGS.samples and not FLAGS.reference:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
 

@@ -4,6 +4,7 @@ import ast
 import difflib
 import math
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -63,19 +64,36 @@ def parse(argv: list[str], takes_config: bool) -> None:
   """
   argv = [_at_home(word) for word in argv]
   if takes_config:
+    if "config" not in flags.FLAGS:
+      flags.DEFINE_string("config", None, "for errors before the config is loaded: the command has one")
     config, words = _load_named_config(argv[1:])
-    if "config" in flags.FLAGS:
-      delattr(flags.FLAGS, "config")
+    delattr(flags.FLAGS, "config")
     argv = [argv[0], *words]
     config_flags.DEFINE_config_dict("config", config, "the fields of the config", sys_argv=argv)
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
-    raise ConfigError(str(error).replace("\n", " ")) from None
+    raise ConfigError(_in_plain_words(str(error).replace("\n", " "))) from None
   except AttributeError as error:
     raise ConfigError(str(error)) from None
   if len(rest) > 1:
-    raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value, or --config.section.key=value')
+    also = ", or --config.section.key=value" if takes_config else ""
+    raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value{also}')
+  for name in flags.FLAGS:
+    value = flags.FLAGS[name].value
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ConfigError(f"--{name}={value} must be a finite number")
+
+
+def _in_plain_words(text: str) -> str:
+  """absl's text on a value of the wrong kind, without Python's words for it."""
+  for pattern, rule in (
+    (r"invalid literal for int.*", "a whole number"),
+    (r"could not convert string to float.*", "a number"),
+    (r"\('Non-boolean argument.*", "true or false"),
+  ):
+    text = re.sub(rf"^flag (--\S*): {pattern}", rf"\1 must be {rule}", text)
+  return text
 
 
 def _at_home(word: str) -> str:
@@ -223,7 +241,7 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
   for part in parent.split(".") if parent else []:
     _check_known(section, part, path)
     section = section[part]
-  free = key != "name" and _is_choice(section, parent)
+  free = key.isidentifier() and key != "name" and _is_choice(section, parent)
   if not free:
     _check_known(section, key, path)
   value = _literal(text)

@@ -181,7 +181,7 @@ EXTRACTORS: dict[str, Callable[[str, Context], Extractor]] = {
 def open_extractor(text: str, context: Context) -> Extractor:
   """The extractor that ``text`` names: NAME or NAME:ARGUMENT of EXTRACTORS, or a function of one's own.
 
-  The latter is written "package.module:function"; it is called with the `Context` and returns an `Extractor`, whose
+  The latter is written "module:function"; it is called with the `Context` and returns an `Extractor`, whose
   name should say which weights it has (`sha8`).
 
   Raises:
@@ -190,13 +190,13 @@ def open_extractor(text: str, context: Context) -> Extractor:
   name, _, argument = text.partition(":")
   if name in EXTRACTORS:
     return EXTRACTORS[name](argument, context)
-  if "." not in name or not argument:
-    hint = nearest(name, EXTRACTORS)
-    raise ConfigError(f'features "{text}" is not one of {", ".join(EXTRACTORS)}, nor "package.module:function"{hint}')
+  hint = nearest(name, EXTRACTORS)
+  if not argument:
+    raise ConfigError(f'features "{text}" is not one of {", ".join(EXTRACTORS)}, nor "module:function"{hint}')
   try:
     make = getattr(importlib.import_module(name), argument)
   except (ImportError, AttributeError) as error:
-    raise ConfigError(f'features "{text}" cannot be imported: {error}') from error
+    raise ConfigError(f'features "{text}" cannot be imported: {error}{hint}') from error
   extractor = make(context)
   if not isinstance(extractor, Extractor):
     raise ConfigError(f'features "{text}" made a {type(extractor).__name__}, not a common.features.extractor.Extractor')

@@ -52,6 +52,8 @@ def build_metrics(table: Mapping[str, str], sections: Mapping[str, Any], path: s
   for name, settings in sections.items():
     if name not in table:
       raise ConfigError(f'config.{path}: "{name}" is not one of {", ".join(table)}{nearest(name, table)}')
+    if not hasattr(settings, "items"):
+      raise ConfigError(f"config.{path}.{name}={settings!r} is not a section {{'setting': value}}")
     built[name] = build({name: constructor_of(table, name)}, {"name": name, **settings}, f"{path}.{name}")
   return built
 

@@ -95,7 +95,7 @@ def test_standing_statistics_are_the_mean_over_batches():
   [
     (GAN, {"truncation": 0.5}, r"truncation=0\.5 is for latents from N\(0, I\)"),
     (GAN, {"truncation": -0.5}, r"truncation=-0\.5 must be above 0"),
-    (GAN, {"batch_norm": "standin"}, 'batch_norm="standin" is not one of batch, running, standing; did you mean'),
+    (GAN, {"batch_norm": "standin"}, '--batch_norm="standin" is not one of batch, running, standing; did you mean'),
   ],
 )
 def test_a_way_that_the_model_has_not_is_refused(variant, way, message):

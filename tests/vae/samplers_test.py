@@ -292,6 +292,6 @@ def test_samplers_that_models_cannot_have():
   with pytest.raises(ConfigError, match="--sampler=autoregressive is of codes, and this model has none"):
     check_sampler("autoregressive", plain)
   for name in ("gmm", "flow", "two_stage"):
-    with pytest.raises(ConfigError, match=f'--sampler={name} is of real numbers.*use "autoregressive"'):
+    with pytest.raises(ConfigError, match=f"--sampler={name} is of real numbers.*use --sampler=autoregressive"):
       check_sampler(name, codes)
   check_sampler("autoregressive", codes)

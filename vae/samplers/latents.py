@@ -44,11 +44,11 @@ def check_sampler(name: str, vae: VAE) -> None:
       "independent; take a run without config.conditioning"
     )
   if is_of_codes(vae) and name != OF_CODES:
-    raise ConfigError(f'--sampler={name} is of real numbers, and the latents are codes; use "{OF_CODES}"')
+    raise ConfigError(f"--sampler={name} is of real numbers, and the latents are codes; use --sampler={OF_CODES}")
   if not is_of_codes(vae) and name == OF_CODES:
     raise ConfigError(
       f"--sampler={name} is of codes, and this model has none (config.posterior.name is not "
-      '"vector_quantized"); use gmm, flow or two_stage'
+      '"vector_quantized"); use --sampler=gmm, --sampler=flow or --sampler=two_stage'
     )
 
 
