@@ -36,7 +36,8 @@ class NearestNeighbourError:
   """The label error on real pictures of a nearest-neighbour classifier that has seen generated ones only.
 
   Of a conditional model, as in Radford et al. 2016 (arXiv:1511.06434, Table 3). Its floor stands beside it: each real
-  picture by the nearest of all others. More generated pictures make the error smaller, so that equal numbers compare.
+  picture by the nearest of all others. More generated pictures make it smaller, so that equal numbers compare. The
+  standard error is of the real pictures, for these generated.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"features", "labels"})
