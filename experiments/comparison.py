@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.build import ConfigError
+from common.build import ConfigError, nearest
 from common.metrics.estimate import paired_difference
 from common.validation import PROTOCOL
 from common.workdir import flatten
@@ -27,9 +27,13 @@ def compare(paths: list[Path], ignore: list[str], out: str) -> int:
     The exit code: 1 where a metric is of protocols that differ, which are then not ranked together; else 0.
 
   Raises:
-    ConfigError: nothing to compare there.
+    ConfigError: nothing to compare there, or a field to ignore that no protocol has.
   """
   found = [record for path in paths for record in read_records(path)]
+  fields = {field for record in found for field in comparable(record, [])}
+  for field in ignore:
+    if field not in fields:
+      raise ConfigError(f'--ignore: "{field}" is not one of {", ".join(sorted(fields))}{nearest(field, fields)}')
   tables, refusals = [], []
   for metric in dict.fromkeys(kind(record["metric"]) for record in found):
     rows = latest(record for record in found if kind(record["metric"]) == metric)

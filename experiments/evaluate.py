@@ -72,23 +72,30 @@ def define_flags() -> None:
   flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
 
 
+ONLY_FOR = {
+  **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "sampler"), "workdir"),
+  **dict.fromkeys(("reference", "resize", "background"), "samples"),
+  **dict.fromkeys(("ignore", "out"), "compare"),
+}
+
+
 def main() -> int:
   given = [name for name in ("workdir", "samples", "compare") if FLAGS[name].value]
   if not given:
     raise ConfigError("--workdir=RUN is missing; or give pictures (--samples=PATH) or records (--compare A B)")
   if len(given) > 1:
     raise ConfigError(f"give one of --workdir, --samples and --compare, not --{' and --'.join(given)}")
+  for name, of in ONLY_FOR.items():
+    if FLAGS[name].present and of not in given:
+      raise ConfigError(f"--{name} is for --{of}, and says nothing of --{given[0]}; leave it out")
   if FLAGS.compare:
     from experiments.comparison import compare
 
     return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore, FLAGS.out)
   if FLAGS.workdir:
+    command_line.required("checkpoint")
     command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")
   sections = _metrics_of_flag()
-  if FLAGS.reference and not FLAGS.samples:
-    raise ConfigError(
-      f"--reference={FLAGS.reference} is for --samples=PATH; leave it out: a run is scored against its own"
-    )
   if FLAGS.samples and not FLAGS.reference:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
 

@@ -42,6 +42,7 @@ def define_flags() -> None:
 
 def main() -> int:
   command_line.required("table")
+  command_line.required("root")
   if FLAGS.table not in TABLES:
     raise ConfigError(f'--table="{FLAGS.table}" is not one of {", ".join(TABLES)}{nearest(FLAGS.table, TABLES)}')
   table = TABLES[FLAGS.table]

@@ -15,7 +15,7 @@ from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
 
 TRAIN = "train --config=vae:digits,tiny --workdir={new} "
-SCORE = "evaluate --feature_cache= --nofloor --num_samples=20 --features=pixels --metrics=sliced_wasserstein "
+SCORE = "evaluate --feature_cache= --nofloor --features=pixels --metrics=sliced_wasserstein "
 SCORED = "--config.evaluate.metrics={{'frechet':{{'groups':2}}}} --config.evaluate.features=pixels "
 # A command and how many ways out its error names. A training counts as led out where it would start to compile.
 WRONG = [
@@ -27,19 +27,19 @@ WRONG = [
   (TRAIN + "--profile=10:99", 1),
   (TRAIN + SCORED + "--config.evaluate.num_samples=20 --config.checkpoint.keep_best=frechet", 1),
   (TRAIN.replace("vae", "classifier") + "--config.evaluate.metrics={{'frechet':{{}}}}", 1),
+  ("evaluate --compare={dcgan}", 1),  # before that run is scored
   ("sample --workdir={vae} --checkpoint=best", 1),
   ("sample --workdir={vae} --batch_norm=batch", 1),
   ("sample --workdir={dcgan} --truncation=1.0", 1),
   ("sample --workdir={vae} --sampler=gmm", 1),
   ("evaluate --workdir={vae} --split=train", 2),
-  (SCORE + "--workdir={vae} --num_real=9999", 1),
+  (SCORE + "--workdir={vae} --num_samples=20 --num_real=9999", 1),
   (SCORE + "--samples={npz} --reference=digits", 3),
   (
     SCORE.replace("pixels", "classifier:{small}").replace("sliced_wasserstein", "prdc")
     + "--num_samples=60 --workdir={dcgan}",
     1,
   ),
-  ("evaluate --compare={dcgan}", 1),
   ("probe --nofloors --workdir={dcgan} --num_train=9999", 1),
   ("probe --nofloors --workdir={dcgan} --memory_mb=1", 1),
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.build import ConfigError
 from common.data.digits import digits
 from experiments import comparison, score_table
 from experiments.comparison import join_compared
@@ -286,6 +287,8 @@ def test_rows_of_one_protocol_are_ranked_and_others_refused(tmp_path, capfd):
   assert comparison.compare(files, [], "") == 1
   out = capfd.readouterr().out
   assert "frechet: a last (step 10) and c last (step 10) differ in n_fake: 100 against 50" in out
+  with pytest.raises(ConfigError, match='"n_fakes" is not one of n_fake, weights; did you mean "n_fake"'):
+    comparison.compare(files, ["n_fakes"], "")
   assert comparison.compare(files, ["n_fake"], "") == 0
   assert "Not ranked" not in capfd.readouterr().out
 

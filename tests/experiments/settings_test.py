@@ -149,7 +149,11 @@ MISTAKES = [
   ("sample --workdir={run} --batch_norm=none", '--batch_norm="none"', "running, standing"),
   ("sample {run}", "is not a flag; write --name=value"),
   ("evaluate --workdir={run} --json=3", "--json=3", "must be true or false"),
-  ("evaluate --workdir={run} --reference=digits", "--reference=digits", "leave it out"),
+  ("evaluate --workdir={run} --reference=digits", "--reference is for --samples", "leave it out"),
+  ("evaluate --workdir={run} --out={new}", "--out is for --compare", "leave it out"),
+  ("evaluate --samples={file} --reference=digits --raw", "--raw is for --workdir", "leave it out"),
+  ("evaluate --workdir={run} --checkpoint=", "--checkpoint", "is missing"),
+  ("reproduce --table=smoke --root=", "--root", "is missing"),
   ("evaluate --workdir={run} --metrics=sliced_wasserstein --features=clasifier:digits", 'did you mean "classifier"?'),
   # Profiles, of vae:tiny's 40 steps, 5 a call.
   (VAE + "--profile=10", "--profile=10", "START:STOP"),
