@@ -15,7 +15,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     with partial.open("wb") as file:
       yield file
     os.replace(partial, path)
-  except BaseException:
+  except BaseException as error:
+    _name(error, path)
     with contextlib.suppress(OSError):
       partial.unlink()
     raise
@@ -43,6 +44,13 @@ def append_bytes(file: BinaryIO, content: bytes) -> None:
   try:
     while content:  # a disk that fills up takes a part first, and refuses the rest
       content = content[file.write(content) :]
-  except OSError:
+  except OSError as error:
+    _name(error, file.name)
     file.truncate(start)
     raise
+
+
+def _name(error: BaseException, path: Path | str) -> None:
+  """A write that fails does not say of which file it was."""
+  if isinstance(error, OSError):
+    error.filename = str(path)

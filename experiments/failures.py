@@ -20,6 +20,7 @@ from common.build import ConfigError
 from common.lock import LockedError
 from common.manifest import CheckpointError
 
+REFUSALS = (ConfigError, CheckpointError, LockedError)
 EXIT_FAULT = 1
 EXIT_REFUSED = 2
 EXIT_CTRL_C = 130
@@ -65,14 +66,17 @@ def exit_code(command: Callable[[], int]) -> int:
   except Exception as error:
     known = explained(error)
     _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
-    return EXIT_REFUSED if known else EXIT_FAULT
+    code = EXIT_REFUSED if known else EXIT_FAULT
+    if not isinstance(error, REFUSALS):  # which all processes of a run get together
+      _leave_the_others(code)
+    return code
   finally:
     _drop_unwritten()
 
 
 def explained(error: Exception) -> str:
   """What a person should know of an error that comes from outside the program; empty for any other."""
-  if isinstance(error, ConfigError | CheckpointError | LockedError):
+  if isinstance(error, REFUSALS):
     return in_own_flags(str(error))
   if isinstance(error, OSError) and error.errno in _WAYS:
     return f"{_place(error)}: {error.strerror}\n{_WAYS[error.errno]}"
@@ -95,6 +99,13 @@ def in_own_flags(text: str) -> str:
     if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
       text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
   return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
+
+
+def _leave_the_others(code: int) -> None:
+  """Ends one process of several at once: its death ends the others, for whom an orderly end would wait for minutes."""
+  jax = sys.modules.get("jax")
+  if jax and jax.distributed.is_initialized():
+    os._exit(code)
 
 
 def _place(error: OSError) -> str:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from common.build import ConfigError, nearest
 from configs import rules
-from experiments.failures import exit_code
+from experiments.failures import EXIT_CTRL_C, exit_code
 
 CONFIGS = Path(configs.__file__).parent
 
@@ -34,7 +34,10 @@ def run(main: Callable[[], int], doc: str, define_flags: Callable[[], None], *, 
   """Parses the command line, runs ``main`` and exits with its code; errors end as `failures.exit_code` says."""
   forget()
   define_flags()
-  sys.exit(exit_code(lambda: _help_or_run(main, doc, takes_config)))
+  code = exit_code(lambda: _help_or_run(main, doc, takes_config))
+  if code == EXIT_CTRL_C:
+    os._exit(code)  # a thread that still compiles would crash an orderly end
+  sys.exit(code)
 
 
 def _help_or_run(main: Callable[[], int], doc: str, takes_config: bool) -> int:

@@ -1,8 +1,9 @@
 """Trains a config: python -m experiments.train --config=dcgan:fashion_mnist --workdir=runs/dcgan [--config.a.b=value]
 
-The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, a workdir that
-another process writes, or a checkpoint that cannot be written or read; 3 a loss, gradient, parameter or validation
-score is not finite; 75 stopped by a signal, everything saved.
+The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, or something that
+the command needs and does not get (a workdir, a checkpoint, room on the disk, memory, a device, another process); 3 a
+loss, gradient, parameter or validation score is not finite; 75 stopped by a signal, everything saved; 1 a fault of the
+program, with its traceback in a file; 130 Ctrl-C before the first step; 141 nobody reads what it prints.
 """
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ def room_for(size: int):
 def test_a_full_disk_takes_a_file_whole_or_leaves_the_old_one(tmp_path):
   path = tmp_path / "a.json"
   files.write(path, "old")
-  with room_for(1000), pytest.raises(OSError):
+  with room_for(1000), pytest.raises(OSError, match=r"/a\.json"):
     files.write(path, "x" * 5000)
   assert [file.name for file in tmp_path.iterdir()] == ["a.json"] and path.read_text() == "old"
   files.write(path, "new")
@@ -32,7 +32,7 @@ def test_a_full_disk_takes_a_file_whole_or_leaves_the_old_one(tmp_path):
 def test_a_full_disk_takes_a_line_whole_or_not_at_all(tmp_path):
   path = tmp_path / "a.jsonl"
   files.append(path, "first")
-  with room_for(1000), pytest.raises(OSError):
+  with room_for(1000), pytest.raises(OSError, match=r"/a\.jsonl"):
     files.append(path, "x" * 5000)
   assert path.read_text() == "first\n"
   files.append(path, "second")
