@@ -32,7 +32,12 @@ def directory() -> Path | None:
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(user_cache())
   if not given:
     return None
-  return Path(given).expanduser().absolute() / f"jax-{importlib.metadata.version('jax')}-{_processor()}"
+  return Path(given).expanduser().absolute() / folder()
+
+
+def folder() -> str:
+  """The name of the entries' own folder, by the version of JAX and the processor."""
+  return f"jax-{importlib.metadata.version('jax')}-{_processor()}"
 
 
 def user_cache() -> Path:
@@ -41,17 +46,24 @@ def user_cache() -> Path:
 
 
 def start(status: Status) -> None:
-  """Points JAX at the cache; where nothing can be written, it goes on without and says so.
+  """Points JAX at `directory`, or switches the cache off."""
+  import jax
+
+  place = directory()
+  if place is None:
+    jax.config.update("jax_enable_compilation_cache", False)  # the environment may have switched it on
+  else:
+    use(place, status)
+
+
+def use(place: Path, status: Status) -> None:
+  """Points JAX at the cache in ``place``; where nothing can be written, it goes on without and says so.
 
   Small entries too, and those that compile fast: of a start's dozen functions most are such, and reading one takes a
   quarter of the time.
   """
   import jax
 
-  place = directory()
-  if place is None:
-    jax.config.update("jax_enable_compilation_cache", False)  # the environment may have switched it on
-    return
   try:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)  # JAX runs what lies there: nobody else may write
     if not os.access(place, os.W_OK | os.X_OK):

@@ -15,6 +15,14 @@ from experiments.reliability import EXIT_INTERRUPTED, Fingerprint, disturb, fing
 from tests.experiments.runs import figures
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fresh_cache(tmp_path_factory):
+  """A directory of compiled functions that is empty at first."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+    yield
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Callable[[str], Fingerprint]:
   """The end of an undisturbed run of a config, trained once."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ROOT
+from experiments import ROOT, compilation_cache
 from experiments import flags as command_line
 
 TIME_LIMIT = 400.0  # far beyond any need: a test that hangs should not hang for ever
@@ -21,8 +21,8 @@ def call(name: str, *words: object) -> int:
   """Runs ``python -m experiments.NAME WORDS`` in this process; returns the exit code."""
   module = importlib.import_module(f"experiments.{name}")
   with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
-    # Else what a command sets for good, the cache of compiled functions, would stay for every later test.
-    patch.setattr(sys, "argv", [name, "--compilation_cache=", *map(str, words)])
+    patch.setattr(compilation_cache, "start", lambda status: None)  # the tests have one, for good
+    patch.setattr(sys, "argv", [name, *map(str, words)])
     command_line.run(module.main, module.__doc__, module.define_flags, takes_config=name == "train")
   return stop.value.code
 
