@@ -11,7 +11,7 @@ from experiments import build_algorithm
 from experiments.benchmark import report
 from experiments.benchmark.cases import CASES, all_overrides, load, resolve
 from experiments.benchmark.settings import settings_of
-from tests.experiments.runs import run
+from tests.experiments.runs import call, run
 
 SAME_NETWORKS = {"dcgan_32_b128": "dcgan_32", "dcgan_32_b512": "dcgan_32", "dcgan_64": "dcgan_32"}
 
@@ -117,6 +117,7 @@ def test_the_command_runs_without_torch(tmp_path) -> None:
     (("--rounds=0",), "rounds"),
   ],
 )
-def test_a_wrong_flag_is_one_short_message(words: tuple[str, ...], message: str) -> None:
-  _, err = run("benchmark", *words, code=2)
+def test_a_wrong_flag_is_one_short_message(words: tuple[str, ...], message: str, capsys) -> None:
+  assert call("benchmark.__main__", *words) == 2
+  err = capsys.readouterr().err
   assert message in err and "Traceback" not in err
