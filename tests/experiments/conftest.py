@@ -7,8 +7,8 @@ import pytest
 def compiled(request, tmp_path_factory):
   """The directory of compiled functions, which commands take from JAX's variable."""
   with pytest.MonkeyPatch.context() as patch:
-    cache = getattr(request.config, "cache", None)
-    directory = cache.mkdir("compiled") if cache else tmp_path_factory.mktemp("compiled")
+    kept = request.config.pluginmanager.hasplugin("cacheprovider")
+    directory = request.config.cache.mkdir("compiled") if kept else tmp_path_factory.mktemp("compiled")
     patch.setenv("JAX_COMPILATION_CACHE_DIR", str(directory))
     patch.setenv("JAX_PLATFORMS", "cpu")
     yield directory
