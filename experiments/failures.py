@@ -67,8 +67,8 @@ def exit_code(command: Callable[[], int]) -> int:
     known = explained(error)
     _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
     code = EXIT_REFUSED if known else EXIT_FAULT
-    if not isinstance(error, REFUSALS):  # which all processes of a run get together
-      _leave_the_others(code)
+    if _is_one_of_several() and not isinstance(error, REFUSALS):  # which all processes get together
+      os._exit(code)  # its death ends the others, for whom an orderly end would wait for minutes
     return code
   finally:
     _drop_unwritten()
@@ -82,6 +82,8 @@ def explained(error: Exception) -> str:
     return f"{_place(error)}: {error.strerror}\n{_WAYS[error.errno]}"
   if isinstance(error, MemoryError) or re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
     return f"out of memory: {_one_line(error)}\n{_less_memory()}"
+  if _is_one_of_several() and type(error).__name__ == "JaxRuntimeError":
+    return f"another process of the run ended: {_one_line(error)}\nSee what it said, and start all of them again."
   frames = traceback.extract_tb(error.__traceback__)
   if frames and frames[-1].filename.endswith("xla_bridge.py"):  # an assertion in JAX 0.10, a RuntimeError in others
     asked = os.environ.get("JAX_PLATFORMS", "")
@@ -101,11 +103,9 @@ def in_own_flags(text: str) -> str:
   return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
 
 
-def _leave_the_others(code: int) -> None:
-  """Ends one process of several at once: its death ends the others, for whom an orderly end would wait for minutes."""
+def _is_one_of_several() -> bool:
   jax = sys.modules.get("jax")
-  if jax and jax.distributed.is_initialized():
-    os._exit(code)
+  return jax is not None and jax.distributed.is_initialized()
 
 
 def _place(error: OSError) -> str:
