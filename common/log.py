@@ -37,7 +37,7 @@ class RunLog:
       return
     self._metrics.touch()
     _cut_back(self._metrics, step, whole)
-    self._board = EventFile(workdir / "tensorboard", purge_step=step + 1 if step else 0)
+    self._board = EventFile(workdir / "tensorboard", purge_step=step + 1)  # an earlier start may have come further
 
   def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """One line of figures of ``split`` at ``step``; lists (a figure a dimension) stay out of TensorBoard."""

@@ -121,7 +121,8 @@ def _less_memory() -> str:
       f"Use more devices, a --config.train.batch_size below {batch} (of a run that saved a step: in a new --workdir, "
       "with --init_from) or smaller networks; --config.data.resident_mb=0 keeps the data set off the device."
     )
-  return "Close what else takes memory, or ask for less: fewer pictures, or a smaller data set."
+  counts = [f"--{name} below {flags.FLAGS[name].value}" for name in ("num_samples", "num") if name in flags.FLAGS]
+  return f"Close what else takes memory, or ask for less: {''.join(counts) or 'a smaller data set'}."
 
 
 def _one_line(error: Exception) -> str:

@@ -51,6 +51,17 @@ def test_error_from_outside(error, code, said, capfd):
   assert not out and said in err and len(err.splitlines()) <= 3 and "Traceback" not in err
 
 
+def test_too_many_pictures_for_the_memory(monkeypatch, capfd):
+  from experiments import sample
+
+  def main() -> int:
+    raise MemoryError("cannot allocate")
+
+  monkeypatch.setattr(sample, "main", main)
+  assert call("sample", "--num=1000000") == 2
+  assert "or ask for less: --num below 1000000." in capfd.readouterr().err
+
+
 def test_a_fault_of_the_program_leaves_its_traceback_in_a_file(capfd):
   assert failures.exit_code(lambda: _raise(KeyError("here"))) == 1
   err = capfd.readouterr().err
