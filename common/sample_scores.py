@@ -126,7 +126,7 @@ class SampleScorer:
       if "logits" in metric.needs and not extractor.num_classes:
         raise ConfigError(
           f"the metric {name} needs a classifier's logits, which the features {extractor.name} have not; "
-          "use the features classifier or inception"
+          "use --config.evaluate.features=classifier, or inception"
         )
       if "labels" in metric.needs and not (labelled and reference.labels is not None):
         whose = "the real pictures" if labelled else "the pictures to be scored"

@@ -64,7 +64,7 @@ def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Pat
     shape = (min(height, shape[0]), min(width, shape[1]), shape[2])
   extractor = open_extractor(features, Context(shape, spec.kind, data.name, weights))
   if extractor.num_classes < 2:
-    raise ConfigError(f"--features={features} names no classes; take a classifier")
+    raise ConfigError(f"--features={features} names no classes; take --features=classifier")
   name = extractor.name if extractor.accuracy is None else f"{extractor.name} (test accuracy {extractor.accuracy:.1%})"
   return Classifier(name, extractor.num_classes, Embedder(extractor, mesh), spec, shape)
 

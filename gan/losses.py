@@ -98,7 +98,7 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0, sigmoid: bool 
   if not a < b:
     raise ConfigError(f"a={a} must be below b={b}, the targets of fake and of real images")
   if sigmoid and not (a >= 0 and b <= 1):
-    raise ConfigError(f"a={a} and b={b} must lie in [0, 1], where a sigmoid does; take such ones or sigmoid=False")
+    raise ConfigError(f"a={a} and b={b} must lie in [0, 1], where a sigmoid does; take such ones or --.sigmoid=False")
   of = nn.sigmoid if sigmoid else lambda logit: logit
   middle = 0.5 * (a + b)
   return AdversarialLoss(

@@ -31,6 +31,7 @@ WRONG = [
   ("sagan:digits,tiny", "--config.generator.attention_size=7", 2),
   ("sagan:digits,tiny", "--config.discriminator.width=3", 2),
   ("dcgan:digits,tiny", "--config.critic_warmup.updates=5", 3),
+  ("dcgan:digits,tiny", "--config.loss={'name':'least_squares','sigmoid':True,'a':-1.0}", 1),
   ("dcgan:digits,tiny", "--config.ema={'name':'half_life','updates':0.0}", 1),
   ("dcgan:digits,tiny", "--config.ema={'name':'half_life','updates':99.0}", 1),
   ("dcgan:digits,tiny", "--config.ema={'name':'decay','decay':0.99,'warmup':0.0}", 1),

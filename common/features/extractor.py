@@ -70,10 +70,13 @@ def sha8(variables: PyTree) -> str:
   return digest.hexdigest()[:8]
 
 
+PIXELS = "--config.evaluate.features=pixels"  # for a way out
+
+
 def _pixels(argument: str, context: Context) -> Extractor:
   """The pixels themselves, in [0, 1]; the coordinates of points."""
   if argument:
-    raise ConfigError(f'"pixels:{argument}": pixels takes no argument')
+    raise ConfigError(f'"pixels:{argument}": pixels takes no argument; use {PIXELS}')
   scale = 1.0 if context.kind == "points" else 1.0 / 255.0
 
   def apply(variables: PyTree, images: Array) -> tuple[Array, None]:
@@ -85,9 +88,11 @@ def _pixels(argument: str, context: Context) -> Extractor:
 def _random(argument: str, context: Context) -> Extractor:
   """A convolutional network of random weights, fixed by a seed: random, or random:SEED."""
   if argument and not argument.isdigit():
-    raise ConfigError(f'"random:{argument}": write random or random:SEED with a whole number')
+    raise ConfigError(
+      f'"random:{argument}" has no seed; use --config.evaluate.features=random:0, or another whole number'
+    )
   if context.kind == "points":
-    raise ConfigError('"random" embeds images, and these are points; use pixels')
+    raise ConfigError(f'"random" embeds images, and these are points; use {PIXELS}')
   variables, apply = random_network(context.image_shape, seed=int(argument or 0))
   return Extractor(f"random:{argument or 0}-{sha8(variables)}", variables, apply)
 
@@ -98,14 +103,15 @@ def _classifier(argument: str, context: Context) -> Extractor:
   Of several of one data set it is the one that was trained on pictures of about this size.
   """
   if context.kind == "points":
-    raise ConfigError('"classifier" is of images, and these are points; use pixels')
+    raise ConfigError(f'"classifier" is of images, and these are points; use {PIXELS}')
   file = classifier_file.find(argument or context.dataset, context.image_shape)
   if file is None:
     shipped = ", ".join(classifier_file.shipped())
     raise ConfigError(
       f'no classifier of "{argument or context.dataset}" is known: there are {shipped}; train one '
       "(python -m experiments.train --config=classifier:...), write it to a file (python -m "
-      "experiments.export_classifier) and name that, classifier:FILE.safetensors; or use random, pixels or inception"
+      "experiments.export_classifier) and name that, classifier:FILE.safetensors; or use "
+      f"--config.evaluate.features=random or {PIXELS}"
     )
   trained = classifier_file.load(file)
   height, width, channels = trained.spec.image_shape
@@ -151,7 +157,7 @@ def _stacked(argument: str, context: Context) -> Extractor:
 def _inception(argument: str, context: Context) -> Extractor:
   """InceptionV3 of 2015-12-05, whose Frechet distance is the FID; its weights from a file, or from the cache."""
   if context.kind == "points":
-    raise ConfigError('"inception" is of images, and these are points; use pixels')
+    raise ConfigError(f'"inception" is of images, and these are points; use {PIXELS}')
   variables, digest = load_inception(inception_path(argument, context.cache))
   network = InceptionV3()
 
