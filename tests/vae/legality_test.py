@@ -210,6 +210,7 @@ def test_a_pair_is_refused_with_both_values_the_reason_and_the_way_out(number):
   with pytest.raises(ConfigError) as error:
     from_config.from_config(config, spec)
   assert str(error.value) == f"{first} does not go with {second}: {rule.why}; take {rule.way_out}"
+  assert ways(rule.way_out), "no way out is named"
   for words in ways(rule.way_out) if " with all else" not in rule.way_out else ():
     from_config.from_config(applied(config, words), spec)  # else the way out is none
 
