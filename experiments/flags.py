@@ -1,7 +1,6 @@
 """From the command line to a checked config, with short errors."""
 
 import ast
-import difflib
 import math
 import os
 import re
@@ -75,10 +74,8 @@ def parse(argv: list[str], takes_config: bool) -> None:
     config_flags.DEFINE_config_dict("config", config, "the fields of the config", sys_argv=argv)
   try:
     rest = flags.FLAGS(argv)
-  except flags.Error as error:
+  except (flags.Error, AttributeError) as error:
     raise ConfigError(_in_plain_words(str(error).replace("\n", " "))) from None
-  except AttributeError as error:
-    raise ConfigError(str(error)) from None
   if len(rest) > 1:
     also = ", or --config.section.key=value" if takes_config else ""
     raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value{also}')
@@ -282,9 +279,8 @@ def _literal(text: str) -> Any:
 def _check_known(section: Any, key: str, path: str) -> None:
   if not isinstance(section, ConfigDict) or key not in section:
     known = list(section) if isinstance(section, ConfigDict) else []
-    everywhere = difflib.get_close_matches(key, known, n=1)
-    hint = f'; did you mean "{everywhere[0]}"?' if everywhere else ""
-    raise ConfigError(f"config.{path} is unknown: there are {', '.join(known) or 'no keys below it'}{hint}")
+    choices = ", ".join(known) or "no keys below it"
+    raise ConfigError(f"config.{path} is unknown: there are {choices}{nearest(key, known)}")
 
 
 def _check_value(default: Any, path: str, text: str) -> None:
