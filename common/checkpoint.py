@@ -273,10 +273,13 @@ class Checkpoints:
 
   # Restoring.
 
+  def _names(self) -> set[str]:
+    names = (path.name for path in self._directory.iterdir()) if self._directory.is_dir() else ()
+    return {name for name in names if _OURS.fullmatch(name)}
+
   def _candidates(self) -> list[int]:
     """Every step that has data or a manifest, good or not."""
-    names = [path.name for path in self._directory.iterdir()] if self._directory.is_dir() else []
-    return sorted({int(match[1]) for name in names if (match := _OURS.fullmatch(name))})
+    return sorted({int(name.partition(".")[0]) for name in self._names()})
 
   def _choose(self, step: int | None) -> tuple[dict[str, Any], list[str]]:
     """The manifest of ``step``, or of the newest good one, and what is wrong with those passed over."""
@@ -288,13 +291,13 @@ class Checkpoints:
         raise CheckpointError(f"step {step} cannot be restored: {error}; other steps: {others}") from error
     while True:
       skipped: list[str] = []
-      candidates = self._candidates()
+      names, candidates = self._names(), self._candidates()
       for candidate in reversed(candidates):
         try:
           return manifest.verify(self._directory, candidate), skipped
         except CheckpointError as error:
           skipped.append(f"step {candidate}: {error}")
-      if candidates == self._candidates():  # else a running experiment has just replaced the ones we looked at
+      if names == self._names():  # else a running experiment has just replaced the ones we looked at
         break
     if not any((self._directory / f"{candidate}.json").exists() for candidate in candidates):
       raise NoCheckpointError("; ".join([f"{self._directory} has no checkpoint", *skipped]))

@@ -18,6 +18,13 @@ def verify(directory: Path, step: int, contents: bool = True) -> dict[str, Any]:
   Raises:
     CheckpointError: naming the file.
   """
+  try:
+    return _verified(directory, step, contents)
+  except FileNotFoundError as error:  # a run that writes has newer ones by now, and deletes this
+    raise CheckpointError(f"{error.filename} is missing") from None
+
+
+def _verified(directory: Path, step: int, contents: bool) -> dict[str, Any]:
   manifest = read(directory / f"{step}.json")
   if manifest["step"] != step:
     raise CheckpointError(f"{step}.json belongs to step {manifest['step']}")

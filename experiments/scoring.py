@@ -1,6 +1,7 @@
 """From a run, or from files of pictures, to the records of its scores."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,9 +51,11 @@ def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list
     for note in run.notes:
       settings.say.line(note)
     for line in _score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0):
-      records.append(workdir, line)
-      settings.emit(line)
       found.append(line)
+      try:
+        settings.emit(line)
+      finally:  # a full disk does not hide a score, nor does a reader that went away lose it
+        records.append(workdir, line)
   return found
 
 
@@ -133,10 +136,11 @@ def score_files(path: Path, data: Any, resize: str, background: int, settings: S
   scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
   unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
   read = {**unknown, "quantization": report.quantization, "files": report.record()}
-  found = list(scoring.records(scorers, pictures, read, {"samples": str(path)}))
-  found += scoring.floor(scorers, len(pictures)) if settings.floor else []
-  for line in found:
-    settings.emit(line)
+  found = []
+  floor = scoring.floor(scorers, len(pictures)) if settings.floor else ()
+  for line in itertools.chain(scoring.records(scorers, pictures, read, {"samples": str(path)}), floor):
+    found.append(line)
+    settings.emit(line)  # before the floor is measured, which may fail
   _report(scoring)
   return found
 

@@ -385,6 +385,22 @@ def test_a_reader_takes_the_next_where_the_writer_deletes_what_it_reads(tmp_path
   assert len(read) == 2 and not read[0].exists()
 
 
+def test_a_reader_looks_again_where_the_writer_deletes_what_it_verifies(tmp_path, monkeypatch):
+  _save(tmp_path, 1, 2, keep=2)
+  (tmp_path / "2.json").rename(tmp_path / "later")  # its save goes on
+  read = manifest._sha256
+
+  def overtaken(path, sync=False):
+    if (tmp_path / "later").exists():
+      (tmp_path / "later").rename(tmp_path / "2.json")
+      (tmp_path / "1.json").unlink()
+      path.unlink()  # and the rest of 1/ follows
+    return read(path, sync)
+
+  monkeypatch.setattr(manifest, "_sha256", overtaken)
+  assert _restore(tmp_path).step == 2
+
+
 def test_after_a_fallback_the_damaged_step_does_not_count_as_kept(tmp_path):
   _save(tmp_path, 10, 20, 30)
   (tmp_path / "30" / "_METADATA").write_text("{}")

@@ -1,5 +1,6 @@
 """Scores from the command line: of a run, of anybody's pictures, in training, and side by side."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -222,6 +223,21 @@ def test_what_can_be_measured_is_written_before_the_rest_is_reported(trained, tm
   assert name == str(tmp_path / "x.npz") and head.split() == ["metric", "value", "95", "%", "interval", "floor"]
   assert row.startswith("  frechet  ") and "intra_frechet" not in out and "{" not in out
   assert "intra_frechet is left out" in err
+
+
+def test_a_score_is_shown_though_the_disk_is_full_or_its_floor_fails(trained, tmp_path, monkeypatch, capfd):
+  def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr("experiments.records.append", full)
+  monkeypatch.setattr("experiments.picture_scoring.PictureScoring.floor", lambda *_: map(full, [0]))
+  assert call("evaluate", f"--workdir={trained}", "--json") == 2
+  assert json.loads(capfd.readouterr().out.splitlines()[0])["metric"]
+  images, _ = digits().read("train", np.arange(200))
+  np.savez(tmp_path / "x.npz", images=np.asarray(images))
+  words = [f"--samples={tmp_path / 'x.npz'}", "--reference=digits", "--metrics=frechet", "--feature_cache=", "--json"]
+  assert call("evaluate", *words) == 2
+  assert json.loads(capfd.readouterr().out)["metric"].startswith("frechet")
 
 
 def test_padding_is_cut_off_and_margins_do_not_dilute_a_score(tmp_path, capfd):
