@@ -27,14 +27,13 @@ def main() -> int:
     raise ConfigError(f"--out={out} must end in .safetensors")
 
   from common import parallel
-  from common.data.dataset import open_dataset
   from common.evaluate import Evaluator
   from common.features import classifier_file
   from common.features.classifier import Classifier
   from common.features.extractor import sha8
   from common.log import Status
   from experiments import compilation_cache
-  from experiments.restore import restore
+  from experiments.restore import open_data, restore
 
   status = Status(enabled=True)
   compilation_cache.start(status)
@@ -42,12 +41,11 @@ def main() -> int:
   run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
   if not isinstance(run.algorithm, Classifier):
     raise ConfigError(f"--workdir={FLAGS.workdir} holds a {run.config.family}, not a classifier")
-  with run.config.unlocked():
-    run.config.data.dir = FLAGS.data_dir or run.config.data.dir
+  _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir)
   command_line.make_directory("out", out.parent)
   evaluator = Evaluator(run.algorithm, run.spec, run.config, mesh)
   with status.phase("measuring its test accuracy"):
-    accuracy = evaluator(run.state, evaluator.feed(open_dataset(run.config.data).test))["accuracy"]
+    accuracy = evaluator(run.state, evaluator.feed(dataset.test))["accuracy"]
   variables = parallel.to_host(run.state.net.variables(ema=True))
   classifier_file.save(out, variables, run.config.model.to_dict(), run.config.data.name, run.spec, accuracy)
   print(f"{out}  (step {run.step:,}, sha {sha8(variables)}, test accuracy {accuracy:.4f})")

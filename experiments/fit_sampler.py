@@ -96,9 +96,8 @@ def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
 
 def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
   """The latents of each split into the workdir, where they are not there yet."""
-  from common.data.dataset import open_dataset
   from common.data.latents import FILE, check_weights, save_latents
-  from experiments.restore import check_same_data, weights_of
+  from experiments.restore import open_data, weights_of
   from vae.samplers.latents import encode
 
   command_line.make_directory("workdir", workdir)
@@ -106,12 +105,8 @@ def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
   if (workdir / FILE).exists():
     check_weights(workdir, weights)
     return
-  data = run.config.data.copy_and_resolve_references()
-  with data.unlocked():
-    data.dir = FLAGS.data_dir or data.dir
   with status.phase("reading the data set"):
-    dataset = open_dataset(data)
-    check_same_data(run, dataset.spec, FLAGS.workdir)
+    _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir)
   with status.phase("encoding the data set"):
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     save_latents(

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from common import linear_svm, random
 from common.algorithm import Array, Images, PyTree
 from common.build import ConfigError
-from common.data.dataset import Split, open_dataset
+from common.data.dataset import Split
 from common.features.embed import Embedder
 from common.features.extractor import Extractor
 from common.features.passed_on import GRID, passed_on, pooled
@@ -22,7 +22,7 @@ from common.log import Status
 from common.metrics.labels import share
 from common.program import make_state, quick_compilation
 from experiments import records
-from experiments.restore import RestoredRun, check_same_data
+from experiments.restore import RestoredRun, open_data
 from gan.gan import GAN
 from vae.vae import VAE
 
@@ -116,16 +116,13 @@ class Probe:
   """
 
   def __init__(self, run: RestoredRun, workdir: Path, checkpoint: str, mesh: Mesh, *, data_dir: str, num_train: int):
-    data = run.config.data.copy_and_resolve_references()
     if run.spec.kind == "points" or not run.spec.num_classes:
-      raise ConfigError(f'"{data.name}" has no pictures with labels, which a classifier of features needs')
+      raise ConfigError(f'"{run.config.data.name}" has no pictures with labels, which a classifier of features needs')
     self._run, self._workdir, self._checkpoint, self._mesh = run, workdir, checkpoint, mesh
     self._network = network_of(run)
-    with data.unlocked():
-      # Pictures as they are, the same in each split.
-      data.update({"flip": False, "dequantize": False, "binarize": "none", "dir": data_dir or data.dir})
-    self._data, self._dataset = data, open_dataset(data)
-    check_same_data(run, self._dataset.spec, workdir)
+    # Pictures as they are, the same in each split.
+    plain = {"flip": False, "dequantize": False, "binarize": "none"}
+    self._data, self._dataset = open_data(run, workdir, data_dir, **plain)
     self._num_train = num_train or len(self._dataset.train)
     if self._num_train > len(self._dataset.train):
       raise ConfigError(

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from common.algorithm import PyTree, Spec, Trainable
 from common.build import ConfigError
+from common.data.dataset import Dataset, open_dataset
 from common.workdir import read_json, read_spec
 from configs import rules
 from experiments import build_algorithm
@@ -64,10 +65,19 @@ def locate(workdir: Path, checkpoint: str) -> Path:
   return directory
 
 
-def check_same_data(run: RestoredRun, spec: Spec, workdir: Path | str) -> None:
-  """Raises ConfigError where the data set is another than that of training."""
-  if differ := run.spec.differences(spec):
+def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: Any) -> tuple[ConfigDict, Dataset]:
+  """The run's config.data, with ``data_dir`` as its dir unless that is empty and with ``changes``, and its data set.
+
+  Raises:
+    ConfigError: the data set cannot be opened, or is another than that of training.
+  """
+  data = run.config.data.copy_and_resolve_references()
+  with data.unlocked():
+    data.update({"dir": data_dir or data.dir, **changes})
+  dataset = open_dataset(data)
+  if differ := run.spec.differences(dataset.spec):
     raise ConfigError(f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}")
+  return data, dataset
 
 
 def weights_of(run: RestoredRun) -> str:

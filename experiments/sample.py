@@ -106,16 +106,14 @@ def main() -> int:
 
 def _show(run: Any, status: Any) -> Any:
   """What --show asks for, [N, H, W, C]."""
-  from common.data.dataset import open_dataset
   from experiments import latent_pictures
+  from experiments.restore import open_data
 
   columns = FLAGS.columns
   if FLAGS.show == "manifold":
     return latent_pictures.manifold(run, columns)
-  data = run.config.data.copy_and_resolve_references()
-  with data.unlocked():
-    data.update({"flip": False, "dir": FLAGS.data_dir or data.dir})
-  dataset, rows = open_dataset(data), max(FLAGS.num // columns, 1)
+  _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir, flip=False)
+  rows = max(FLAGS.num // columns, 1)
   if FLAGS.show == "reconstructions":
     return latent_pictures.reconstructions(run, dataset, rows, columns)
   pixels, lines = latent_pictures.traversals(run, dataset, rows, columns)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from common import parallel
 from common.algorithm import Generative, LatentVariable
 from common.build import ConfigError
-from common.data.dataset import open_dataset
+from common.data.dataset import Dataset
 from common.evaluate import Evaluator
 from common.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
 from common.metrics.likelihood import Model, no_density
@@ -30,7 +30,7 @@ from common.state import NetState
 from experiments import records
 from experiments.picture_scoring import PictureScoring, Settings
 from experiments.pictures import read_pictures
-from experiments.restore import RestoredRun, check_same_data, locate, restore_sampled
+from experiments.restore import RestoredRun, locate, open_data, restore_sampled
 
 Record = dict[str, Any]
 
@@ -64,7 +64,6 @@ def _score_state(
 ) -> Iterator[Record]:
   config = run.config.copy_and_resolve_references()
   with config.unlocked():
-    config.data.dir = settings.data_dir or config.data.dir
     config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
   sample_metrics, likelihoods = settings.metrics(SAMPLE_METRICS), settings.metrics(LIKELIHOOD_METRICS)
   weights = "ema" if settings.ema and run.algorithm.ema.kept else "raw"
@@ -74,6 +73,8 @@ def _score_state(
   if likelihoods and not isinstance(run.algorithm, LatentVariable):
     raise ConfigError(f"{workdir} holds a {config.family}, which has no likelihood for {', '.join(likelihoods)}")
   algorithm: Any = run.algorithm
+  with settings.say.phase("reading the data set"):
+    config.data, dataset = open_data(run, workdir, settings.data_dir)
   if sample_metrics:  # what cannot be measured is refused before the rest is
     scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh, sample_metrics)
     sampler = Sampler(
@@ -87,7 +88,7 @@ def _score_state(
     )
     scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
   if "model" in settings.sections or likelihoods:
-    yield from _score_split(run, config, settings, mesh, likelihoods, source, workdir)
+    yield from _score_split(run, config, dataset, settings, mesh, likelihoods, source, workdir)
   if sample_metrics:
     with settings.say.phase(f"drawing {settings.num_samples:,} pictures"):
       pictures = drawn(sampler, run.state, settings.seed, settings.num_samples, scoring.reference)
@@ -166,6 +167,7 @@ def _likelihood(config: Any) -> Record:
 def _score_split(
   run: RestoredRun,
   config: Any,
+  dataset: Dataset,
   settings: Settings,
   mesh: Mesh,
   likelihoods: Mapping[str, Any],
@@ -183,8 +185,6 @@ def _score_split(
       "--raw and --num_real are of metrics of pictures: likelihoods and the model's own figures are of the whole "
       "split, with the averaged weights; leave them out"
     )
-  dataset = open_dataset(config.data)
-  check_same_data(run, dataset.spec, workdir)
   split = getattr(dataset, settings.split)
   evaluator = Evaluator(run.algorithm, run.spec, config, mesh)
   feed = evaluator.feed(split)

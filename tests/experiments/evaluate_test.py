@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,21 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
   out = capfd.readouterr().out
   assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out
   assert "## Validation curves" in out and "## nll (lower is better)" in out and "| frechet@classifier:digits" in out
+
+
+@pytest.mark.parametrize(
+  ("command", "words"),
+  [
+    ("evaluate", ("--metrics=sliced_wasserstein", "--nofloor", "--num_samples=8")),
+    ("sample", ("--show=reconstructions", "--num=2", "--columns=2")),
+  ],
+)
+def test_pictures_are_compared_with_the_data_of_training_only(trained, tmp_path, capfd, command, words):
+  shutil.copytree(trained, tmp_path / "run")
+  spec = json.loads((tmp_path / "run" / "spec.json").read_text())
+  (tmp_path / "run" / "spec.json").write_text(json.dumps({**spec, "fingerprint": "0" * 32}))
+  assert call(command, f"--workdir={tmp_path / 'run'}", *words) == 2
+  assert f"the data set is not the one that {tmp_path / 'run'} was trained on" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
