@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import ArraySource, white_of
+from common.data.source import ArraySource, white_of_all
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1
@@ -68,9 +68,7 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
 
   counts = {split: shape[0] for split, shape in shapes.items()}
   height, width = shapes[first][1:]
-  with _reader(files[first][0]) as file:
-    some = np.frombuffer(_bytes(files[first][0], file, 16 + _GLIMPSE * height * width), np.uint8, offset=16)
-  white, notes = white_of(some[None] if some.size else ())
+  white, notes = white_of_all({str(path): _first_images(path, max(height * width, 1)) for path, _ in files.values()})
   return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 
@@ -78,6 +76,13 @@ def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
   """The axes that a file's header announces."""
   with _reader(path) as file:
     return _header(path, file, ndim)
+
+
+def _first_images(path: pathlib.Path, size: int) -> np.ndarray:
+  """Some images of ``size`` bytes, uint8 [N, size]."""
+  with _reader(path) as file:
+    pixels = np.frombuffer(_bytes(path, file, 16 + _GLIMPSE * size), np.uint8, offset=16)
+  return pixels[: pixels.size // size * size].reshape(-1, size)
 
 
 def _read(path: pathlib.Path, ndim: int) -> np.ndarray:

@@ -88,6 +88,23 @@ def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[s
   return 255, ()
 
 
+def white_of_all(splits: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> tuple[int, Sequence[str]]:
+  """`white_of` the splits of a set, each judged by some of its images; their keys name them in the error.
+
+  Raises:
+    ConfigError: it is 1 in some and 255 in others.
+  """
+  judged = {name: white_of(images) for name, images in splits.items() if len(images)}
+  binary = [name for name, (white, _) in judged.items() if white == 1]
+  if binary and (others := [name for name in judged if name not in binary]):
+    raise ConfigError(
+      f"{', '.join(binary)} begins with pixels of 0 and 1 only, and {', '.join(others)} does not: white must be the "
+      "same in all; store all as 0 to 255"
+    )
+  notes = dict.fromkeys(note for _, noted in judged.values() for note in noted)
+  return (1 if binary else 255), tuple(notes)
+
+
 def to_white_255(images: np.ndarray, white: int, name: str) -> np.ndarray:
   """Images whose white is ``white`` as images whose white is 255.
 

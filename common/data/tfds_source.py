@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from common.build import ConfigError
-from common.data.source import Examples, to_white_255, white_of
+from common.data.source import Examples, to_white_255, white_of_all
 
-_GLIMPSE = 64  # training images, spread over all, by which the value of white is judged
+_GLIMPSE = 64  # images of a split, spread over all, by which the value of white is judged
 _COUNTED = 100_000  # examples at most whose labels are collected to see which classes occur
 
 
@@ -96,9 +96,15 @@ class TfdsSource:
     self.sizes: Mapping[str, int] = {split: info.num_examples for split, info in builder.info.splits.items()}
     self._builder = builder
     self._opened: dict[str, Any] = {}
-    first = "train" if "train" in self.sizes else next(iter(self.sizes))
-    some = np.unique(np.linspace(0, self.sizes[first] - 1, _GLIMPSE).astype(int))
-    self._white, self.notes = white_of([row["image"] for row in self._rows(self._open(first), first, some)])
+    some = {
+      split: np.unique(np.linspace(0, size - 1, _GLIMPSE).astype(int)) for split, size in self.sizes.items() if size
+    }
+    self._white, self.notes = white_of_all(
+      {
+        f'{builder.data_path} "{split}"': [row["image"] for row in self._rows(self._open(split), split, rows)]
+        for split, rows in some.items()
+      }
+    )
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     rows = self._rows(self._open(split), split, indices)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.build import ConfigError
+from common.data import idx
 from common.data.dataset import open_dataset
 from tests.common.data.settings import data_config
 
@@ -81,10 +82,18 @@ def test_bytes_of_0_and_1_are_black_and_white(tmp_path, suffix):
   assert "no pixel of the first images is above 15 of 255" in open_dataset(config(tmp_path / "of 16")).notes[0]
 
 
-def test_a_set_that_begins_with_0_and_1_only_and_goes_on_otherwise_is_an_error(tmp_path):
-  write(tmp_path, images=np.r_[IMAGES[:20] % 2, IMAGES[20:]])
+def test_a_set_that_begins_with_0_and_1_only_and_goes_on_otherwise_is_an_error(tmp_path, monkeypatch):
+  monkeypatch.setattr(idx, "_GLIMPSE", 5)
+  write(tmp_path, images=np.r_[IMAGES[:25] % 2, IMAGES[25:]])
   with pytest.raises(ConfigError, match="begins with images of 0 and 1 only, and a later one has the value 25"):
     open_dataset(config(tmp_path)).test.arrays()
+
+
+@pytest.mark.parametrize("binary", ["train", "t10k"])
+def test_splits_that_differ_in_what_is_white_are_an_error(tmp_path, binary):
+  write(tmp_path, images=np.where((np.arange(30) < 20)[:, None, None] == (binary == "train"), IMAGES % 2, IMAGES))
+  with pytest.raises(ConfigError, match=rf"{binary}-images-idx3-ubyte begins with pixels of 0 and 1 only, and .* does"):
+    open_dataset(config(tmp_path))
 
 
 @pytest.mark.parametrize(
