@@ -128,6 +128,8 @@ def from_process_0(
 ) -> T:
   """What ``work`` gives on process 0, which must be JSON, or the error that it raises; the same on every process.
 
+  Such an error has a true ``on_every_process``: whoever catches it need not end the others.
+
   Args:
     work: runs on process 0 only.
     errors: classes that are raised as themselves, the most special first; others come as the last of them.
@@ -149,7 +151,9 @@ def from_process_0(
   padded = np.frombuffer(text.ljust(length).encode("ascii"), np.uint8)  # json.dumps gives ASCII
   outcome = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
   if "error" in outcome:
-    raise errors[outcome["kind"]](outcome["error"])
+    shared: Any = errors[outcome["kind"]](outcome["error"])
+    shared.on_every_process = True
+    raise shared
   return outcome["value"]
 
 

@@ -50,7 +50,7 @@ def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec, *, f
 
 
 def has_saved(workdir: Path) -> bool:
-  """Whether a checkpoint is there; what a start leaves that saved none binds the workdir to nothing."""
+  """Whether a checkpoint is there. Until one is, files of earlier starts do not bind the workdir to their settings."""
   return any(next((workdir / name).glob("*.json"), None) for name in ("checkpoints", "best"))
 
 
@@ -81,7 +81,7 @@ def check_resume(
   spec: Spec,
   may_change: Callable[[str], bool],
   elsewhere: str,
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
   """Compares a new start's config and spec with what the workdir was made with; writes nothing.
 
   Args:
@@ -93,7 +93,7 @@ def check_resume(
     elsewhere: where a run with other settings can be, for the error.
 
   Returns:
-    The changes that are allowed, one line each.
+    What could not be compared, and the changes that are allowed, one line each.
 
   Raises:
     ConfigError: listing the changes that would make it another run.
@@ -112,7 +112,7 @@ def check_resume(
     read_json(workdir / "versions.json")  # what is damaged is found before anything is written
   else:
     unknown.append("versions.json is missing: versions are not compared")
-  return [*unknown, *(f"config.{key}: {a} -> {b}" for key, a, b in changes)]
+  return unknown, [f"config.{key}: {a} -> {b}" for key, a, b in changes]
 
 
 def versions() -> dict[str, str]:

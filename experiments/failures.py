@@ -1,4 +1,4 @@
-"""Where every command ends whose way is barred from outside: three lines at most, the way out, and an exit code.
+"""How a command ends that cannot go on: it prints three lines at most, with the way out, and exits with a code.
 
 A setting that cannot be used, a full disk, too little memory, an absent device or another process: 2. A fault of the
 program: 1, with its traceback in a file. Ctrl-C: 130. A reader that went away (| head): 141.
@@ -23,6 +23,7 @@ from common.manifest import CheckpointError
 REFUSALS = (ConfigError, CheckpointError, LockedError)
 EXIT_FAULT = 1
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal, everything saved; start the same command again
 EXIT_CTRL_C = 130
 EXIT_NO_READER = 141
 
@@ -35,13 +36,17 @@ _WAYS = {
   errno.EROFS: _ANOTHER_PLACE,
   errno.EACCES: _ANOTHER_PLACE,
   errno.EPERM: _ANOTHER_PLACE,
-  errno.ENOTDIR: _ANOTHER_PLACE,
-  errno.EISDIR: _ANOTHER_PLACE,
+  errno.ENOTDIR: "Name another place.",
+  errno.EISDIR: "Name another place.",
   errno.ENAMETOOLONG: _ANOTHER_PLACE,
   errno.EMFILE: "Raise the limit on open files (ulimit -n), and start the same command again.",
   errno.EIO: "Look at the disk, and start the same command again.",
   errno.ESTALE: "Look at the network file system, and start the same command again.",
 }
+_LOST = re.compile(  # in the texts that JAX has where another process is gone
+  "gloo|nccl|coordination service|heartbeat|barrier|deadline_exceeded|(connection|socket) (reset|closed|refused)",
+  re.IGNORECASE,
+)
 OWN_FLAGS = {  # of commands without --config, and the field of a config that each sets
   "data_dir": "data.dir",
   "dataset": "data.name",
@@ -67,7 +72,7 @@ def exit_code(command: Callable[[], int]) -> int:
     known = explained(error)
     _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
     code = EXIT_REFUSED if known else EXIT_FAULT
-    if _is_one_of_several() and not isinstance(error, REFUSALS):  # which all processes get together
+    if _is_one_of_several() and not getattr(error, "on_every_process", False):
       os._exit(code)  # its death ends the others, for whom an orderly end would wait for minutes
     return code
   finally:
@@ -82,7 +87,7 @@ def explained(error: Exception) -> str:
     return f"{_place(error)}: {error.strerror}\n{_WAYS[error.errno]}"
   if isinstance(error, MemoryError) or re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
     return f"out of memory: {_one_line(error)}\n{_less_memory()}"
-  if _is_one_of_several() and type(error).__name__ == "JaxRuntimeError":
+  if _is_one_of_several() and type(error).__name__ == "JaxRuntimeError" and _LOST.search(str(error)):
     return f"another process of the run ended: {_one_line(error)}\nSee what it said, and start all of them again."
   frames = traceback.extract_tb(error.__traceback__)
   if frames and frames[-1].filename.endswith("xla_bridge.py"):  # an assertion in JAX 0.10, a RuntimeError in others

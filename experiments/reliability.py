@@ -24,8 +24,8 @@ from absl import flags
 from common.checkpoint import CheckpointError, Checkpoints
 from experiments import ROOT
 from experiments import flags as command_line
+from experiments.failures import EXIT_INTERRUPTED
 
-EXIT_INTERRUPTED = 75
 CONFIGS = {"GAN": "dcgan:tiny", "VAE": "vae:tiny"}
 # Twenty saves in a few seconds.
 OFTEN = ("train.num_steps=200", "checkpoint.every=10", "log.every=5", "evaluate.every=50", "samples.every=100")

@@ -17,10 +17,10 @@ from common.spec import Spec
 from common.trainer import Interrupted, NonFiniteError, Run
 from configs import rules
 from experiments import flags as command_line
+from experiments.failures import EXIT_INTERRUPTED
 from experiments.restore import read_config
 
 EXIT_NON_FINITE = 3
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: start the same command again
 
 
 @contextmanager
@@ -34,29 +34,33 @@ def claimed(
   """
   record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
 
-  def claim() -> list[str]:
+  def claim() -> list[list[str]]:
     command_line.make_directory("workdir", workdir)
     lock = held.enter_context(WorkdirLock(workdir))
     if lock.previous:
       status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
     if not description.has_saved(workdir):
-      return []
+      return [[], []]
     if not (workdir / "config.json").exists():
-      raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or {elsewhere}")
+      other = elsewhere.partition(", where")[0]  # its weights cannot be read without its config
+      raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use {other}")
     old, notes = read_config(workdir)
-    return [*notes, *description.check_resume(workdir, old, record, spec, rules.may_change, elsewhere)]
+    unknown, changed = description.check_resume(workdir, old, record, spec, rules.may_change, elsewhere)
+    return [[*notes, *unknown], changed]
 
   def start_at(step: int) -> None:
     if jax.process_index() != 0:
       return
     first = not description.has_saved(workdir)
-    if first or changes:
+    if first or notes or changes:
       description.write_description(workdir, record, spec, first=first)
     for difference in description.record_start(workdir, step, changes, init_from):
       status.line(f"another version than at the first start: {difference}")
 
   with ExitStack() as held:
-    changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
+    notes, changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
+    for note in notes:
+      status.line(note)
     for change in changes:
       status.line(f"changed since the last start: {change}")
     yield start_at

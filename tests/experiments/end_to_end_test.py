@@ -15,7 +15,8 @@ from PIL import Image
 
 from common import parallel
 from common.data.digits import digits
-from experiments.reliability import EXIT_INTERRUPTED, wait_until
+from experiments.failures import EXIT_INTERRUPTED
+from experiments.reliability import wait_until
 from experiments.restore import restore
 from tests.experiments.runs import call, end, figures, run, start
 

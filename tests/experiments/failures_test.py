@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from common import parallel
@@ -151,3 +152,31 @@ def test_a_workdir_that_cannot_be_written_to(words, way_out, tmp_path, monkeypat
   assert call(name, f"--workdir={tmp_path}", *rest) == 2
   err = capfd.readouterr().err
   assert f"--workdir={tmp_path} cannot be written to; allow it, or {way_out}\n" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_refusal_of_one_of_several_processes_ends_it_at_once(alone, monkeypatch, capfd):
+  ended = []
+  monkeypatch.setattr(failures, "_is_one_of_several", lambda: True)
+  monkeypatch.setattr(failures.os, "_exit", ended.append)
+  monkeypatch.setattr(parallel.jax, "process_count", lambda: 2)
+  monkeypatch.setattr(parallel.multihost_utils, "broadcast_one_to_all", lambda x: x)
+  refused = ConfigError("the data are missing")
+  shared = lambda: parallel.from_process_0(lambda: _raise(refused), errors=(ConfigError,))  # noqa: E731
+  assert failures.exit_code((lambda: _raise(refused)) if alone else shared) == 2
+  assert ended == ([2] if alone else [])  # an orderly end waits for processes that know nothing of it
+  assert capfd.readouterr().err == "error: the data are missing\n"
+
+
+@pytest.mark.parametrize(
+  ("text", "code"), [("UNKNOWN: Gloo all-reduce failed: Connection closed by peer", 2), ("INTERNAL: a bad program", 1)]
+)
+def test_a_fault_in_one_of_several_processes_is_not_taken_for_a_lost_one(text, code, monkeypatch, tmp_path, capfd):
+  ended = []
+  monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+  monkeypatch.setattr(failures, "_is_one_of_several", lambda: True)
+  monkeypatch.setattr(failures.os, "_exit", ended.append)
+  failures.exit_code(lambda: _raise(jax.errors.JaxRuntimeError(text)))
+  err = capfd.readouterr().err
+  assert ended == [code] and ("another process of the run ended" in err) == (code == 2)
+  assert ("Its traceback is in" in err) == (code == 1)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.reliability import EXIT_INTERRUPTED, Fingerprint, disturb, fingerprint, finish
+from experiments.failures import EXIT_INTERRUPTED
+from experiments.reliability import Fingerprint, disturb, fingerprint, finish
 from tests.experiments.runs import figures
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reliability import EXIT_INTERRUPTED, is_training, wait_until
+from experiments.failures import EXIT_INTERRUPTED
+from experiments.reliability import is_training, wait_until
 from tests.experiments.runs import end, figures, free_port, run, start
 
 # Forty calls, more than the JAX 0.10 can have in flight across processes without a deadlock.
