@@ -14,7 +14,7 @@ from common.data.catalogue import open_source
 from common.data.dataset import Dataset, Split, open_dataset
 from common.data.resize import described
 from common.features.embed import Embedder
-from common.features.extractor import Extractor
+from common.features.extractor import Extractor, sha8
 from common.metrics.labels import channel_classes, labels_of, share
 from common.metrics.score import SampleMetric, SampleSet, Score
 from common.sampling import Sampler
@@ -157,6 +157,7 @@ class SampleScorer:
       "extractor_resize": extractor.resize,
       **said,
       "n_real": len(self._pictures),
+      "real_sha": sha8((self._pictures.images, self._pictures.labels)),
     }
 
   def owners(self) -> dict[str, SampleMetric]:

@@ -185,6 +185,7 @@ class Probe:
       "split": self._data.test_split,
       "image_shape": list(self._run.spec.image_shape),
       "n_real": num_test,
+      "real_sha": self._dataset.test.sha8(),
       "n_train": self._num_train,
       "classifier": "linear L2-SVM, one against the rest, on standardised features in float16",
       "regularisation": f"weight decay of {DECAYS[0]:g} .. {DECAYS[-1]:g} by factors of 10, best on "

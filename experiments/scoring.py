@@ -192,6 +192,7 @@ def _score_split(
     "dataset": config.data.name,
     "split": config.data[f"{settings.split}_split"],
     "n_real": len(split),
+    "real_sha": split.sha8(),
     "image_shape": list(run.spec.image_shape),
     "binarize": config.data.binarize,
     "dequantize": config.data.dequantize,

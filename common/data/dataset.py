@@ -76,6 +76,16 @@ class Split:
     labels = self._source.labels(self._name)
     return None if labels is None else labels[self._start : self._stop]
 
+  def sha8(self) -> str:
+    """The first eight digits of the sha256 of all images and then all labels, which are read for it."""
+    digest, labels = hashlib.sha256(f"{len(self)} {self._shape}".encode()), []
+    for first in range(0, len(self), _CHUNK):
+      rows = self.rows(np.arange(first, min(first + _CHUNK, len(self))))
+      digest.update(np.ascontiguousarray(rows["image"]).data)
+      labels.append(rows["label"].astype(np.int32))
+    digest.update(np.concatenate(labels).data)
+    return digest.hexdigest()[:8]
+
   def rows(self, indices: np.ndarray) -> Rows:
     """The examples ``indices`` [n] of the split, and only those where the source allows it."""
     indices = np.asarray(indices)

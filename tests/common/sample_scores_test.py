@@ -108,7 +108,23 @@ def test_a_score_that_sees_no_features_is_not_named_after_them(reference):
   scorer = scorer_of(Count(), reference)
   assert list(scorer.owners()) == ["count"]
   assert scorer(real(reference.train, 10), 0)["count"].value == 10
-  assert scorer.protocol == {"extractor": "pixels", "extractor_resize": "none", "n_real": 10}
+  said = {**scorer.protocol}
+  assert len(said.pop("real_sha")) == 8
+  assert said == {"extractor": "pixels", "extractor_resize": "none", "n_real": 10}
+
+
+def test_other_real_pictures_or_labels_are_another_protocol(reference, monkeypatch):
+  def protocols():
+    return scorer_of(Count(), reference).protocol, reference.test.sha8()
+
+  before, rows = protocols(), reference.test.arrays()
+  assert protocols() == before
+  for name, changed in (("image", rows["image"] ^ np.uint8(1)), ("label", (rows["label"] + 1) % 10)):
+    monkeypatch.setitem(rows, name, changed)
+    now = protocols()
+    assert now[0]["real_sha"] != before[0]["real_sha"] and now[1] != before[1]
+    assert {**now[0], "real_sha": ""} == {**before[0], "real_sha": ""}
+    monkeypatch.undo()
 
 
 def accuracy_of(features, reference, pictures):

@@ -151,6 +151,7 @@ def test_the_probe_of_a_run(workdir, capfd):
   ours, untrained, pixels = lines
   assert ours["protocol"] == pixels["protocol"] and ours["protocol"]["n_train"] == 600
   assert (ours["protocol"]["n_real"], ours["protocol"]["split"], ours["better"]) == (300, "test", "max")
+  assert len(ours["protocol"]["real_sha"]) == 8
   assert ours["source"]["layers"] == ["input of Conv_1, 8x8x8", "input of Dense_0, 4x4x16"]
   assert (ours["source"]["dimension"], pixels["source"]["dimension"]) == (4 * 4 * (8 + 16), 16 * 16)
   assert (ours["source"]["step"], ours["source"]["weights"]) == (0, "raw")

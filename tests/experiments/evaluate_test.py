@@ -87,6 +87,7 @@ def test_a_score_says_what_was_measured_of_what(trained, capfd):
     "extractor_accuracy": pytest.approx(0.9933, abs=1e-4),
     "extractor_accuracy_real": pytest.approx(0.9933, abs=1e-4),
     "n_real": 300,
+    "real_sha": first["protocol"]["real_sha"],
     "n_fake": 150,
   }
   assert first["source"]["checkpoint"] == "best" and ours[7]["source"]["checkpoint"] == "last"
@@ -97,6 +98,7 @@ def test_a_score_says_what_was_measured_of_what(trained, capfd):
   floors = {line["metric"].partition("@")[0]: line for line in lines if "real" in line["source"]}
   assert floors["frechet"]["value"] < first["value"] and floors["frechet"]["source"] == {"real": "train"}
   assert floors["copying_rank"]["source"] == {"real": "test"}
+  assert floors["frechet"]["protocol"]["real_sha"] == first["protocol"]["real_sha"]  # they stay beside their scores
   assert floors["copying_rank"]["value"] == pytest.approx(0.5, abs=0.1)
 
 
@@ -135,6 +137,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
   assert -found["elbo"]["value"] > found["nll"]["value"] > 0  # k = 10 is the tighter bound
   assert found["nll"]["settings"]["k"] == 10 and found["nll"]["standard_error"] > 0
   assert found["nll"]["protocol"]["binarize"] == "dynamic" and found["nll"]["protocol"]["n_real"] == 300
+  assert len(found["nll"]["protocol"]["real_sha"]) == 8
   assert call("evaluate", f"--compare={trained},{trained}") == 0
   out = capfd.readouterr().out
   assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out
