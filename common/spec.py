@@ -38,11 +38,11 @@ class Spec:
   def differences(self, now: "Spec") -> list[str]:
     """One "data.field: its value -> that of now" for each field that differs.
 
-    Older versions hashed no labels: their fingerprint is the beginning of one with labels.
+    Older versions hashed no labels and kept no classes: their fingerprint is the beginning of one with labels.
     """
     old, new = dataclasses.asdict(self), dataclasses.asdict(now)
     if len(self.fingerprint) == HASH and now.fingerprint.startswith(self.fingerprint):
-      new["fingerprint"] = self.fingerprint
+      new |= {"fingerprint": self.fingerprint, "classes": self.classes}
     return [f"data.{field}: {value} -> {new[field]}" for field, value in old.items() if value != new[field]]
 
   @classmethod

@@ -45,6 +45,7 @@ def test_all_labels_changed_is_another_data_set(monkeypatch):
   assert before.spec.differences(now) == [f"data.fingerprint: {before.spec.fingerprint} -> {now.fingerprint}"]
   older = dataclasses.replace(before.spec, fingerprint=before.spec.fingerprint[:16])  # of images alone
   assert older.differences(now) == older.differences(before.spec) == []
+  assert older.differences(dataclasses.replace(now, classes=(1, 3))) == []  # nor did they keep which labels occur
   assert older.differences(open_dataset(data_config(train_split="train[:1399]")).spec)
 
 
@@ -53,7 +54,7 @@ def test_a_run_of_before_labels_were_hashed_goes_on_and_says_so(copy, capfd):
   write_json(copy / "spec.json", {**spec, "fingerprint": spec["fingerprint"][:16]})
   assert call("train", *WORDS, f"--workdir={copy}") == 0
   err = capfd.readouterr().err
-  assert "kept no hash of the labels: they are not compared" in err and "changed since" not in err
+  assert "kept nothing of its labels: they are not compared" in err and "changed since" not in err
   assert read_spec(copy).fingerprint == spec["fingerprint"]  # from now on they are
 
 
