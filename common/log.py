@@ -68,15 +68,15 @@ class RunLog:
 
 
 def _cut_back(path: Path, step: int, whole: bool) -> None:
-  """Drops records after ``step`` (the training record at it too, unless ``whole``), and a line that a kill cut off."""
+  """Drops records after ``step`` (the training record at it too, unless ``whole``), and damaged lines."""
   kept = []
   for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
     try:
       record = json.loads(line) if line.endswith("\n") else {"step": math.inf}
-    except ValueError:
+      if record["step"] < step or (record["step"] == step and (whole or record["split"] != "train")):
+        kept.append(line)
+    except (ValueError, TypeError, KeyError):  # a damaged line
       continue
-    if record["step"] < step or (record["step"] == step and (whole or record["split"] != "train")):
-      kept.append(line)
   files.write(path, "".join(kept))
 
 

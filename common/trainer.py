@@ -1,10 +1,11 @@
 """The loop: call, log, evaluate, draw, save. It knows the contracts of ``common.algorithm`` and no model family."""
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,7 @@ class Run:
     self.status.line(f"step {self.step:,} validation  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
     self._judge("validation", scores)
     name = self.validation.keep_best
-    if not name:
-      return
-    if name not in shown:  # a sample score that these pictures have not
+    if name not in shown:  # none is asked for, or it is a sample score that these pictures lack
       return
     if progress.take(shown[name], self.step, config.checkpoint.best_mode):
       self._check_finite()
@@ -273,10 +272,12 @@ class Run:
       self.best.wait()
 
   def close(self) -> None:
-    with ExitStack() as each:  # whatever another raises
-      each.callback(self.best.close)
-      each.callback(self.checkpoints.close)
-      each.callback(self.log.close)
+    stopped = sys.exception()  # it stays the error, whatever closing raises
+    with ExitStack() as each:
+      if stopped:
+        each.enter_context(suppress(Exception))
+      for closing in (self.best, self.checkpoints, self.log):
+        each.callback(closing.close)
 
 
 def headline(means: Mapping[str, Any]) -> list[str]:

@@ -107,8 +107,9 @@ def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
 def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
   """Rows that may be ranked together; each group with the floors, and the pictures from files, that fit it.
 
-  Of files nobody knows how they were drawn, and of real pictures nothing is: these keys of the protocol are left open.
-  A floor may be of fewer pictures, which its name says, and coding takes nothing from it.
+  Nobody knows how pictures in files were drawn, and real pictures are not drawn at all: the protocol's keys on drawing
+  are not compared for them. A floor may have fewer pictures than its group, which its name then says, and it fits a
+  group of any quantization.
   """
   groups: dict[str, list[Record]] = {}
   open_rows = [row for row in rows if "real" in row["source"] or "samples" in row["source"]]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common import files
+
 
 class Point(NamedTuple):
   """One row of the table."""
@@ -56,5 +58,6 @@ def draw(shown: Sequence[Point], axes: Sequence[str], title: str, path: Path) ->
   plot.set_ylabel(axes[1].replace("_", " "))
   plot.set_title(title, fontsize=9)
   plot.margins(0.15)
-  figure.savefig(path, dpi=110)
+  with files.replacing(path) as file:
+    figure.savefig(file, dpi=110, format="png")
   pyplot.close(figure)

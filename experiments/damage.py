@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common import files
 from common.build import ConfigError
 
 Change = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -130,5 +131,6 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axis.set_title(change, fontsize=8)
       if column == 0:
         axis.set_ylabel(name.partition("@")[0].replace("_", "\n"), fontsize=7)
-  figure.savefig(path, dpi=60)
+  with files.replacing(path) as file:
+    figure.savefig(file, dpi=60, format="png")
   plt.close(figure)

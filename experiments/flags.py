@@ -97,9 +97,9 @@ def _in_plain_words(text: str) -> str:
 
 
 def _at_home(word: str) -> str:
-  """--name=~/x as the shell would have it, which looks at the beginnings of words only."""
+  """--name=~/x,~/y as the shell would have it, which looks at the beginnings of words only."""
   name, equals, value = word.partition("=")
-  return f"{name}={os.path.expanduser(value)}" if equals and value.startswith("~") else word
+  return name + equals + ",".join(map(os.path.expanduser, value.split(",")))
 
 
 def required(name: str) -> None:

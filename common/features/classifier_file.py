@@ -44,7 +44,7 @@ def find(name: str, image_shape: tuple[int, ...]) -> Path | None:
 
   Of those of one data set it is the one whose pictures are nearest in size to ``image_shape``, (height, width, ...).
   """
-  path = Path(name)
+  path = Path(name).expanduser()
   if path.suffix == ".safetensors":
     return path if path.is_file() else None
 

@@ -42,7 +42,7 @@ def inception_path(given: str, cache: Path | None) -> Path:
   """
   if not given and cache is None:
     raise ConfigError("no cache directory is named, so name the file of Inception's weights: inception:FILE")
-  path = Path(given) if given else Path(cache or "") / FILE_NAME
+  path = Path(given).expanduser() if given else Path(cache or "") / FILE_NAME
   if path.suffix == ".pth":
     raise ConfigError(
       f"{path} is PyTorch's; convert it once: python -m experiments.convert_inception --weights={path}, "

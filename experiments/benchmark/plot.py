@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common import files
+
 COLORS = {"jax": "#d1495b", "usual": "#9fb3c8", "memory": "#486581", "compile": "#243b53"}
 
 
@@ -38,5 +40,6 @@ def draw(cases: Mapping[str, Any], path: Path) -> None:
   axes.invert_yaxis()
   axes.set_xlabel("images a second / those of the fastest torch variant (bars: median; lines: quartiles)")
   axes.legend(fontsize=8)
-  figure.savefig(path, dpi=120)
+  with files.replacing(path) as file:
+    figure.savefig(file, dpi=120, format="png")
   pyplot.close(figure)

@@ -17,7 +17,7 @@ def test_resume_cuts_metrics_back_to_the_restored_step_and_drops_half_a_line(tmp
   first.close()
   path = tmp_path / "metrics.jsonl"
   with path.open("a") as file:
-    file.write('{"step": 40, "split": "tr')  # a kill in the middle of a line
+    file.write('[]\n{}\n{"step": 40, "split": "tr')  # damaged lines, and a kill in the middle of a line
   second = log.RunLog(tmp_path, 20, enabled=True)
   assert _steps(path) == [10, 20]
   second.write(30, "train", {"loss": 0.5})

@@ -15,6 +15,7 @@ from common.parallel import make_mesh
 from common.program import Program
 from common.trainer import NonFiniteError, Run, headline
 from experiments import build_algorithm
+from experiments.running import to_the_end
 from tests.tiny import config_of, dataset_of
 
 VARIANT = "vae:digits,tiny"
@@ -60,6 +61,21 @@ def test_a_step_between_calls_is_refused_before_training(program, tmp_path):
   intervals = {"train__num_steps": 40, "log__every": 8, "checkpoint__every": 8, "evaluate__every": 0}
   with pytest.raises(ConfigError, match=r"steps_per_call=8 does not divide step 20.*steps_per_call=4"):
     _run(_program(train__steps_per_call=8, **intervals), tmp_path)
+
+
+def test_what_stopped_the_run_stays_the_error_where_closing_fails_too(program, tmp_path, monkeypatch):
+  def fail(text):
+    raise RuntimeError(text)
+
+  run, closed = _run(program, tmp_path), []
+  monkeypatch.setattr(run, "run", lambda: fail("what stopped it"))
+  monkeypatch.setattr(run.checkpoints, "close", lambda: fail("closing"))
+  monkeypatch.setattr(run.best, "close", lambda: closed.append("best"))
+  with pytest.raises(RuntimeError, match="what stopped it"):
+    to_the_end(run, QUIET, "", "")
+  with pytest.raises(RuntimeError, match="closing"):
+    run.close()
+  assert closed == ["best"] * 2
 
 
 def test_the_best_is_on_disk_before_a_checkpoint_counts_on_it(program, tmp_path, monkeypatch):

@@ -91,6 +91,7 @@ def test_home_in_a_value(monkeypatch, tmp_path, capfd):
   monkeypatch.setenv("HOME", str(tmp_path))
   assert call("sample", "--workdir=~/run") == 2
   assert f"{tmp_path}/run/config.json does not exist" in capfd.readouterr().err
+  assert command_line._at_home("--compare=a,~/b") == f"--compare=a,{tmp_path}/b"
 
 
 def test_a_device_that_is_not_there(monkeypatch, tmp_path):

@@ -90,7 +90,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path):
     load_inception(other)
 
 
-def test_files_that_are_not_there_are_named_with_where_to_get_them(tmp_path: Path):
+def test_files_that_are_not_there_are_named_with_where_to_get_them(tmp_path: Path, monkeypatch):
   with pytest.raises(
     ConfigError, match=f"not at {tmp_path / FILE_NAME}: .*-6726825d.pth .*convert_inception .*=FILE.pth$"
   ):
@@ -100,6 +100,8 @@ def test_files_that_are_not_there_are_named_with_where_to_get_them(tmp_path: Pat
     inception_path(str(given), tmp_path)
   given.touch()
   assert inception_path(str(given), None) == given
+  monkeypatch.setenv("HOME", str(tmp_path))  # the shell leaves the ~ of --features=inception:~/FILE as it is
+  assert inception_path("~/mine.safetensors", None) == classifier_file.find("~/mine.safetensors", (8, 8)) == given
   with pytest.raises(ConfigError, match=r"a.pth is PyTorch's; convert it once: .* --weights=a.pth"):
     inception_path("a.pth", tmp_path)
   with pytest.raises(ConfigError, match="inception:FILE"):
