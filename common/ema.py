@@ -47,8 +47,8 @@ def by_decay(decay: float, warmup: float = 10.0, start: int = 0) -> Ema:
 
   Args:
     decay: of the average, in [0, 1).
-    warmup: 10 is TensorFlow's rule, under which the weights at the start soon count for nothing. With 0 they have a
-      part of decay^t in the average after t updates: 0.22 of it for 0.999 after 1,500.
+    warmup: 10 is TensorFlow's rule, under which the weights at the start soon count for nothing. With 0 they still
+      make up decay^t of the average after t updates; for a decay of 0.999 and 1,500 updates that is 0.22.
     start: updates before the average begins; until then it is the weights (Brock et al. 2019: 20,000).
   """
   if not 0.0 <= decay < 1.0:

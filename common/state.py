@@ -25,7 +25,8 @@ class NetState(flax.struct.PyTreeNode):
     mutable: other collections (BatchNorm statistics), as flax names them.
     opt_state: the optimizer's.
     ema_params: running average of params, or None where none is kept.
-    ema_mutable: that of the other collections, by the same decay, but for spectral norm's vectors.
+    ema_mutable: that of the other collections (also of a VQ-VAE's codebook), by the same decay, but for spectral
+      norm's vectors.
     updates: int32, updates of this network so far; drives its schedules.
   """
 

@@ -14,8 +14,8 @@ Not theirs: the InfoGAN-style network of Lucic et al. 2018 on images as they are
 weight of 0; ours has that of MNIST.
 
 Number to expect: FID on MNIST by ten Gaussians (of scikit-learn's BayesianGaussianMixture, configs/samplers.py), from
-the configs of the paper's code: RAE 9.81, RAE-L2 8.69, RAE-GP 11.54, AE 10.66, VAE 17.66. The scores of this code on
-Fashion-MNIST: experiments/RESULTS.md, where they are measured.
+the configs of the paper's code: RAE 9.81, RAE-L2 8.69, RAE-GP 11.54, AE 10.66, VAE 17.66. Scores of this code on
+Fashion-MNIST: experiments/RESULTS.md.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, l2, gradient, vae, tiny.
 Command: python -m experiments.train --config=configs/rae.py:fashion_mnist --workdir=runs/rae

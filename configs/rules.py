@@ -148,7 +148,7 @@ MIGRATIONS: dict[str, dict[str, Any]] = {
 }
 RENAMED = {"data.resize": {"bilinear": "crop"}}  # values of older versions, {key: {then: now}}
 ARGUMENTS = {"r3gan": {"wide_to": 32}, "decay": {"start": 0}}  # the same, {name of a choice: {argument: value}}
-CONFIG_VERSION = 1  # in config.json; raised when a key changes its meaning, which no migration can tell
+CONFIG_VERSION = 2  # in config.json; 2: the regularizers of the objective "rae" are those of its authors' code
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
@@ -186,17 +186,22 @@ def _interval_problems(config: Any) -> list[str]:
 
 
 def _average_problems(config: Any) -> list[str]:
-  """Of an average in which, at the end, the weights at the start have more than a twentieth."""
+  """Of an average in which, at the end, the weights that it started from have more than a twentieth."""
   decay, warmup, start, half_life, ramp = (
     _get(config, f"ema.{key}") for key in ("decay", "warmup", "start", "updates", "ramp")
   )
-  if decay and warmup is not None and warmup <= 1.0 and not start:  # one that is left out is 10
-    said, way, part = f"warmup={warmup}", "warmup=10.0", decay**config.train.num_steps
+  updates = config.train.num_steps - (start or 0)
+  if decay and warmup is not None and updates > 0:  # a warm-up that is left out is 10
+    said, way, part = f"warmup={warmup}", "warmup=10.0", 1.0
+    for t in range(updates):  # as `common.ema.by_decay` has it
+      part *= min(decay, (1 + t) / max(warmup + t, 1e-8))
+      if part <= 0.05:
+        break
   elif isinstance(half_life, float) and half_life > 0.0 and not ramp:
-    said, way, part = f"updates={half_life}", "ramp=0.05", 2.0 ** (-config.train.num_steps / half_life)
+    said, way, part = f"updates={half_life}", "ramp=0.05", 2.0 ** (-updates / half_life)
   else:
     return []
-  said = f"config.ema.{said} leaves the weights at the start a part of {part:.2f} in their average"
+  said = f"config.ema.{said} leaves the weights at step {start or 0:,} a part of {part:.2f} in their average"
   return [f"{said} after {config.train.num_steps:,} steps; set --config.ema.{way}"] if part > 0.05 else []
 
 

@@ -72,16 +72,10 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   Raises:
     ConfigError: the run that this row is a stop of was sent on to a later one.
   """
-  tier = {**table.tiers[FLAGS.tier], **(row.tiers[FLAGS.tier] if row.tiers else {})}
-  overrides = {**row.overrides, **tier, "seed": seed}
-  training = [f"--config={row.config}", *(f"--config.{path}={value}" for path, value in overrides.items())]
-  words = [f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
-  words += [f"--{flag}={value}" for flag, value in table.evaluation.items()]
-  made = [*training, *words, *row.samplers]
-  if (done := _done(row, workdir)).exists():
-    if json.loads(done.read_text(encoding="utf-8")).get("made", made) != made:
-      raise ConfigError(f"{done} is of a row with other settings than the table has now; take another --root")
+  training, words = _words(row, table, seed)
+  if _finished(row, table, workdir, seed):
     return 0
+  tier = _tier(row, table)
   if row.run and "train.num_steps" in tier:
     _check_not_past(row, workdir, tier["train.num_steps"])
   _check_data(row)
@@ -98,18 +92,56 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
         return code
     if code := _run("evaluate", *words, *chosen):
       return code
-  record = {"time": round(time.time()), "made": made, "records": _lines(workdir)[len(before) :]}
-  files.write(done, json.dumps(record))
+  record = {"time": round(time.time()), "made": _made(row, table, seed), "records": _lines(workdir)[len(before) :]}
+  files.write(_done(row, workdir), json.dumps(record))
   return 0
+
+
+def _tier(row: Row, table: Table) -> dict[str, Any]:
+  """The settings of the tier, for this row."""
+  return {**table.tiers[FLAGS.tier], **(row.tiers[FLAGS.tier] if row.tiers else {})}
+
+
+def _words(row: Row, table: Table, seed: int) -> tuple[list[str], list[str]]:
+  """The words of the command that trains the row, and of the one that scores it."""
+  overrides = {**row.overrides, **_tier(row, table), "seed": seed}
+  training = [f"--config={row.config}", *(f"--config.{path}={value}" for path, value in overrides.items())]
+  words = [f"--checkpoint={table.checkpoints}", f"--metrics={table.metrics}"]
+  return training, words + [f"--{flag}={value}" for flag, value in table.evaluation.items()]
+
+
+def _made(row: Row, table: Table, seed: int) -> dict[str, Any]:
+  """What a finished row was made with: the words of its commands, and the config that they start from."""
+  training, words = _words(row, table, seed)
+  config = json.loads(_config(row).copy_and_resolve_references().to_json())
+  return {"words": [*training, *words, *row.samplers], "config": config}
+
+
+def _finished(row: Row, table: Table, workdir: Path, seed: int) -> dict[str, Any] | None:
+  """The record of a finished row, or None.
+
+  Raises:
+    ConfigError: the row was made with another config, or with other settings, than it has now.
+  """
+  if not (done := _done(row, workdir)).exists():
+    return None
+  record = json.loads(done.read_text(encoding="utf-8"))
+  if record.get("made") != _made(row, table, seed):
+    raise ConfigError(f"{done} is of a row with other settings than the table has now; take another --root")
+  return record
 
 
 def _check_data(row: Row) -> None:
   """Raises ConfigError where the row's data set is not found, in this command's own flags."""
-  path, _, variant = row.config.partition(":")
-  config = command_line.load_config(command_line.find_config(path), variant)
+  config = _config(row)
   with config.unlocked():
     config.data.dir = FLAGS.data_dir
   open_source(config.data)
+
+
+def _config(row: Row) -> Any:
+  path, _, variant = row.config.partition(":")
+  return command_line.load_config(command_line.find_config(path), variant)
 
 
 def _workdir(row: Row, root: Path, seed: int) -> Path:
@@ -154,9 +186,8 @@ def write(table: Table, root: Path) -> str:
   found = []
   for row in table.rows:
     for seed in table.seeds[FLAGS.tier]:
-      done = _done(row, _workdir(row, root, seed))
-      if done.exists():
-        found.append({"row": row.name, "seed": seed, "published": row.published, **json.loads(done.read_text())})
+      if record := _finished(row, table, _workdir(row, root, seed), seed):
+        found.append({"row": row.name, "seed": seed, "published": row.published, **record})
   text = document(table, FLAGS.tier, found) + differences(table, found)
   files.write(root.parent / f"{root.name}.json", json.dumps(found, indent=1) + "\n")
   files.write(root.parent / f"{root.name}.md", text)

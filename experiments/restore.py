@@ -160,6 +160,11 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
       holder[key] = values[holder[key]]
   if record.get("ema", {}).get("decay") == 0.0:  # of no average, whatever warm-up was the default then
     record["ema"] = dict(rules.NO_AVERAGE)
+  if record.get("version", 1) < 2 and record.get("objective", {}).get("name") == "rae":
+    if record["objective"].get("regularizer", "none") != "none":
+      raise ConfigError(f"{workdir} is of a regularizer that is another function now; read it with commit 86c43a4")
+    record["objective"]["weight"] = 0.0  # it had no effect, and must be 0 now
+  record["version"] = rules.CONFIG_VERSION
   for path, value in rules.MIGRATIONS.get(record["family"], {}).items():
     section, keys = record, path.split(".")
     for key in keys[:-1]:

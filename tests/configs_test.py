@@ -206,6 +206,11 @@ def test_a_wrong_section_is_named_with_its_path_and_the_nearest(variant, path, s
     ({"train.steps_per_call": 3}, r"config\.train\.num_steps=40 must be a multiple.*steps_per_call=1 "),
     ({"log.every": 15}, r"config\.checkpoint\.every=20 must be a multiple of config\.log\.every=15"),
     ({"ema.decay": 0.99, "ema.warmup": 0.0}, r"config\.ema\.warmup=0\.0 leaves .* 0\.67 .* 40 steps; set --.*=10\.0"),
+    (
+      {"ema.decay": 0.99, "ema.warmup": 0.0, "ema.start": 1},
+      r"config\.ema\.warmup=0\.0 leaves .* step 1 a part of 0\.68",
+    ),
+    ({"ema.decay": 0.99, "ema.warmup": 1.1}, r"config\.ema\.warmup=1\.1 leaves .* 0\.6\d .* 40 steps"),
     ({"train.patience": 2}, r"config\.train\.patience=2 needs config\.checkpoint\.keep_best"),
   ],
 )

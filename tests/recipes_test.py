@@ -27,6 +27,7 @@ _LUCIC = {
   "generator.bn_momentum": 0.999,
   "generator.bn_epsilon": 1e-3,
   "discriminator.bn_momentum": 0.999,
+  "discriminator.truncated": True,
   "n_critic": 1,
   "train.num_steps": 15625,
   "train.batch_size": 64,
@@ -50,6 +51,7 @@ RECIPES = [  # variant, where, {path in the config: value}
     LUCIC,
     {**_LUCIC, "fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
   ),
+  ("lucic2018:fashion_mnist,vae", LUCIC, {"posterior.softplus": True, "model.z_dim": 64, "train.num_steps": 15625}),
   (
     "iwae:mnist",
     IWAE,  # the gradient there is a sum over 20 images, here a mean

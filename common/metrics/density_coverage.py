@@ -37,9 +37,11 @@ def balls_around_each(real: np.ndarray, fake: np.ndarray, k: int) -> np.ndarray:
 def coverage(real: np.ndarray, fake: np.ndarray, k: int, seed: int) -> tuple[float, float]:
   """The share of balls about real points [N, D] with a generated one [M, D] in them, and its standard error.
 
-  Of HALVINGS random halves of both sets and the rest of them, the shares differ by twice that error (half-samples,
-  McCarthy 1969). Many smaller parts would not do, of which coverage varies in another way, and errors came out at two
-  thirds; nor would a jackknife, in which few points that cover much count too much.
+  Both sets are halved at random, HALVINGS times; the shares of the two halves differ by twice the error (half-samples,
+  McCarthy 1969). Many smaller parts would not do: their coverage varies in another way, and errors came out at two
+  thirds. Nor would a jackknife, in which few points that cover much count too much. Where generated pictures are many
+  times as many as real ones, the error comes out about a fifth too small (Gaussians in 4 dimensions, 300 against 1,500
+  and 4,500: its intervals held the truth in 87 and 85 % of draws).
   """
   own = nearest(real, real, min(4 * k + 10, len(real) - 1), exclude_self=True)
   theirs = nearest(real, fake, min(14, len(fake)))

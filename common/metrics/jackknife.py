@@ -19,7 +19,7 @@ def group_ids(counts: Sequence[int], groups: int, seed: int | Sequence[int]) -> 
 
 
 def jackknife_error(without: Sequence[float] | np.ndarray) -> float:
-  """The standard error of a figure that has these values without one group each; it has one degree of freedom less."""
+  """The standard error of a figure that has these values without one group each, with groups - 1 degrees of freedom."""
   return float(np.sqrt((len(without) - 1) * np.var(without)))
 
 

@@ -2,8 +2,8 @@
 
 G: 1024 and 128 * (H / 4) * (W / 4) units, then two 4x4 fractionally strided convolutions; BatchNorm and LeakyReLU (in
 their code 0.2; InfoGAN's, and the default here, is ReLU) before each but the first. D: two 4x4 strided convolutions of
-64 and 128 channels and 1024 units; LeakyReLU(0.2), and BatchNorm but after the first. Weights from N(0, 0.02), those of
-D's convolutions cut off at two deviations.
+64 and 128 channels and 1024 units; LeakyReLU(0.2), and BatchNorm but after the first. Weights from N(0, 0.02); in their
+code those of D's convolutions are cut off at two deviations, which is an argument here.
 """
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ from common.normalization import BatchNorm
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = nn.initializers.normal(0.02)
-KERNELS = nn.initializers.truncated_normal(0.02)
+TRUNCATED = nn.initializers.truncated_normal(0.02)
 
 
 def quarter(image_shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -96,6 +96,7 @@ class Discriminator(nn.Module):
     hidden: units of the dense layer.
     slope: of LeakyReLU below 0.
     batch_norm: after the second convolution and the dense layer; False: none, as under a gradient penalty.
+    truncated: whether the convolutions' initial weights are cut off at two deviations.
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
     bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
@@ -108,6 +109,7 @@ class Discriminator(nn.Module):
   hidden: int = 1024
   slope: float = 0.2
   batch_norm: bool = True
+  truncated: bool = False
   bn_momentum: float = 0.9
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
@@ -125,7 +127,8 @@ class Discriminator(nn.Module):
       return nn.leaky_relu(x, self.slope)
 
     def halve(x: Array, features: int, use_bias: bool) -> Array:
-      return Conv(features, (4, 4), strides=(2, 2), use_bias=use_bias, kernel_init=KERNELS, dtype=self.dtype)(x)
+      init = TRUNCATED if self.truncated else WEIGHTS
+      return Conv(features, (4, 4), strides=(2, 2), use_bias=use_bias, kernel_init=init, dtype=self.dtype)(x)
 
     quarter(self.image_shape)
     x = nn.leaky_relu(halve(x, self.width, use_bias=True), self.slope)

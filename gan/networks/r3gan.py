@@ -79,10 +79,11 @@ def stages_of(image_shape: tuple[int, int, int], width: int, cardinality: int, w
     raise ConfigError(f"wide_to={wide_to} must be 4 or more: the first stage is of 4x4 pixels")
   sizes = [4 * 2**i for i in range(num_stages(image_shape) + 1)]
   parts = [max(1, size // wide_to) for size in sizes]
-  if width % parts[-1] or cardinality % parts[-1]:
+  least = math.lcm(*parts)  # of a wide_to that is no power of two, more than the last one
+  if width % least or cardinality % least:
     raise ConfigError(
-      f"width={width} and cardinality={cardinality} are to be divided by {parts[-1]} at {sizes[-1]} pixels, "
-      f"since wide_to={wide_to}; take multiples of {parts[-1]}, or --.wide_to={sizes[-1]}"
+      f"width={width} and cardinality={cardinality} are to be divided by {', '.join(map(str, parts))} from 4 to "
+      f"{sizes[-1]} pixels, since wide_to={wide_to}; take multiples of {least}, or --.wide_to={sizes[-1]}"
     )
   return [Stage(size, width // part, cardinality // part) for size, part in zip(sizes, parts, strict=True)]
 

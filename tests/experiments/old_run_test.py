@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from common.build import ConfigError
 from common.ema import EMAS
 from configs import rules
 from experiments.restore import read_config
@@ -27,6 +28,22 @@ def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
 def test_a_value_that_was_renamed_goes_on_under_its_new_name(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "data": {"resize": "bilinear"}}), encoding="utf-8")
   assert read_config(tmp_path)[0]["data"] == {"resize": "crop"}
+
+
+def test_a_regularized_autoencoder_of_before_goes_on_only_where_its_objective_is_the_same(tmp_path):
+  def write(**objective):
+    record = {
+      "version": 1,
+      "family": "vae",
+      "objective": {"name": "rae", "z_weight": 1e-4, "weight": 1e-6, **objective},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(record), encoding="utf-8")
+
+  write(regularizer="none")
+  assert read_config(tmp_path)[0]["objective"]["weight"] == 0.0
+  write(regularizer="gradient")
+  with pytest.raises(ConfigError, match="another function now; read it with commit 86c43a4"):
+    read_config(tmp_path)
 
 
 @pytest.mark.parametrize(("decay", "warmup"), [(0.0, 10.0), (0.9, 0.0)])

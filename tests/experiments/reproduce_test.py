@@ -126,6 +126,21 @@ def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
   assert run() == 0 and not commands
 
 
+def test_a_row_that_was_made_with_other_settings_is_no_row_of_this_table(queue, tmp_path, capfd):
+  """Also one of before these were written down, in the report too."""
+  run, commands, _ = queue
+  assert run() == 0
+  done = tmp_path / "smoke-A" / "NS-GAN-seed0" / "reproduced.json"
+  record = json.loads(done.read_text())
+  record["made"]["config"]["z_dim"] += 1
+  for other in (record, {"time": 0, "records": record["records"]}):
+    done.write_text(json.dumps(other))
+    del commands[:]
+    for words in ((), ("--report",)):
+      assert run(*words) == 2 and not commands
+      assert "is of a row with other settings than the table has now; take another --root" in capfd.readouterr().err
+
+
 def test_tiers_have_their_own_lengths_and_seeds(queue):
   run, commands, _ = queue
   assert run("--tier=B", "--rows=VAE") == 0

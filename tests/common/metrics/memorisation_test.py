@@ -75,6 +75,7 @@ def test_the_same_scores_for_the_same_arguments():
   first = scores(TRAIN, fake, seed=1)
   assert first == scores(TRAIN, fake, seed=1)
   assert first["copied_share"].method == "jackknife over 10 groups of each set"
+  assert {score.freedom for score in first.values()} == {9}
 
 
 def test_what_has_no_scores():

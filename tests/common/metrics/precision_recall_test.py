@@ -106,6 +106,7 @@ def test_the_same_scores_for_the_same_arguments():
   assert first == scores(REAL, FAKE, seed=3)
   assert first["precision"].value == values(REAL, FAKE)[0] == scores(REAL, FAKE, seed=4)["precision"].value
   assert first["precision"].method == "10 disjoint parts of both sets"
+  assert {score.freedom for score in first.values()} == {9}
 
 
 def test_what_has_no_scores():

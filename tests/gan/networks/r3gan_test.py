@@ -169,7 +169,10 @@ def test_the_authors_networks_for_256_pixels_narrow_from_64_on():
   ("arguments", "message"),
   [
     ({"width": 8, "cardinality": 4, "wide_to": 2}, "wide_to=2 must be 4 or more"),
-    ({"width": 6, "cardinality": 4, "wide_to": 4}, "width=6 and cardinality=4 are to be divided by 4 at 16 pixels"),
+    (
+      {"width": 6, "cardinality": 4, "wide_to": 4},
+      "width=6 and cardinality=4 are to be divided by 1, 2, 4 from 4 to 16 pixels",
+    ),
     (
       {"width": 8, "cardinality": 2, "wide_to": 4},
       "width=8 and cardinality=2 .* take multiples of 4, or --.wide_to=16",
