@@ -69,6 +69,8 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
   counts = {split: shape[0] for split, shape in shapes.items()}
   height, width = shapes[first][1:]
   white, notes = white_of_all({str(path): _first_images(path, max(height * width, 1)) for path, _ in files.values()})
+  if name.startswith("emnist"):
+    notes = (*notes, "EMNIST's own files have rows and columns exchanged; these are read as they are stored")
   return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 

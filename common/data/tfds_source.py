@@ -91,7 +91,9 @@ class TfdsSource:
         "bool are read: prepare a set of your own with tfds.features.Image(dtype=np.uint8)"
       )
     self.name = name
-    self.native_shape: tuple[int | None, int | None, int] = tuple(features["image"].shape)
+    self._sideways = name.startswith("emnist")  # its builder copies the official files, whose images are transposed
+    shape: Any = tuple(features["image"].shape)
+    self.native_shape: tuple[int | None, int | None, int] = (shape[1], shape[0], shape[2]) if self._sideways else shape
     self.num_classes: int = getattr(features["label"], "num_classes", 0) if "label" in features else 0
     self.sizes: Mapping[str, int] = {split: info.num_examples for split, info in builder.info.splits.items()}
     self._builder = builder
@@ -105,10 +107,14 @@ class TfdsSource:
         for split, rows in some.items()
       }
     )
+    if self._sideways:
+      self.notes = (*self.notes, "EMNIST is stored with rows and columns exchanged; its images are read upright")
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     rows = self._rows(self._open(split), split, indices)
     images = [to_white_255(row["image"], self._white, self.name) for row in rows]
+    if self._sideways:
+      images = [image.swapaxes(0, 1) for image in images]
     labels = np.array([row["label"] if self.num_classes else 0 for row in rows], np.int32)
     return (images if None in self.native_shape else np.stack(images)), labels
 
