@@ -58,6 +58,9 @@ class WorkdirLock:
       except OSError as error:
         raise LockedError(f"{self._path} cannot be locked ({error}); use a file system that has locks") from None
       self.previous = _read_owner(fd)
+      if self.previous:  # what `common.files.replacing` had not finished when it was killed
+        for partial in self._path.parent.rglob(f".*.{self.previous.pid}.partial"):
+          partial.unlink(missing_ok=True)
       now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
       _write(fd, json.dumps(Owner(socket.gethostname(), os.getpid(), now)._asdict()) + "\n")
     except BaseException:

@@ -37,8 +37,13 @@ def test_second_process_is_refused_and_a_dead_one_taken_over(tmp_path):
       WorkdirLock(tmp_path).__enter__()
     assert time.monotonic() - start < 1.0
     process.send_signal(signal.SIGKILL)
+  (tmp_path / "best").mkdir()
+  left = [tmp_path / f".a.json.{process.pid}.partial", tmp_path / "best" / f".b.npz.{process.pid}.partial"]
+  for partial in (*left, tmp_path / f".c.json.1{process.pid}.partial"):
+    partial.touch()
   with WorkdirLock(tmp_path) as lock:
     assert lock.previous is not None and lock.previous.pid == process.pid
+    assert [path.name for path in tmp_path.rglob("*.partial")] == [f".c.json.1{process.pid}.partial"]  # another's
     assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
