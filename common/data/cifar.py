@@ -55,6 +55,7 @@ def _records(path: pathlib.Path) -> int:
   count, rest = divmod(path.stat().st_size, _RECORD)
   if rest or not count:
     raise ConfigError(
-      f"{path} is truncated: its {path.stat().st_size:,} bytes are no records of {_RECORD:,}; unpack it again"
+      f"{path} is truncated: it has {path.stat().st_size:,} bytes, which is not a multiple of {_RECORD:,}, the size of "
+      "an image with its label; unpack it again"
     )
   return count

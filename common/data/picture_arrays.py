@@ -56,6 +56,8 @@ def _to_uint8(images: np.ndarray, path: Path, report: Report) -> np.ndarray:
   if images.ndim != 4 or images.shape[-1] not in (1, 2, 3, 4) or not len(images):
     way = "; transpose them, x.transpose(0, 2, 3, 1)" if images.ndim == 4 and images.shape[1] in (1, 3) else ""
     raise ConfigError(f"{path}: pictures of shape {images.shape} are not [N, H, W, 1 or 3]{way}")
+  if not images.size:
+    raise ConfigError(f"{path}: pictures of shape {images.shape} have no pixels; write them anew")
   if images.dtype == np.bool_ or images.dtype == np.uint8:
     white = 1 if images.dtype == np.bool_ else white_of(images)[0]
     if white == 1:

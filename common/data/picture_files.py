@@ -117,10 +117,10 @@ def read_folder(root: Path, background: int = 255) -> tuple[list[Path], list[np.
     files.append(file)
     pixels.append(picture.pixels)
   if damaged:
+    count = "1 picture" if len(damaged) == 1 else f"{len(damaged)} pictures"
     more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
     raise ConfigError(
-      f"{root} has {len(damaged)} pictures that cannot be read: {'; '.join(damaged[:3])}{more}; write them anew, or "
-      "move them elsewhere"
+      f"{root}: {count} cannot be read: {'; '.join(damaged[:3])}{more}; write them anew, or move them elsewhere"
     )
   if not files:
     raise ConfigError(f"{root} has no pictures{f' ({report})' if left_out else ''}")

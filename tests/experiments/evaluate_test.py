@@ -204,6 +204,8 @@ def test_wrong_words_are_errors_before_any_work(trained, capfd, words, message):
     (noisy(200, 12, 12, 1), "pictures of 12x12 against 8x8.*--resize=pad"),
     (np.zeros((200, 8, 8, 1), np.int64), "pictures are int64; store uint8"),
     (np.zeros((200, 64), np.uint8), r"shape \(200, 64\) are not \[N, H, W, 1 or 3\]"),
+    (noisy(200, 0, 8, 1), r"shape \(200, 0, 8, 1\) have no pixels"),
+    (np.zeros((200, 8, 0, 3)), r"shape \(200, 8, 0, 3\) have no pixels"),
     (noisy(5, 8, 8, 1), "generated pictures or more, and there are 5"),
   ],
 )

@@ -38,7 +38,7 @@ def test_the_binary_version_is_read_from_its_folder_or_that_above(tmp_path, inne
 @pytest.mark.parametrize(
   ("name", "keep", "message"),
   [
-    ("data_batch_3.bin", -1, "data_batch_3.bin is truncated: its 12,291 bytes are no records of 3,073"),
+    ("data_batch_3.bin", -1, "data_batch_3.bin is truncated: it has 12,291 bytes, which is not a multiple of 3,073"),
     ("data_batch_3.bin", -3073, "the same number of images .*data_batch_3.bin 3,"),
     ("test_batch.bin", None, "test_batch.bin is missing, and other files of CIFAR-10 are there"),
   ],
