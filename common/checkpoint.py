@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 _OURS = re.compile(r"(\d+)(\.1|\.json)?")  # 100, 100.1 (a second save of step 100) and 100.json
 _TEMPORARY = re.compile(r"\d+(\.1)?\.orbax-checkpoint-tmp.*|\d+\.json\.tmp")
-OTHER_MODEL = "use the config that made it, or another --workdir"
+OTHER_MODEL = (
+  "use the config that made it, or, if the code has changed since, the commit in the run's versions.json; "
+  "or another --workdir"
+)
 BEFORE_AVERAGES = (
   "it was saved before statistics were averaged with the weights, without which its average draws other pictures: "
   "read it with commit 86c43a4, or train it again in another --workdir"

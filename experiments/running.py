@@ -32,7 +32,7 @@ def claimed(
   All of it is done by process 0, and a refusal reaches every process. ``elsewhere`` is where a run with other settings
   can be.
   """
-  record = {"version": rules.CONFIG_VERSION, **json.loads(config.to_json())}
+  record = _from_anywhere({"version": rules.CONFIG_VERSION, **json.loads(config.to_json())})
 
   def claim() -> list[list[str]]:
     command_line.make_directory("workdir", workdir)
@@ -45,7 +45,7 @@ def claimed(
       other = elsewhere.partition(", where")[0]  # its weights cannot be read without its config
       raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use {other}")
     old, notes = read_config(workdir)
-    unknown, changed = description.check_resume(workdir, old, record, spec, rules.may_change, elsewhere)
+    unknown, changed = description.check_resume(workdir, _from_anywhere(old), record, spec, rules.may_change, elsewhere)
     return [[*notes, *unknown], changed]
 
   def start_at(step: int) -> None:
@@ -64,6 +64,12 @@ def claimed(
     for change in changes:
       status.line(f"changed since the last start: {change}")
     yield start_at
+
+
+def _from_anywhere(record: dict[str, Any]) -> dict[str, Any]:
+  """config.json with an absolute data.dir: later commands may run in another folder."""
+  place = record.get("data", {}).get("dir")
+  return {**record, "data": {**record["data"], "dir": str(Path(place).expanduser().absolute())}} if place else record
 
 
 def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> int:

@@ -298,7 +298,9 @@ def test_mismatch_names_paths_shapes_and_dtypes(tmp_path):
   _save(tmp_path, 1)
   with Checkpoints(tmp_path, keep=1, read_only=True) as checkpoints:
     state = _state()
-    wider = r"params/conv/kernel: stored float32\[6, 4\], model float32\[5, 4\].*and 1 more"
+    wider = (
+      r"params/conv/kernel: stored float32\[6, 4\], model float32\[5, 4\].*and 1 more.*the commit in the run's versions"
+    )
     with pytest.raises(CheckpointError, match=wider):
       checkpoints.restore(_state(width=5).replace(step=jnp.zeros(2, jnp.int32)))
     half = state.replace(params={**state.params, "half": state.params["half"].astype(jnp.float32)})

@@ -96,6 +96,17 @@ def test_a_changed_setting_is_refused_with_a_way_out_that_works(copy, capfd):
   assert f"weights from step 10 of {copy}" in capfd.readouterr().err
 
 
+def test_data_beside_the_command_are_found_from_elsewhere_and_are_no_change(copy, monkeypatch, capfd):
+  for where in ("folder", str(copy.parent / "folder")):
+    monkeypatch.chdir(copy.parent)
+    assert call("train", *WORDS, f"--workdir={copy}", f"--config.data.dir={where}") == 0
+    assert json.loads((copy / "config.json").read_text())["data"]["dir"] == str(copy.parent / "folder")
+  record = json.loads((copy / "config.json").read_text())
+  write_json(copy / "config.json", {**record, "data": {**record["data"], "dir": "folder"}})  # as older versions did
+  assert call("train", *WORDS, f"--workdir={copy}", "--config.data.dir=folder") == 0
+  assert capfd.readouterr().err.count("changed since the last start: config.data.dir") == 1
+
+
 def test_a_start_that_saved_nothing_binds_its_workdir_to_nothing(copy, capfd):
   shutil.rmtree(copy / "checkpoints")
   assert call("train", *WORDS, f"--workdir={copy}", "--config.optim.learning_rate=0.001") == 0
