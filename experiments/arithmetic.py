@@ -40,11 +40,7 @@ def main() -> int:
   command_line.required("terms")
   terms = _terms(FLAGS.terms)
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"arithmetic{FLAGS.terms}-seed{FLAGS.seed}.png")
-  if out.suffix != ".png":
-    raise ConfigError(f"--out={out} must end in .png")
-  if FLAGS.out:
-    command_line.make_directory("out", out.parent)
-  command_line.check_writable("workdir", out.parent, f"name another place: --out={out.name}")
+  command_line.check_out(out, ".png")
 
   from common import images, parallel
   from common.algorithm import Generative

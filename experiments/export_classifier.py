@@ -23,8 +23,7 @@ def main() -> int:
   command_line.required("workdir")
   command_line.required("out")
   out = Path(FLAGS.out)
-  if out.suffix != ".safetensors":
-    raise ConfigError(f"--out={out} must end in .safetensors")
+  command_line.check_out(out, ".safetensors")
 
   from common import parallel
   from common.evaluate import Evaluator
@@ -42,7 +41,6 @@ def main() -> int:
   if not isinstance(run.algorithm, Classifier):
     raise ConfigError(f"--workdir={FLAGS.workdir} holds a {run.config.family}, not a classifier")
   _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir)
-  command_line.make_directory("out", out.parent)
   evaluator = Evaluator(run.algorithm, run.spec, run.config, mesh)
   with status.phase("measuring its test accuracy"):
     accuracy = evaluator(run.state, evaluator.feed(dataset.test))["accuracy"]

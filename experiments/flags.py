@@ -123,6 +123,17 @@ def check_writable(name: str, path: Path, way_out: str) -> None:
     raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; allow it, or {way_out}")
 
 
+def check_out(out: Path, *endings: str) -> None:
+  """Raises ConfigError, before any work, where the file that --out names, or its default, cannot be written."""
+  if out.suffix not in endings:
+    raise ConfigError(f"--out={out} must end in {' or '.join(endings)}")
+  if out.is_dir():
+    raise ConfigError(f"--out={out} is a directory; name a file")
+  if flags.FLAGS.out:
+    make_directory("out", out.parent)
+  check_writable("workdir", out.parent, f"name another place: --out={out.name}")
+
+
 def config_from_flags() -> ConfigDict:
   """The config with its overrides, every shared rule checked.
 

@@ -59,13 +59,9 @@ def main() -> int:
   command_line.required("workdir")
   name = "samples" if FLAGS.sampler == "prior" else f"samples-{FLAGS.sampler}"
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"{name}-seed{FLAGS.seed}.png")
-  if out.suffix not in (".png", ".npz"):
-    raise ConfigError(f"--out={out} must end in .png or .npz")
   if FLAGS.sampler != "prior" and FLAGS.show != "samples":
     raise ConfigError(f"--sampler={FLAGS.sampler} is for --show=samples; --show={FLAGS.show} draws no latents from it")
-  if FLAGS.out:
-    command_line.make_directory("out", out.parent)
-  command_line.check_writable("workdir", out.parent, f"name another place: --out={out.name}")
+  command_line.check_out(out, ".png", ".npz")
 
   import numpy as np
 

@@ -145,6 +145,9 @@ MISTAKES = [
   ("sample --workdir={run} --labels=3", "--labels=3", "unconditional"),
   ("sample --workdir={run} --out=x.jpg", "--out=x.jpg", ".png or .npz"),
   ("sample --workdir={run} --out={file}/x.png", "--out={file}/x.png", "another place"),
+  ("sample --workdir={run} --out={folder}", "--out={folder} is a directory; name a file"),
+  ("arithmetic --workdir={run} --terms=1 --out={folder}", "--out={folder} is a directory; name a file"),
+  ("export_classifier --workdir={run} --out=x.png", "--out=x.png must end in .safetensors"),
   ("sample --workdir={run} --truncation=nan", "--truncation=nan", "must be a finite number"),
   ("sample --workdir={run} --batch_norm=none", '--batch_norm="none"', "running, standing"),
   ("sample {run}", "is not a flag; write --name=value"),
@@ -172,6 +175,7 @@ MISTAKES = [
 def places(tmp_path_factory) -> dict[str, Path]:
   """A place that is free, a file, and a run with one checkpoint on which no step was spent."""
   root = tmp_path_factory.mktemp("settings")
+  (root / "folder.png").mkdir()
   (root / "broken.py").write_text("raise KeyError('no such thing')")
   config, run = command_line.load_config(command_line.find_config("vae"), "tiny"), root / "run"
   spec = open_dataset(config.data).spec
@@ -179,7 +183,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
   write_description(run, json.loads(config.to_json()), spec)
   with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(5, make_state(build_algorithm(config, spec), spec, config.seed), {})
-  return {"new": root / "new", "run": run, "file": root / "broken.py"}
+  return {"new": root / "new", "run": run, "file": root / "broken.py", "folder": root / "folder.png"}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake[0])
