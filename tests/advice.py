@@ -12,7 +12,7 @@ from common.data.dataset import open_dataset
 from common.program import make_state
 from configs import rules
 from experiments import build_algorithm
-from experiments.flags import check_override
+from experiments.overrides import check_override
 
 SETTING = re.compile(r'--[\w.]+=(?:"[^"]*"|[^\s,;)"]*[^\s,;:.)"])')
 
