@@ -76,7 +76,10 @@ def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: A
     data.update({"dir": data_dir or data.dir, **changes})
   dataset = open_dataset(data)
   if differ := run.spec.differences(dataset.spec):
-    raise ConfigError(f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}")
+    raise ConfigError(
+      f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}; say where that one lies, "
+      "--data_dir=DIR"
+    )
   return data, dataset
 
 

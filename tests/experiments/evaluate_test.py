@@ -156,7 +156,8 @@ def test_pictures_are_compared_with_the_data_of_training_only(trained, tmp_path,
   spec = json.loads((tmp_path / "run" / "spec.json").read_text())
   (tmp_path / "run" / "spec.json").write_text(json.dumps({**spec, "fingerprint": "0" * 32}))
   assert call(command, f"--workdir={tmp_path / 'run'}", *words) == 2
-  assert f"the data set is not the one that {tmp_path / 'run'} was trained on" in capfd.readouterr().err
+  err = capfd.readouterr().err
+  assert f"the data set is not the one that {tmp_path / 'run'} was trained on" in err and "--data_dir=DIR" in err
 
 
 @pytest.mark.parametrize(
