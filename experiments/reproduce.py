@@ -22,13 +22,12 @@ from common.data.catalogue import open_source
 from experiments import curve, records
 from experiments import flags as command_line
 from experiments.comparison import paired, per_image_of
+from experiments.failures import EXIT_INTERRUPTED
 from experiments.restore import read_config
 from experiments.score_table import calibration
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
-
-EXIT_STOPPED = 75  # as experiments.train has it
 
 
 def define_flags() -> None:
@@ -61,7 +60,7 @@ def main() -> int:
       write(table, root)
       if code:
         print(f"{row.name}, seed {seed}: stopped with code {code}; the same command goes on", file=sys.stderr)
-        return code if code > 0 else EXIT_STOPPED
+        return code if code > 0 else EXIT_INTERRUPTED
   print(write(table, root))
   return 0
 
