@@ -54,8 +54,10 @@ def open_source(data: Any) -> Source:
       base.name = data.name.removeprefix(PREFIX)
     return stacked(data.name, open_source(base))
   directories = _directories(data)
+  # Of a set that is published in another form IDX files would be another set's.
+  in_idx = "mnist" in data.name or data.name not in _NAMES
   return (
-    idx.find(data.name, directories)
+    (idx.find(data.name, directories) if in_idx else None)
     or cifar.find(data.name, directories)
     or tfds_source.find(data.name, data.dir, data.download)
     or _missing(data, directories)

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import pathlib
 import struct
 
@@ -167,3 +168,16 @@ def test_fashion_mnist_of_debian_is_found_without_being_told():
   assert test["image"].shape == (10000, 32, 32, 1)
   assert np.bincount(test["label"]).tolist() == [1000] * 10
   assert abs(data.train.arrays()["image"][:, 2:30, 2:30].mean() / 255 - 0.286) < 0.002  # the published mean
+
+
+def test_files_of_another_set_are_not_taken_for_the_one_that_is_named(tmp_path, monkeypatch):
+  write(tmp_path)
+  with pytest.raises(ConfigError, match=r'"cifar10" was not found'):
+    open_dataset(config(tmp_path, name="cifar10"))
+  labels = hashlib.sha256(LABELS[:20]).hexdigest()[:8]
+  monkeypatch.setattr(idx, "_OF_LABELS", {labels: "fashion_mnist", "0": "mnist"})
+  with pytest.raises(ConfigError, match=r"has the files of fashion_mnist; set --config\.data\.name=fashion_mnist"):
+    open_dataset(config(tmp_path))
+  assert len(open_dataset(config(tmp_path, name="fashion_mnist")).train) == len(
+    open_dataset(config(tmp_path, name="own")).train
+  )
