@@ -1,46 +1,35 @@
-"""The contracts between the trainer, the evaluator and a model family, and the types that they exchange.
+"""The contracts between the trainer, the evaluator and a model family.
 
-A family (``gan``, ``vae``, ``common.features.classifier``) offers ``from_config(config, spec, axis_name)``, which
-returns a frozen dataclass without arrays that is `Trainable`. The trainer needs no more than that.
+A family (``gan``, ``vae``, ``common.evaluation.features.classifier``) offers ``from_config(config, spec, axis_name)``,
+which returns a frozen dataclass without arrays that is `Trainable`. The trainer needs no more than that.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import flax.struct
-import jax
-import jax.numpy as jnp
-
-from common.alarms import Alarm
 from common.ema import Ema
-from common.spec import Spec as Spec
-
-Array = jax.Array
-PyTree = Any
-Batch = Mapping[
-  str, Array
-]  # "image" [B, H, W, C], "label" int32 [B], "index" int32 [B]; in evaluation "mask" float32 [B]
-Images = Array  # [N, H, W, C], float32 in spec.pixel_range
-Latents = Any  # [N, Z], or a tuple of such, one a stochastic layer
+from common.types import Array, Batch, Images, Latents, Metrics, PyTree
 
 
-class Mean(flax.struct.PyTreeNode):
-  """A mean kept as its total and its count, so that steps, devices and masked batches add up exactly."""
+@dataclasses.dataclass(frozen=True)
+class Alarm:
+  """A state of a run that a person should know of.
 
-  total: Array
-  count: Array
+  Attributes:
+    signal: what is wrong, in a few words; alarms are told apart by it.
+    metrics: what the rule reads, as in "train/d_loss".
+    rule: takes for each of these its values on the lines of the last ``window`` steps, float64 [n]; n is `FEWEST` at
+      least, older lines included where these are fewer.
+    window: in steps; nothing is judged before the first so many.
+    remedy: what usually helps.
+  """
 
-  @classmethod
-  def of(cls, values: Array, mask: Array | None = None) -> "Mean":
-    """The mean over the leading axis of ``values`` [B, ...]; rows with mask 0 do not count."""
-    if mask is None:
-      return cls(jnp.sum(values, axis=0), jnp.asarray(values.shape[0], jnp.float32))
-    # where, not a product: a padded row may hold inf or nan.
-    rows = mask.reshape(mask.shape + (1,) * (values.ndim - 1))
-    return cls(jnp.sum(jnp.where(rows > 0, values, 0.0), axis=0), jnp.sum(mask))
-
-
-Metrics = dict[str, Mean]
+  signal: str
+  metrics: tuple[str, ...]
+  rule: Callable[..., Any]
+  window: int
+  remedy: str
 
 
 S = TypeVar("S")  # a flax.struct dataclass of arrays with .step, the number of trainer steps taken

@@ -1,23 +1,14 @@
 """From a config's section ``{name, **kwargs}`` to an object: the constructor's signature is the schema."""
 
 import contextlib
-import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
+from common.errors import ConfigError, nearest
+
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-  """A setting that cannot be used; its text names the field, the value, the rule and the way out."""
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-  """``did you mean "x"?`` where one of ``words`` is close to ``word``, else an empty string."""
-  close = difflib.get_close_matches(word, list(words), n=1)
-  return f'; did you mean "{close[0]}"?' if close else ""
 
 
 def parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:

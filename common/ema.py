@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.build import ConfigError, build
+from common.build import build
+from common.errors import ConfigError
 from common.legality import typed
 from common.schedules import Constant, Scheduled, build_schedule
-
-Array = jax.Array
-PyTree = Any
+from common.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)

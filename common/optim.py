@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from common.build import ConfigError, build, parameters
+from common.build import build, parameters
+from common.errors import ConfigError
 from common.schedules import Constant, Schedule, Scheduled, build_schedule
 
 

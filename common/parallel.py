@@ -23,10 +23,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array, PyTree
 
-Array = jax.Array
-PyTree = Any
 T = TypeVar("T")
 AXIS = "data"
 START_SECONDS, SAY_SECONDS = 120, 8  # how long processes wait for each other at the start, and how often they say so

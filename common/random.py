@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-Array = jax.Array
+from common.types import Array
 
 
 def stream(rng: Array, name: str) -> Array:

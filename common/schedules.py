@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from common.build import ConfigError, build
+from common.build import build
+from common.errors import ConfigError
+from common.types import Array
 
-Array = jax.Array
 Schedule = Callable[[Array], Array]  # counter (int32 scalar) -> float32 scalar
 Scheduled = float | Mapping[str, Any]  # how a config writes one
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from common.algorithm import Array, Mean, Metrics, PyTree
-from common.build import ConfigError
 from common.ema import Ema
+from common.errors import ConfigError
+from common.layers.spectral import START, VECTORS
 from common.parallel import batch_mean
-from common.spectral import START, VECTORS
+from common.types import Array, Mean, Metrics, PyTree
 
 
 class NetState(flax.struct.PyTreeNode):

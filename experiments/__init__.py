@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setting should wait
   from common.algorithm import Trainable
-  from common.spec import Spec
+  from common.data.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m` looks in the user's folder first, where a configs/ or a common.py of the user's would be found for ours.
@@ -26,7 +26,7 @@ FAMILIES = {
   "gan": "gan.from_config:from_config",
   "vae": "vae.from_config:from_config",
   "sampler": "vae.samplers.from_config:from_config",
-  "classifier": "common.features.classifier:from_config",
+  "classifier": "common.evaluation.features.classifier:from_config",
 }
 
 

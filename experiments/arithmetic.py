@@ -14,8 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
-from common.build import ConfigError
-from experiments import flags as command_line
+from common.errors import ConfigError
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -42,11 +42,12 @@ def main() -> int:
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"arithmetic{FLAGS.terms}-seed{FLAGS.seed}.png")
   command_line.check_out(out, ".png")
 
-  from common import images, parallel
+  from common import parallel
   from common.algorithm import Generative
-  from common.log import Status
-  from common.sampling import Sampler
-  from experiments import compilation_cache
+  from common.data import images
+  from common.evaluation.sampling import Sampler
+  from common.training.log import Status
+  from experiments.command_line import compilation_cache
   from experiments.latent_arithmetic import add_terms, classifier_of, panel
   from experiments.restore import restore
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.build import ConfigError, nearest
-from common.metrics.estimate import paired_difference
-from common.validation import PROTOCOL
-from common.workdir import flatten
-from experiments import flags as command_line
+from common.errors import ConfigError, nearest
+from common.evaluation.metrics.estimate import paired_difference
+from common.evaluation.validation import PROTOCOL
+from common.training.workdir import flatten
 from experiments import records
+from experiments.command_line import flags as command_line
 
 Record = dict[str, Any]
 

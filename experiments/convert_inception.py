@@ -9,8 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
-from common.build import ConfigError
-from experiments import flags as command_line
+from common.errors import ConfigError
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -27,12 +27,12 @@ def define_flags() -> None:
 
 def main() -> int:
   command_line.required("weights")
-  from experiments.compilation_cache import user_cache
+  from experiments.command_line.compilation_cache import user_cache
 
   if FLAGS.out and Path(FLAGS.out).suffix != ".safetensors":
     raise ConfigError(f"--out={FLAGS.out} must end in .safetensors")
 
-  from common.features import inception_weights
+  from common.evaluation.features import inception_weights
 
   out = Path(FLAGS.out) if FLAGS.out else user_cache() / inception_weights.FILE_NAME
   command_line.make_directory("out", out.parent)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.build import ConfigError
+from common.errors import ConfigError
 
 Change = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 

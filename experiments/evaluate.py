@@ -23,9 +23,9 @@ from typing import Any
 
 from absl import flags
 
-from common.build import ConfigError, nearest
+from common.errors import ConfigError, nearest
 from configs import base, samplers
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -100,8 +100,9 @@ def main() -> int:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
 
   from common.data.picture_files import BACKGROUNDS
-  from common.log import Status
-  from experiments import compilation_cache, score_table, scoring
+  from common.training.log import Status
+  from experiments import score_table, scoring
+  from experiments.command_line import compilation_cache
   from experiments.picture_scoring import Settings
 
   status = Status(enabled=True)
@@ -144,7 +145,7 @@ def _metrics_of_flag() -> dict[str, dict[str, Any]]:
   Raises:
     ConfigError: a name that is no metric, or a text that is no such section.
   """
-  from common.metrics.catalogue import GROUPS, LIKELIHOOD_METRICS, SAMPLE_METRICS
+  from common.evaluation.metrics.catalogue import GROUPS, LIKELIHOOD_METRICS, SAMPLE_METRICS
 
   text = FLAGS.metrics.strip()
   sections: dict[str, dict[str, Any]] = {}

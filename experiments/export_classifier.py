@@ -6,8 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from common.build import ConfigError
-from experiments import flags as command_line
+from common.errors import ConfigError
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -26,12 +26,12 @@ def main() -> int:
   command_line.check_out(out, ".safetensors")
 
   from common import parallel
-  from common.evaluate import Evaluator
-  from common.features import classifier_file
-  from common.features.classifier import Classifier
-  from common.features.extractor import sha8
-  from common.log import Status
-  from experiments import compilation_cache
+  from common.evaluation.evaluate import Evaluator
+  from common.evaluation.features import classifier_file
+  from common.evaluation.features.classifier import Classifier
+  from common.evaluation.features.extractor import sha8
+  from common.training.log import Status
+  from experiments.command_line import compilation_cache
   from experiments.restore import open_data, restore
 
   status = Status(enabled=True)

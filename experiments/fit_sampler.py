@@ -15,9 +15,9 @@ from typing import Any
 
 from absl import flags
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from configs import rules, samplers
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -40,12 +40,13 @@ def main() -> int:
 
   from common import parallel
   from common.data.dataset import open_dataset
-  from common.log import Status
-  from common.program import Program
-  from common.trainer import Run
-  from experiments import build_algorithm, compilation_cache
+  from common.evaluation.run import evaluated_run
+  from common.training.log import Status
+  from common.training.program import Program
+  from experiments import build_algorithm
+  from experiments.command_line import compilation_cache
+  from experiments.command_line.running import claimed, to_the_end
   from experiments.restore import restore, sampler_workdir
-  from experiments.running import claimed, to_the_end
 
   status = Status(enabled=True)
   compilation_cache.start(status)
@@ -64,7 +65,7 @@ def main() -> int:
   with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere) as start_at:
     # One device: these networks are small, and a batch need not divide over several.
     program = Program(algorithm, dataset, config, parallel.make_mesh(1))
-    fit = Run(program, workdir, status, lambda fresh: algorithm.start(fresh(), z))
+    fit = evaluated_run(program, workdir, status, lambda: algorithm.start(program.init(), z))
     start_at(fit.step)
     return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents", elsewhere)
 
@@ -75,7 +76,7 @@ def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
   Raises:
     ConfigError: a run, or settings, that it is not for; before anything is encoded.
   """
-  from common.spec import Spec
+  from common.data.spec import Spec
   from experiments import build_algorithm
   from vae.samplers.latents import check_sampler, code_map, is_of_codes, size
   from vae.vae import VAE

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from common import images, random
-from common.algorithm import Array, Latents, PyTree, Spec
-from common.build import ConfigError
-from common.features import classifier_file
-from common.features.embed import Embedder
-from common.features.extractor import Context, open_extractor
-from common.sample_scores import without_margin
-from common.sampling import Sampler
+from common import random
+from common.data import images
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.evaluation.features import classifier_file
+from common.evaluation.features.embed import Embedder
+from common.evaluation.features.extractor import Context, open_extractor
+from common.evaluation.sample_scores import without_margin
+from common.evaluation.sampling import Sampler
+from common.types import Array, Latents, PyTree
 
 NEIGHBOURS = 8  # around the result, 3x3
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.algorithm import Batch
-from common.build import ConfigError
 from common.data.dataset import Dataset
 from common.data.preprocess import preprocess
+from common.errors import ConfigError
+from common.types import Batch
 from experiments.restore import RestoredRun
 from vae.vae import VAE
 

@@ -13,10 +13,10 @@ import numpy as np
 from absl import flags
 
 from common import files
-from common.build import ConfigError
+from common.errors import ConfigError
 from configs import base
 from experiments import damage
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -62,13 +62,13 @@ def main() -> int:
     raise ConfigError(f'--dataset="{FLAGS.dataset}" is not one of {", ".join(base.DATASETS)}')
 
   from common import parallel
-  from common.features.embed import Embedder
-  from common.features.extractor import Context, open_extractor
-  from common.log import Status
-  from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
-  from common.metrics.score import SampleSet
-  from common.sample_scores import open_reference, read, real
-  from experiments import compilation_cache
+  from common.evaluation.features.embed import Embedder
+  from common.evaluation.features.extractor import Context, open_extractor
+  from common.evaluation.metrics.catalogue import SAMPLE_METRICS, build_metrics
+  from common.evaluation.metrics.score import SampleSet
+  from common.evaluation.sample_scores import open_reference, read, real
+  from common.training.log import Status
+  from experiments.command_line import compilation_cache
 
   status = Status(enabled=True)
   compilation_cache.start(status)

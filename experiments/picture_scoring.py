@@ -8,11 +8,11 @@ from typing import Any
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
-from common.features.embed import Embedder
-from common.features.extractor import Context, open_extractor
-from common.log import Status
-from common.metrics.catalogue import AGAINST_TRAINING, build_metrics
-from common.sample_scores import Pictures, SampleScorer, real, real_protocol, see_features
+from common.evaluation.features.embed import Embedder
+from common.evaluation.features.extractor import Context, open_extractor
+from common.evaluation.metrics.catalogue import AGAINST_TRAINING, build_metrics
+from common.evaluation.sample_scores import Pictures, SampleScorer, real, real_protocol, see_features
+from common.training.log import Status
 from experiments import records
 
 Record = dict[str, Any]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.picture_arrays import read_arrays
 from common.data.picture_files import Report, read_folder
-from common.sample_scores import Pictures
+from common.errors import ConfigError
+from common.evaluation.sample_scores import Pictures
 
 
 def read_pictures(path: Path, background: int = 255) -> tuple[Pictures, Report]:

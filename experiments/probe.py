@@ -17,8 +17,8 @@ from pathlib import Path
 
 from absl import flags
 
-from common.build import ConfigError
-from experiments import flags as command_line
+from common.errors import ConfigError
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -38,8 +38,9 @@ def main() -> int:
   command_line.check_writable("workdir", Path(FLAGS.workdir), "probe a copy of the run")
 
   from common import parallel
-  from common.log import Status
-  from experiments import compilation_cache, records, score_table
+  from common.training.log import Status
+  from experiments import records, score_table
+  from experiments.command_line import compilation_cache
   from experiments.probing import Probe
   from experiments.restore import restore
 

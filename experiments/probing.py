@@ -11,16 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from common import linear_svm, random
-from common.algorithm import Array, Images, PyTree
-from common.build import ConfigError
+from common import random
 from common.data.dataset import Split
-from common.features.embed import Embedder
-from common.features.extractor import Extractor
-from common.features.passed_on import GRID, passed_on, pooled
-from common.log import Status
-from common.metrics.labels import share
-from common.program import make_state, quick_compilation
+from common.errors import ConfigError
+from common.evaluation import linear_svm
+from common.evaluation.features.embed import Embedder
+from common.evaluation.features.extractor import Extractor
+from common.evaluation.features.passed_on import GRID, passed_on, pooled
+from common.evaluation.metrics.labels import share
+from common.training.log import Status
+from common.training.program import make_state, quick_compilation
+from common.types import Array, Images, PyTree
 from experiments import records
 from experiments.restore import RestoredRun, open_data
 from gan.gan import GAN

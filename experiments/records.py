@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.metrics.score import Score
-from common.workdir import versions
+from common.evaluation.metrics.score import Score
+from common.training.workdir import versions
 
 FILE = "evaluations.jsonl"
 PER_IMAGE = "per_image"

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from absl import flags
 
-from common.checkpoint import CheckpointError, Checkpoints
+from common.training.checkpoint import CheckpointError, Checkpoints
 from experiments import ROOT
-from experiments import flags as command_line
-from experiments.failures import EXIT_INTERRUPTED
+from experiments.command_line import flags as command_line
+from experiments.command_line.failures import EXIT_INTERRUPTED
 
 CONFIGS = {"GAN": "dcgan:tiny", "VAE": "vae:tiny"}
 # Twenty saves in a few seconds.

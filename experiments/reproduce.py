@@ -17,12 +17,12 @@ from typing import Any
 from absl import flags
 
 from common import files
-from common.build import ConfigError, nearest
 from common.data.catalogue import open_source
+from common.errors import ConfigError, nearest
 from experiments import curve, records
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
+from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.comparison import paired, per_image_of
-from experiments.failures import EXIT_INTERRUPTED
 from experiments.restore import read_config
 from experiments.score_table import calibration
 from experiments.tables import TABLES, Row, Table

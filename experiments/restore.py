@@ -7,13 +7,15 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from common.algorithm import PyTree, Spec, Trainable
-from common.build import ConfigError
+from common.algorithm import Trainable
 from common.data.dataset import Dataset, open_dataset
-from common.workdir import read_json, read_spec
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.training.workdir import read_json, read_spec
+from common.types import PyTree
 from configs import rules
 from experiments import build_algorithm
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +38,8 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
     ConfigError: no run there, or an unknown kind of checkpoint.
     CheckpointError: no good checkpoint.
   """
-  from common.checkpoint import Checkpoints
-  from common.program import state_shapes
+  from common.training.checkpoint import Checkpoints
+  from common.training.program import state_shapes
 
   record, notes = read_config(workdir)
   config, spec = command_line.thaw(record), read_spec(workdir)
@@ -85,7 +87,7 @@ def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: A
 
 def weights_of(run: RestoredRun) -> str:
   """A hash of a VAE's weights, which tells whether something was fitted to these."""
-  from common.features.extractor import sha8
+  from common.evaluation.features.extractor import sha8
   from common.parallel import to_host
 
   state: Any = run.state
@@ -135,7 +137,7 @@ def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) ->
 
 def _check_fitted(place: Path, workdir: Path, checkpoint: str, step: int, sampler: str) -> None:
   """Raises ConfigError unless the sampler's run is there and at its end."""
-  from common.checkpoint import Checkpoints
+  from common.training.checkpoint import Checkpoints
 
   command = f"python -m experiments.fit_sampler --workdir={workdir} --sampler={sampler} --checkpoint={checkpoint}"
   if not (place / "config.json").exists():

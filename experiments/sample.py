@@ -13,9 +13,9 @@ from typing import Any
 
 from absl import flags
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from configs import samplers
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -67,9 +67,9 @@ def main() -> int:
 
   from common import parallel
   from common.algorithm import Generative
-  from common.log import Status
-  from common.sampling import Sampler
-  from experiments import compilation_cache
+  from common.evaluation.sampling import Sampler
+  from common.training.log import Status
+  from experiments.command_line import compilation_cache
   from experiments.restore import restore_sampled
 
   status = Status(enabled=True)
@@ -122,7 +122,8 @@ def _write(out: Path, run: Any, pixels: Any, labels: Any, columns: int) -> int:
   """The pictures [N, H, W, C] to ``out``, and a line that says which weights they are of."""
   import numpy as np
 
-  from common import files, images
+  from common import files
+  from common.data import images
 
   if out.suffix == ".npz":
     points = run.spec.kind == "points"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from common.workdir import flatten
+from common.training.workdir import flatten
 from experiments.comparison import kind, name_of
 
 Record = dict[str, Any]

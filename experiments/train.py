@@ -6,16 +6,15 @@ loss, gradient, parameter or validation score is not finite; 75 stopped by a sig
 program, with its traceback in a file; 130 Ctrl-C before the first step; 141 nobody reads what it prints.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from experiments import build_algorithm
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
@@ -54,11 +53,11 @@ def main() -> int:
   import jax
 
   from common import parallel
-  from common.log import Status
-  from common.program import Program, check
-  from common.trainer import Run
-  from experiments import compilation_cache
-  from experiments.running import claimed, to_the_end
+  from common.evaluation.run import evaluated_run
+  from common.training.log import Status
+  from common.training.program import Program, check
+  from experiments.command_line import compilation_cache
+  from experiments.command_line.running import claimed, to_the_end
 
   _start_devices()
   status = Status(enabled=jax.process_index() == 0)
@@ -81,7 +80,8 @@ def main() -> int:
     f"another --workdir, where --init_from={FLAGS.workdir} starts from its weights if the networks are the same"
   )
   with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere, init_from=FLAGS.init_from) as start_at:
-    run = Run(Program(algorithm, dataset, config, mesh), workdir, status, _initial_weights(mesh, status), profile)
+    program = Program(algorithm, dataset, config, mesh)
+    run = evaluated_run(program, workdir, status, lambda: _initial_state(program, status), profile)
     if FLAGS.init_from and run.step:
       status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
@@ -104,7 +104,7 @@ def _start_devices() -> None:
   import jax
 
   from common import parallel
-  from common.log import Status
+  from common.training.log import Status
 
   say = Status(enabled=True).line
   if FLAGS.devices:
@@ -154,19 +154,17 @@ def _profile_steps(config: Any) -> tuple[int, int] | None:
   raise ConfigError(f"{rule}; use --profile={begin}:{end}")
 
 
-def _initial_weights(mesh: Any, status: Any) -> Callable[[Callable[[], Any]], Any]:
-  """What makes the first state of the function that gives a fresh one: just that, or with another run's weights."""
+def _initial_state(program: Any, status: Any) -> Any:
+  """The state that a run begins with: a fresh one, with the weights of --init_from where that is given."""
+  fresh = program.init()
   if not FLAGS.init_from:
-    return lambda fresh: fresh()
+    return fresh
   from common.state import transfer_weights
   from experiments.restore import restore
 
-  def start(fresh: Callable[[], Any]) -> Any:
-    other = restore(Path(FLAGS.init_from), "last", mesh)
-    status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
-    return transfer_weights(other.state, fresh())
-
-  return start
+  other = restore(Path(FLAGS.init_from), "last", program.mesh)
+  status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
+  return transfer_weights(other.state, fresh)
 
 
 if __name__ == "__main__":

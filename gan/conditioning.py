@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common.algorithm import Array, Images
-from common.build import ConfigError
-from common.layers import with_planes
+from common.errors import ConfigError
+from common.layers.basic import with_planes
+from common.types import Array, Images
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 

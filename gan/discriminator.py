@@ -11,10 +11,10 @@ import optax
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Batch, Images, Mean, Metrics
 from common.build import within
 from common.ema import NO_EMA
 from common.state import NetState, apply_gradients, init_network
+from common.types import Array, Batch, Images, Mean, Metrics
 from gan.augment.policy import Augmentation
 from gan.conditioning import Conditioning
 from gan.losses import AdversarialLoss

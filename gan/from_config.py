@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from common.algorithm import Spec
-from common.build import ConfigError, build
+from common.build import build
+from common.data.spec import Spec
 from common.ema import build_ema
+from common.errors import ConfigError
 from common.optim import OPTIMIZERS, build_optimizer, with_lazy_updates
 from common.schedules import SCHEDULES
 from gan.augment import AUGMENTATIONS, build_augmentation

@@ -12,11 +12,13 @@ import optax
 from jax import lax
 
 from common import random
-from common.alarms import Alarm
-from common.algorithm import Array, Batch, Images, Mean, Metrics, PyTree, Spec
-from common.build import ConfigError, within
+from common.algorithm import Alarm
+from common.build import within
+from common.data.spec import Spec
 from common.ema import Ema
+from common.errors import ConfigError
 from common.state import NetState, apply_gradients, init_network
+from common.types import Array, Batch, Images, Mean, Metrics, PyTree
 from gan import health
 from gan.conditioning import Conditioning
 from gan.discriminator import Discriminator

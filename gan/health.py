@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from common.alarms import Alarm
-from common.algorithm import Array, Images, Mean, Metrics
+from common.algorithm import Alarm
 from common.parallel import batch_gather
+from common.types import Array, Images, Mean, Metrics
 from gan.losses import AdversarialLoss
 
 WINDOW = 500  # steps: a bad spell of a sound run is shorter

@@ -7,8 +7,8 @@ There is no JAX here; that the words below are true of the code is tested.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from common.data.spec import Spec
 from common.legality import Data, Rule, clashes, typed
-from common.spec import Spec
 
 SIZES: dict[str, Callable[[int, int], bool]] = {
   "squares of 8, 16, 32, 64 ... pixels": lambda height, width: height == width >= 8 and not height & (height - 1),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError, build
+from common.build import build
+from common.errors import ConfigError
 from common.parallel import batch_gather
 from common.schedules import SCHEDULES, Constant, Schedule
+from common.types import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from common.build import ConfigError
 from common.data.dataset import open_dataset
-from common.program import make_state
+from common.errors import ConfigError
+from common.training.program import make_state
 from configs import rules
 from experiments import build_algorithm
-from experiments.overrides import check_override
+from experiments.command_line.overrides import check_override
 
 SETTING = re.compile(r'--[\w.]+=(?:"[^"]*"|[^\s,;)"]*[^\s,;:.)"])')
 

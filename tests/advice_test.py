@@ -3,9 +3,10 @@
 import pytest
 
 from common import parallel
-from common.build import ConfigError, within
+from common.build import within
 from common.data.resize import target_shape
-from experiments.flags import find_config, load_config
+from common.errors import ConfigError
+from experiments.command_line.flags import find_config, load_config
 from tests.advice import applied, refusal, ways
 
 RAE = "--config.prior={'name':'none'} --config.posterior={'name':'deterministic'} --config.objective={'name':'rae',"

@@ -25,8 +25,9 @@ MAY_IMPORT = {
   "experiments": {"experiments", "gan", "vae", "common", "configs"},
   "tests": set(FOLDERS),
 }
+FLOORS = ("layers", "data", "training", "evaluation")  # of common/: a room imports those before it and the loose files
 OWNERS = {  # what only one file or folder may name
-  "orbax": ("common/checkpoint.py",),
+  "orbax": ("common/training/checkpoint.py",),
   "tensorflow_datasets": ("common/data/",),
   "array_record": ("common/data/",),
   "grain": ("common/data/",),
@@ -49,14 +50,14 @@ BANNED = {
   "cloudpickle": "code from files",
   "dill": "code from files",
   "joblib": "code from files",
-  "flax.linen.Dropout": "common.layers.Dropout draws by row",
-  "flax.linen.BatchNorm": "common.normalization.BatchNorm synchronises",
-  "flax.linen.Conv": "common.conv.Conv is fast inside lax.scan",
-  "flax.linen.ConvTranspose": "common.conv.ConvTranspose is fast",
+  "flax.linen.Dropout": "common.layers.basic.Dropout draws by row",
+  "flax.linen.BatchNorm": "common.layers.normalization.BatchNorm synchronises",
+  "flax.linen.Conv": "common.layers.conv.Conv is fast inside lax.scan",
+  "flax.linen.ConvTranspose": "common.layers.conv.ConvTranspose is fast",
 }
 EXEMPT = {  # file: what it may use of the banned
   # Its unpickler admits tensors only; the functions that unpickle anything stay banned.
-  "common/features/torch_file.py": {"pickle", "pickle.Unpickler", "pickle.UnpicklingError"},
+  "common/evaluation/features/torch_file.py": {"pickle", "pickle.Unpickler", "pickle.UnpicklingError"},
 }
 DRAWS = {  # module: what of it draws nothing, or carries its seed
   "jax.random": {"key", "fold_in", "split", "key_data", "wrap_key_data"},
@@ -109,6 +110,17 @@ def arrows(path: str, tree: ast.Module) -> Iterator[str]:
       yield f"imports {name}: a launcher reads configs without a device"
 
 
+def floors(path: str, tree: ast.Module) -> Iterator[str]:
+  """Section 1: inside common/, evaluation -> training -> data -> layers."""
+  room = path.split("/")[1]
+  if not path.startswith("common/") or path.count("/") < 2:
+    return
+  for _, name in imports(tree):
+    for above in FLOORS[FLOORS.index(room) + 1 :]:
+      if under(name, f"common.{above}"):
+        yield f"imports {name}, which is above it"
+
+
 def owners(path: str, tree: ast.Module) -> Iterator[str]:
   """One owner a library."""
   if path.startswith("tests/"):
@@ -153,11 +165,11 @@ def at_import(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def draws(path: str, tree: ast.Module) -> Iterator[str]:
-  """Section 3: rows draw from their own keys, in common/random.py; initializers in common/layers.py have no rows."""
+  """Section 3: rows draw from their own keys, in common/random.py; those of common/layers/basic.py have none."""
   if path == "common/random.py" or path.startswith("tests/"):
     return
   inits = (f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name == "init")
-  exempt = {id(node) for init in inits for node in ast.walk(init)} if path == "common/layers.py" else set()
+  exempt = {id(node) for init in inits for node in ast.walk(init)} if path == "common/layers/basic.py" else set()
   known = dict(imports(tree))
   for node in ast.walk(tree):
     name = dotted(node, known)
@@ -195,7 +207,7 @@ def nouns(path: str, tree: ast.Module) -> Iterator[str]:
     yield "is named for nothing in particular"
 
 
-RULES = (arrows, owners, banned, at_import, draws, optimizers, config_defaults, nouns)
+RULES = (arrows, floors, owners, banned, at_import, draws, optimizers, config_defaults, nouns)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -212,21 +224,23 @@ def test_the_rule_holds(rule: Callable[[str, ast.Module], Iterator[str]]) -> Non
     (arrows, "vae/a.py", "from tests import tiny"),
     (arrows, "configs/a.py", "import jax"),
     (arrows, "configs/a.py", "from configs import gan"),
-    (owners, "common/trainer.py", "import orbax.checkpoint as ocp"),
+    (floors, "common/training/a.py", "from common.evaluation import sampling"),
+    (floors, "common/layers/a.py", "import common.data.spec"),
+    (owners, "common/training/trainer.py", "import orbax.checkpoint as ocp"),
     (owners, "gan/gan.py", "from jax import lax\nlax.pmean(1, 'data')"),
     (owners, "vae/vae.py", "import jax\njax.shard_map(f)"),
-    (owners, "common/evaluate.py", "from absl import flags"),
+    (owners, "common/evaluation/evaluate.py", "from absl import flags"),
     (owners, "experiments/train.py", "import torch"),
     (banned, "gan/a.py", "from flax import linen as nn\nnn.Dropout(0.5)"),
-    (banned, "common/features/inception_weights.py", "import pickle\nclass A(pickle.Unpickler):\n  pass"),
-    (banned, "common/features/torch_file.py", "import pickle\npickle.loads(b)"),
-    (banned, "common/features/torch_file.py", "from pickle import load"),
+    (banned, "common/evaluation/features/inception_weights.py", "import pickle\nclass A(pickle.Unpickler):\n  pass"),
+    (banned, "common/evaluation/features/torch_file.py", "import pickle\npickle.loads(b)"),
+    (banned, "common/evaluation/features/torch_file.py", "from pickle import load"),
     (banned, "common/a.py", "import numpy as np\nnp.load(f, allow_pickle=True)"),
     (at_import, "common/a.py", "import os\nclass A:\n  b = os.environ['C']"),
     (at_import, "tests/a_test.py", "import jax\njax.config.update('jax_enable_x64', True)"),
     (draws, "gan/a.py", "import jax\ndef f(key):\n  return jax.random.normal(key, (8, 2))"),
     (draws, "gan/a.py", "from jax.random import uniform as u\nu(key, (8, 2))"),
-    (draws, "common/layers.py", "import jax\ndef f(key):\n  return jax.random.normal(key, (8, 2))"),
+    (draws, "common/layers/basic.py", "import jax\ndef f(key):\n  return jax.random.normal(key, (8, 2))"),
     (draws, "common/data/a.py", "import numpy as np\nnp.random.permutation(5)"),
     (draws, "experiments/a.py", "import random\nrandom.shuffle(x)"),
     (optimizers, "gan/gan.py", "self.tx.update(grads, state, params)"),

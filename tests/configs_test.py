@@ -14,14 +14,16 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from common.algorithm import Generative, Spec
-from common.build import ConfigError
-from common.program import make_state
+from common.algorithm import Generative
+from common.data.spec import Spec
+from common.errors import ConfigError
 from common.schedules import build_schedule
-from common.workdir import flatten
+from common.training.program import make_state
+from common.training.workdir import flatten
 from configs import base, rules
-from experiments import build_algorithm, choices
-from experiments.flags import config_names
+from experiments import build_algorithm
+from experiments.command_line import choices
+from experiments.command_line.flags import config_names
 
 ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("common", "gan", "vae", "experiments") for path in (ROOT / folder).rglob("*.py")]

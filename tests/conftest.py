@@ -11,9 +11,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from common.log import Status
-from common.program import QUICK
-from experiments import compilation_cache
+from common.training.log import Status
+from common.training.program import QUICK
+from experiments.command_line import compilation_cache
 from tests.skips import pytest_addoption, pytest_sessionfinish  # noqa: F401 - hooks, which pytest finds here
 
 jax.config.update("jax_platforms", "cpu")

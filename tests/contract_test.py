@@ -14,9 +14,9 @@ import numpy as np
 import optax
 import pytest
 
-from common.build import ConfigError
 from common.ema import by_decay
-from common.normalization import BatchNorm
+from common.errors import ConfigError
+from common.layers.normalization import BatchNorm
 from common.state import NetState
 from experiments import build_algorithm
 from gan.networks.output import DiscriminatorOutput

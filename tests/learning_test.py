@@ -8,12 +8,12 @@ from contextlib import closing
 import numpy as np
 
 from common.data.procedural import gaussian_modes
-from common.evaluate import Evaluator
-from common.log import Status
+from common.evaluation.evaluate import Evaluator
+from common.evaluation.run import evaluated_run
+from common.evaluation.sampling import Sampler
 from common.parallel import make_mesh
-from common.program import Program
-from common.sampling import Sampler
-from common.trainer import Run
+from common.training.log import Status
+from common.training.program import Program
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of
 
@@ -22,7 +22,7 @@ def train(variant, workdir, **changes):
   """The run at its end, trained as experiments.train does it."""
   config, dataset = config_of(variant, **changes), dataset_of(variant)
   algorithm = build_algorithm(config, dataset.spec)
-  run = Run(Program(algorithm, dataset, config, make_mesh(1)), workdir, Status(enabled=False), lambda init: init())
+  run = evaluated_run(Program(algorithm, dataset, config, make_mesh(1)), workdir, Status(enabled=False))
   with closing(run):
     run.run()
   assert int(run.state.step) == config.train.num_steps

@@ -10,14 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-import common.normalization
+import common.layers.normalization
 import common.state
-from common.algorithm import Mean
-from common.evaluate import Evaluator
+from common.evaluation.evaluate import Evaluator
+from common.evaluation.sampling import Sampler
 from common.parallel import MODES, axis_name_of, compile_step, make_mesh, place_batch, replicate, to_host
-from common.program import QUICK, Program
-from common.sampling import Sampler
 from common.state import NetState
+from common.training.program import QUICK, Program
+from common.types import Mean
 from experiments import build_algorithm
 from tests.tiny import batch_of, config_of, dataset_of, fresh_state
 
@@ -162,7 +162,7 @@ def test_eight_shards_equal_one_batch(name):
   assert_same_training(run(program(name, "shard_map", 8), name), on_one_device(name))
 
 
-@pytest.mark.parametrize(("name", "module"), [("mlp vae", common.state), ("conv vae", common.normalization)])
+@pytest.mark.parametrize(("name", "module"), [("mlp vae", common.state), ("conv vae", common.layers.normalization)])
 def test_without_the_mean_over_devices_they_do_not(name, module, monkeypatch):
   """Both users of batch_mean, gradients and BatchNorm, are needed for the equality above."""
   monkeypatch.setattr(module, "batch_mean", lambda tree, axis_name: tree)

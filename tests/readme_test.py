@@ -10,7 +10,7 @@ from absl import flags
 from common.data.dataset import open_dataset
 from configs import rules
 from experiments import build_algorithm
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 from experiments.reliability import ROOT
 
 

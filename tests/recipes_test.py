@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from common.workdir import flatten
+from common.training.workdir import flatten
 
 SN = "pfnet-research/sngan_projection (e84b1a5): configs/sn_cifar10_*.yml, datasets/cifar10.py, updater.py"
 _SN = {

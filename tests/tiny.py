@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from common.algorithm import Batch, PyTree, Trainable
+from common.algorithm import Trainable
 from common.data.dataset import Dataset, open_dataset
 from common.data.preprocess import preprocess
-from common.program import make_state
+from common.training.program import make_state
+from common.types import Batch, PyTree
 from experiments import build_algorithm
 from gan.gan import GAN
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.legality import typed
+from common.types import Array, Images
 
 Corruption = Callable[[Images, Array], Images]  # x [B, H, W, C] in pixel_range, keys [B] -> [B, H, W, C]
 

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 from vae.flows.autoregressive import AutoregressiveStep
 from vae.flows.planar import planar
 from vae.posteriors import DiagonalGaussian, Draw

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from common.build import ConfigError, build
+from common.build import build
+from common.data.spec import Spec
 from common.ema import build_ema
+from common.errors import ConfigError
 from common.optim import OPTIMIZERS, build_optimizer
-from common.spec import Spec
 from vae.corruptions import CORRUPTIONS
 from vae.flow_posteriors import InverseAutoregressive, Planar
 from vae.flows.coupling import CouplingFlow

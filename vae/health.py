@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from common.alarms import Alarm
-from common.algorithm import Array, Mean, Metrics
+from common.algorithm import Alarm
+from common.types import Array, Mean, Metrics
 from vae.model import LatentVariableModel, Terms
 from vae.vector_quantizer import VectorQuantized, codes_in_use, perplexity
 

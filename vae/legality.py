@@ -6,8 +6,8 @@ That the words below are true of the code is tested.
 from collections.abc import Collection
 from typing import Any
 
+from common.data.spec import Spec
 from common.legality import Data, Rule, clashes, typed
-from common.spec import Spec
 
 POINTS = ("deterministic",)  # posteriors without a density
 GAUSSIANS = ("diagonal_gaussian",)

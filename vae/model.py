@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array, Images, Latents
+from common.types import Array, Images, Latents
 from vae.posteriors import Deterministic, DiagonalGaussian, Draw
 from vae.priors import Distribution, Normal, gaussian_kl
 from vae.vector_quantizer import VectorQuantized

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from common import random
-from common.algorithm import Array
-from common.build import ConfigError
-from common.conv import Conv
+from common.errors import ConfigError
+from common.layers.conv import Conv
+from common.types import Array
 
 
 class PixelCNN(nn.Module):

@@ -7,8 +7,8 @@ import flax.struct
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 
 LOG_2PI = math.log(2.0 * math.pi)
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array, Images
 from vae.posteriors import LOG_2PI, gaussian_log_prob
 
 Encode = Callable[[Images], tuple[Array, Array]]  # [K, H, W, C] -> mean, log_var [K, Z] of q(z|x)

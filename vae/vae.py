@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from common import random, schedules
-from common.alarms import Alarm
-from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics, Spec
-from common.build import ConfigError, within
+from common.algorithm import Alarm
+from common.build import within
+from common.data.spec import Spec
 from common.ema import Ema
+from common.errors import ConfigError
 from common.state import NetState, apply_gradients, init_network
+from common.types import Array, Batch, Images, Latents, Mean, Metrics
 from vae import health
 from vae.corruptions import Corruption
 from vae.model import LatentVariableModel, Terms

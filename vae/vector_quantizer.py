@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import batch_gather, batch_mean
+from common.types import Array, Images
 from vae.posteriors import Draw
 
 EPSILON = 1e-5  # of the published code, though its counts are of positions of a batch

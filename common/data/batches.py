@@ -6,19 +6,16 @@ follow the same index stream, so which one runs changes nothing but speed.
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from common.algorithm import Array
 from common.data.dataset import Split
 from common.data.stream import IndexStream
 from common.parallel import local_rows, place_batch, replicate
-
-PyTree = Any
+from common.types import Array, PyTree
 
 
 def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:

@@ -4,13 +4,13 @@ import pathlib
 import re
 from typing import Any
 
-from common.build import ConfigError, nearest
 from common.data import cifar, idx, procedural, tfds_source
 from common.data.digits import digits
 from common.data.latents import NAME as LATENTS
 from common.data.latents import latents
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
+from common.errors import ConfigError, nearest
 
 # Debian's dataset-fashion-mnist installs the four IDX files here.
 _DEBIAN = {"fashion_mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}

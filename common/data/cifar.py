@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.source import ArraySource
+from common.errors import ConfigError
 
 FOLDER = "cifar-10-batches-bin"
 FILES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.catalogue import open_source
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source
+from common.data.spec import HASH, Spec
 from common.data.splits import split_range
-from common.spec import HASH, Spec
+from common.errors import ConfigError
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 

@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.source import ArraySource, white_of_all
+from common.errors import ConfigError
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1

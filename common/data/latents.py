@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.build import ConfigError
 from common.data.source import ArraySource
+from common.errors import ConfigError
 
 NAME = "latents"
 FILE = "latents.npz"

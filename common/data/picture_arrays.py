@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.picture_files import Report, over
 from common.data.source import to_white_255, white_of
+from common.errors import ConfigError
 
 
 def read_arrays(path: Path, background: int = 255) -> tuple[np.ndarray, np.ndarray | None, Report]:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.build import ConfigError
+from common.errors import ConfigError
 
 BACKGROUNDS = {"white": 255, "black": 0}
 

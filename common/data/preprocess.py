@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.algorithm import Array, Batch, Spec
+from common.data.spec import Spec
+from common.types import Array, Batch
 
 
 def preprocess(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.build import ConfigError
+from common.errors import ConfigError
 
 Shape = tuple[int, int, int]
 Native = tuple[int | None, int | None, int]  # None where images differ in size

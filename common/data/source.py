@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.build import ConfigError
+from common.errors import ConfigError
 
 # Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] where
 # they differ in size; labels int32 [N].

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from common.build import ConfigError, nearest
+from common.errors import ConfigError, nearest
 
 _PATTERN = re.compile(r"(\w+)(?:\[(-?\d+)?:(-?\d+)?\])?")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.source import ArraySource, Source
+from common.errors import ConfigError
 
 PREFIX = "stacked_"
 SIZES = {"train": 128000, "validation": 10000, "test": 26000}  # training and test set as in Lin et al. 2018 (PacGAN)

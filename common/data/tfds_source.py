@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.source import Examples, to_white_255, white_of_all
+from common.errors import ConfigError
 
 _GLIMPSE = 64  # images of a split, spread over all, by which the value of white is judged
 _COUNTED = 100_000  # examples at most whose labels are collected to see which classes occur

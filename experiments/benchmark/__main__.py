@@ -17,12 +17,12 @@ from typing import Any
 from absl import flags
 
 from common import files
-from common.build import ConfigError, nearest
-from experiments import flags as command_line
+from common.errors import ConfigError, nearest
 from experiments.benchmark import extras, report, startup
 from experiments.benchmark.cases import CASES
 from experiments.benchmark.processes import SideError
 from experiments.benchmark.rounds import PEAK_SIZE, Contest, Plan
+from experiments.command_line import flags as command_line
 
 VARIANTS = ("usual", "memory", "compile")
 TOLERANCE = 1e-4  # of a loss and, relative to the global norm, of gradients
@@ -48,7 +48,7 @@ def main() -> int:
   if FLAGS.out:
     command_line.make_directory("out", Path(FLAGS.out))
 
-  from common.log import Status
+  from common.training.log import Status
 
   status = Status(enabled=True)
   if (variants or FLAGS.check_only) and importlib.util.find_spec("torch") is None:

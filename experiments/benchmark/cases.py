@@ -6,9 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from configs import rules
-from experiments.flags import find_config, load_config
+from experiments.command_line.flags import find_config, load_config
 
 
 @dataclasses.dataclass(frozen=True)

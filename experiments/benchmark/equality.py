@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from torch import Tensor, nn
 
 from common import random
-from common.algorithm import Batch
 from common.data.dataset import Dataset, open_dataset
 from common.data.preprocess import preprocess
-from common.program import make_state, quick_compilation
+from common.training.program import make_state, quick_compilation
+from common.types import Batch
 from experiments import build_algorithm
 from experiments.benchmark.cases import resolve
 from experiments.benchmark.conversion import converted, load_parameters

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from common import parallel
 from common.algorithm import Generative
 from common.data.dataset import open_dataset
-from common.program import Program
-from common.sampling import Sampler
-from common.trainer import MAX_CALLS_IN_FLIGHT
+from common.evaluation.sampling import Sampler
+from common.training.program import Program
+from common.training.trainer import MAX_CALLS_IN_FLIGHT
 from experiments import build_algorithm
 
 

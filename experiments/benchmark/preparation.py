@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from common.build import ConfigError
 from common.data.dataset import open_dataset
+from common.errors import ConfigError
 from experiments import build_algorithm
 from experiments.benchmark.cases import PROCEDURAL, all_overrides, resolve
 from experiments.benchmark.settings import settings_of

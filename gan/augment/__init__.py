@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from common import random
-from common.algorithm import Array, Images, Spec
-from common.build import ConfigError, build
+from common.build import build
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.types import Array, Images
 from gan.augment.diffaugment import diffaugment
 from gan.augment.geometry import mirror
 from gan.augment.pipeline import ada, scheduled

@@ -8,7 +8,7 @@ v, which three channels alone have. Each step happens to a row with probability 
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array, Images
+from common.types import Array, Images
 
 
 def colored(

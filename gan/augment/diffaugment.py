@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array, Images
 from gan.augment.geometry import shift
 from gan.augment.policy import Augmentation
 

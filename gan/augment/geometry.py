@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from common import random
-from common.algorithm import Array, Images
+from common.types import Array, Images
 
 
 def mirrored(whether: Array, u: Array) -> Array:

@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import batch_gather
 from common.schedules import Scheduled, build_schedule
+from common.types import Array, Images
 from gan.augment import geometry
 from gan.augment.color import colored, recolor
 from gan.augment.policy import Augmentation

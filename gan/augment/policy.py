@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from common.algorithm import Array, Images
+from common.types import Array, Images
 
 
 @dataclasses.dataclass(frozen=True)

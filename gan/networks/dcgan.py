@@ -11,11 +11,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array
-from common.build import ConfigError
-from common.conv import Conv, ConvTranspose
-from common.layers import output_activation
-from common.normalization import BatchNorm
+from common.errors import ConfigError
+from common.layers.basic import output_activation
+from common.layers.conv import Conv, ConvTranspose
+from common.layers.normalization import BatchNorm
+from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = initializers.normal(0.02)

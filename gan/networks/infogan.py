@@ -9,11 +9,11 @@ code those of D's convolutions are cut off at two deviations, which is an argume
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
-from common.conv import Conv, ConvTranspose
-from common.layers import output_activation
-from common.normalization import BatchNorm
+from common.errors import ConfigError
+from common.layers.basic import output_activation
+from common.layers.conv import Conv, ConvTranspose
+from common.layers.normalization import BatchNorm
+from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 WEIGHTS = nn.initializers.normal(0.02)

@@ -5,8 +5,8 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.layers import Dropout, Maxout, output_activation, symmetric_uniform
+from common.layers.basic import Dropout, Maxout, output_activation, symmetric_uniform
+from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 

@@ -9,7 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.types import Array
 
 
 class DiscriminatorOutput(flax.struct.PyTreeNode):

@@ -20,9 +20,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
-from common.conv import Conv
+from common.errors import ConfigError
+from common.layers.conv import Conv
+from common.types import Array
 from gan.networks.dcgan import num_stages
 from gan.networks.output import DiscriminatorOutput, LabelHead
 

@@ -17,12 +17,12 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
 from common.build import choose
-from common.conv import Conv, double, halve
-from common.layers import output_activation
-from common.normalization import BatchNorm
-from common.spectral import SpectralNorm
+from common.layers.basic import output_activation
+from common.layers.conv import Conv, double, halve
+from common.layers.normalization import BatchNorm
+from common.layers.spectral import SpectralNorm
+from common.types import Array
 from gan.networks.dcgan import num_stages
 from gan.networks.output import DiscriminatorOutput, LabelHead
 

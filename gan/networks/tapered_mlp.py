@@ -10,9 +10,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.layers import output_activation, symmetric_uniform
-from common.normalization import BatchNorm
+from common.layers.basic import output_activation, symmetric_uniform
+from common.layers.normalization import BatchNorm
+from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from common.algorithm import Array
-from common.build import ConfigError, build, choose
+from common.build import build, choose
+from common.errors import ConfigError
+from common.types import Array
 from gan.penalties.consistency import BalancedConsistency, Consistency
 from gan.penalties.lecam import LeCam
 from gan.penalties.orthogonal import Orthogonal

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import batch_mean
 from common.schedules import Scheduled
+from common.types import Array
 from gan.penalties.seen import Seen
 from gan.penalties.weights import check_weight, weight_at
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array, PyTree
 from common.schedules import Scheduled
+from common.types import Array, PyTree
 from gan.penalties.seen import Seen
 from gan.penalties.weights import check_weight, weight_at
 

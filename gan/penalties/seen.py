@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, Protocol
 
-from common.algorithm import Array, Images, PyTree
+from common.types import Array, Images, PyTree
 
 
 class ApplyD(Protocol):
@@ -16,7 +16,7 @@ class Seen(NamedTuple):
 
   Attributes:
     apply_d: D in training mode, which keeps BatchNorm statistics and spectral vectors as they are. Derivatives by vjp
-      only: common/conv.py has no forward mode.
+      only: common/layers/conv.py has no forward mode.
     params: D's parameters, which the loss is differentiated by.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.

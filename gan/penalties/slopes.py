@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array, Images
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import batch_mean
 from common.schedules import Scheduled
+from common.types import Array, Images
 from gan.penalties.seen import Seen
 from gan.penalties.weights import check_weight, weight_at
 

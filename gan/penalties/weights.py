@@ -1,8 +1,8 @@
 """The weight of a penalty: a number, or a schedule of the discriminator's updates."""
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.schedules import Scheduled, build_schedule
+from common.types import Array
 from gan.penalties.seen import Seen
 
 

@@ -5,7 +5,8 @@ import dataclasses
 import flax.linen as nn
 import pytest
 
-from common.build import ConfigError, build, nearest, parameters
+from common.build import build, parameters
+from common.errors import ConfigError, nearest
 
 
 @dataclasses.dataclass

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.ema import build_ema, by_half_life
+from common.errors import ConfigError
 
 
 def test_after_a_half_life_a_weight_counts_half():

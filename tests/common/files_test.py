@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from common import event_file, files
+from common import files
+from common.training import event_file
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.optim import build_optimizer, with_lazy_updates
 
 STEPS = 20

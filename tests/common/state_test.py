@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from common.build import ConfigError
 from common.ema import NO_EMA, by_decay
-from common.metrics.frechet import Moments, frechet_distance
-from common.normalization import BatchNorm
+from common.errors import ConfigError
+from common.evaluation.metrics.frechet import Moments, frechet_distance
+from common.layers.normalization import BatchNorm
 from common.state import NetState, apply_gradients, init_network, transfer_weights
 
 TX = optax.sgd(0.5, momentum=0.9)

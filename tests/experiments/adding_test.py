@@ -19,7 +19,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from common.algorithm import Array, Mean, Spec
+from common.types import Array, Mean
+from common.data.spec import Spec
 from common.ema import NO_EMA, Ema
 from common.state import NetState, apply_gradients, init_network
 
@@ -131,10 +132,10 @@ def stripes():
     '  if data.name == "digits":',
     '  if data.name == "stripes":\n    from common.data.stripes import stripes\n\n    return stripes()\n',
   ),
-  "common/metrics/grey.py": """
+  "common/evaluation/metrics/grey.py": """
 import dataclasses
 import numpy as np
-from common.metrics.score import Score
+from common.evaluation.metrics.score import Score
 
 @dataclasses.dataclass(frozen=True)
 class Grey:
@@ -148,7 +149,7 @@ class Grey:
   def __call__(self, real, fake, seed):
     return {"grey": Score(float(np.mean(fake.images)) + self.shift, 0.0, "nothing")}
 """,
-  "common/metrics/catalogue.py": ('  "frechet": ', '  "grey": "grey:Grey",\n'),
+  "common/evaluation/metrics/catalogue.py": ('  "frechet": ', '  "grey": "grey:Grey",\n'),
 }
 
 

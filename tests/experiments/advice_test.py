@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.build import ConfigError
-from common.features import classifier_file
-from common.program import Program
+from common.errors import ConfigError
+from common.evaluation.features import classifier_file
+from common.training.program import Program
 from tests.advice import ways
 from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call

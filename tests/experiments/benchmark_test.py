@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.data.dataset import open_dataset
+from common.errors import ConfigError
 from experiments import build_algorithm
 from experiments.benchmark import report
 from experiments.benchmark.cases import CASES, all_overrides, load, resolve

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.build import ConfigError
-from common.checkpoint import Checkpoints
-from common.features.extractor import Extractor
-from common.program import make_state
-from common.spec import Spec
-from common.workdir import write_description
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.evaluation.features.extractor import Extractor
+from common.training.checkpoint import Checkpoints
+from common.training.program import make_state
+from common.training.workdir import write_description
 from configs import rules
 from experiments import build_algorithm, sample
 from experiments.latent_arithmetic import Classifier, add_terms, panel

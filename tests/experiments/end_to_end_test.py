@@ -15,7 +15,7 @@ from PIL import Image
 
 from common import parallel
 from common.data.digits import digits
-from experiments.failures import EXIT_INTERRUPTED
+from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.reliability import wait_until
 from experiments.restore import restore
 from tests.experiments.runs import call, end, figures, run, start

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.build import ConfigError
 from common.data.digits import digits
+from common.errors import ConfigError
 from experiments import comparison, score_table
 from experiments.comparison import join_compared
 from experiments.damage import blur, drop_classes, noise, verdicts

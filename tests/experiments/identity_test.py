@@ -11,8 +11,8 @@ import pytest
 
 from common.data.dataset import open_dataset
 from common.data.latents import check_weights, save_latents
-from common.validation import PROTOCOL, Validation
-from common.workdir import read_spec, write_json
+from common.evaluation.validation import PROTOCOL, Validation
+from common.training.workdir import read_spec, write_json
 from tests.common.data.settings import data_config
 from tests.experiments.runs import call
 

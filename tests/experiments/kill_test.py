@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.failures import EXIT_INTERRUPTED
+from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.reliability import Fingerprint, disturb, fingerprint, finish
 from tests.experiments.runs import figures
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from experiments import build_algorithm
 from experiments.latent_pictures import manifold, reconstructions, traversals
 from experiments.restore import RestoredRun

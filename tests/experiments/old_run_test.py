@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from common.build import ConfigError
 from common.ema import EMAS
+from common.errors import ConfigError
 from configs import rules
 from experiments.restore import read_config
 from gan.networks import DISCRIMINATORS, GENERATORS

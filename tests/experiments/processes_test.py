@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.failures import EXIT_INTERRUPTED
+from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.reliability import is_training, wait_until
 from tests.experiments.runs import end, figures, free_port, run, start
 

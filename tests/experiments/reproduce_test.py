@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.metrics.catalogue import SAMPLE_METRICS, build_metrics
-from common.program import make_state
+from common.evaluation.metrics.catalogue import SAMPLE_METRICS, build_metrics
+from common.training.program import make_state
 from experiments import build_algorithm, curve, reproduce
-from experiments.flags import config_names, find_config, load_config
+from experiments.command_line.flags import config_names, find_config, load_config
 from experiments.records import keep_per_image
 from experiments.tables import TABLES, Row
 from tests.configs_test import load, spec_of

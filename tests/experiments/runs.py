@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ROOT, compilation_cache
-from experiments import flags as command_line
+from experiments import ROOT
+from experiments.command_line import compilation_cache
+from experiments.command_line import flags as command_line
 
 TIME_LIMIT = 400.0  # far beyond any need: a test that hangs should not hang for ever
 

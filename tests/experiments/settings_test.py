@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from common.checkpoint import Checkpoints
 from common.data.dataset import open_dataset
-from common.program import Program, make_state
-from common.workdir import write_description
+from common.training.checkpoint import Checkpoints
+from common.training.program import Program, make_state
+from common.training.workdir import write_description
 from experiments import build_algorithm
-from experiments import flags as command_line
+from experiments.command_line import flags as command_line
 from tests.experiments.runs import call, run
 
 VAE = "train --config=vae:tiny --workdir={new} "

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan import legality
 from gan.from_config import from_config
 from tests.gan.covering_array import (

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError, build
-from common.spectral import SpectralNorm
+from common.build import build
+from common.errors import ConfigError
+from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.conditioning import CONDITIONING
 from gan.legality import NETWORKS

@@ -14,8 +14,8 @@ import functools
 import itertools
 import random
 
+from common.data.spec import Spec
 from common.legality import clashes
-from common.spec import Spec
 from gan import legality
 from gan.augment import AUGMENTATIONS
 from gan.losses import LOSSES

@@ -12,8 +12,8 @@ import pytest
 from jax import lax
 
 from common import random
-from common.build import ConfigError
-from common.spectral import SpectralNorm
+from common.errors import ConfigError
+from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput

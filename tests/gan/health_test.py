@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.algorithm import Mean
 from common.data.dataset import open_dataset
-from common.log import Status
+from common.evaluation.run import evaluated_run
 from common.parallel import compile_step, make_mesh
-from common.program import Program
-from common.trainer import Run
+from common.training.log import Status
+from common.training.program import Program
+from common.types import Mean
 from experiments import build_algorithm
 from gan.health import alarms, summarize, variety
 from gan.losses import LOSSES
@@ -154,7 +154,7 @@ def signals_of(workdir, steps, modes=0, **changes):
   if modes:
     gan = dataclasses.replace(gan, generator=FewModes(gan.generator, modes))
   program = Program(gan, dataset, config, make_mesh(1))
-  with closing(Run(program, workdir, Status(enabled=False), lambda init: init())) as run:
+  with closing(evaluated_run(program, workdir, Status(enabled=False))) as run:
     run.run()
   lines = [json.loads(line) for line in (workdir / "alarms.jsonl").read_text().splitlines()]
   assert len({line["signal"] for line in lines}) == len(lines), lines

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from common import random
-from common.build import ConfigError, parameters
+from common.build import parameters
+from common.data.spec import Spec
+from common.errors import ConfigError
 from common.legality import clashes
-from common.spec import Spec
 from gan import legality
 from gan.augment import AUGMENTATIONS, build_augmentation
 from gan.conditioning import CONDITIONING
@@ -264,7 +265,7 @@ def _bites(rule, found):
 def test_it_needs_no_jax():
   code = """
 import sys
-from common.spec import Spec
+from common.data.spec import Spec
 from configs import wgan
 from gan.legality import illegal
 config = wgan.get_config("digits").unlock()

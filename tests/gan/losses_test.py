@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.legality import UNCENTRED
 from gan.losses import LOSSES, least_squares
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import AXIS
 from gan.top_k import build_top_k
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.legality import Data, clashes
-from experiments.choices import tables
+from experiments.command_line.choices import tables
 from tests.tiny import filled
 from tests.vae.tiny_model import SPEC, config_of_model, model_of
 from vae import legality

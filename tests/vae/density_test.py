@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.algorithm import Spec
-from common.metrics.importance import log_likelihood
+from common.data.spec import Spec
+from common.evaluation.metrics.importance import log_likelihood
 from tests.vae.tiny_model import model_of
 
 IMAGES = np.array([[int(bit) for bit in f"{i:04b}"] for i in range(16)], np.float32).reshape(16, 2, 2, 1)

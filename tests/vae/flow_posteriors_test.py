@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from tests.vae.flows.parameters import drawn
 from vae.flow_posteriors import InverseAutoregressive, Planar
 from vae.posteriors import DiagonalGaussian, gaussian_log_prob

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.log import Status
+from common.evaluation.run import evaluated_run
 from common.parallel import make_mesh
-from common.program import Program
-from common.trainer import Run
+from common.training.log import Status
+from common.training.program import Program
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of
 from tests.vae.tiny_model import model_of
@@ -107,7 +107,7 @@ def signals_of(workdir, *, ignores_latents=False, beta=1.0):
   vae = build_algorithm(config, dataset.spec)
   if ignores_latents:
     vae = dataclasses.replace(vae, network=vae.network.clone(model=IgnoresLatents(vae.network.model)))
-  with closing(Run(Program(vae, dataset, config, make_mesh(1)), workdir, Status(enabled=False), lambda f: f())) as run:
+  with closing(evaluated_run(Program(vae, dataset, config, make_mesh(1)), workdir, Status(enabled=False))) as run:
     run.run()
   lines = [json.loads(line) for line in (workdir / "alarms.jsonl").read_text().splitlines()]
   return [line["signal"].partition(":")[0] for line in lines]

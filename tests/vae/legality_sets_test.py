@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.build import ConfigError
-from experiments.choices import tables
+from common.errors import ConfigError
+from experiments.command_line.choices import tables
 from tests.vae.combinations_test import section
 from tests.vae.objectives_test import context_of, terms_of
 from vae import legality

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
-from experiments.choices import tables
+from common.errors import ConfigError
+from experiments.command_line.choices import tables
 from tests.advice import applied, ways
 from tests.tiny import filled
 from tests.vae.combinations_test import section
@@ -257,7 +257,7 @@ def test_what_it_refuses_would_be_wrong(number, monkeypatch):
 def test_it_needs_no_jax():
   code = """
 import sys
-from common.spec import Spec
+from common.data.spec import Spec
 from configs import vae
 from vae.legality import illegal
 config = vae.get_config("digits").unlock()

@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from common import random
-from common.build import ConfigError, build
+from common.build import build
+from common.errors import ConfigError
 from configs import rae
 from tests.vae.tiny_model import model_of
 from vae.likelihoods import LIKELIHOODS

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from vae.pixel_cnn import PixelCNN
 
 MAPS = np.asarray(list(itertools.product(range(3), repeat=4)), np.int32).reshape(81, 2, 2)

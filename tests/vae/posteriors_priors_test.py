@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from vae.posteriors import DiagonalGaussian, gaussian_log_prob
 from vae.priors import GaussianMixture, Mixture, Normal, StandardNormal, VampPrior, gaussian_kl
 

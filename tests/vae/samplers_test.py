@@ -12,8 +12,9 @@ from jax import lax
 from scipy import stats
 
 from common import random
-from common.algorithm import Generative, LatentVariable, Spec
-from common.build import ConfigError
+from common.algorithm import Generative, LatentVariable
+from common.data.spec import Spec
+from common.errors import ConfigError
 from configs import samplers
 from tests.vae.tiny_model import model_of
 from vae.samplers.from_config import from_config

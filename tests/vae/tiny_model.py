@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.algorithm import Spec
+from common.data.spec import Spec
 from configs import vae as config_file
 from vae.from_config import from_config
 

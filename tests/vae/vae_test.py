@@ -11,10 +11,11 @@ import pytest
 from scipy import stats
 
 from common import random
-from common.algorithm import Generative, LatentVariable, Spec
-from common.build import ConfigError
+from common.algorithm import Generative, LatentVariable
+from common.data.spec import Spec
+from common.errors import ConfigError
 from common.parallel import make_mesh
-from common.program import Program
+from common.training.program import Program
 from configs import vae as config_file
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of, filled

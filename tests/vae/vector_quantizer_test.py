@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from vae.vector_quantizer import EPSILON, UniformCodes, VectorQuantized, codes_in_use, nearest, perplexity
 
 K, D, POSITIONS, BATCH = 6, 3, 4, 16

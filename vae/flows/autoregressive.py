@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.types import Array
 from vae.flows.made import MADE
 
 GATE_BIAS = 2.0  # the paper's "+1 or +2": sigma starts at 0.88, a forget gate that keeps z

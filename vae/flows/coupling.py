@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 from vae.posteriors import gaussian_log_prob
 
 

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from common.algorithm import Array
-from common.layers import Initializer
+from common.layers.basic import Initializer
+from common.types import Array
 
 
 class MADE(nn.Module):

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.types import Array
 
 MIN_SLOPE = 1e-3  # of the flow along w; at 0 it would fold z into a plane of infinite density
 _P = -math.expm1(MIN_SLOPE - 1.0)  # the slope of m at 0

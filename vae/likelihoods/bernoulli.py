@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 
 SMALL = 0.1  # of a logit, below which a series has more digits than the closed form
 

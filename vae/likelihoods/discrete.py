@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array
 from vae.likelihoods.gaussian import sum_pixels
 
 LEVELS = 256

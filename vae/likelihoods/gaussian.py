@@ -5,9 +5,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
-from common.layers import output_activation
+from common.errors import ConfigError
+from common.layers.basic import output_activation
+from common.types import Array
 
 LOG_2PI = math.log(2.0 * math.pi)
 

@@ -13,9 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array, Latents
-from common.conv import Conv
-from common.layers import symmetric_uniform, with_planes
+from common.layers.basic import symmetric_uniform, with_planes
+from common.layers.conv import Conv
+from common.types import Array, Latents
 from vae.networks.gated_mlp import GatedDense
 from vae.networks.hvae import Heads, Stack
 

@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array, Latents
-from common.layers import symmetric_uniform
+from common.layers.basic import symmetric_uniform
+from common.types import Array, Latents
 
 HE_NORMAL = initializers.variance_scaling(2.0, "fan_in", "normal")
 

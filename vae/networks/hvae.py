@@ -11,7 +11,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array, Latents
+from common.types import Array, Latents
 from vae.networks.gated_mlp import GatedDense, dense
 
 

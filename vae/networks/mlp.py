@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.algorithm import Array, Latents, PyTree
-from common.build import ConfigError, choose
-from common.layers import ACTIVATIONS
+from common.build import choose
+from common.errors import ConfigError
+from common.layers.basic import ACTIVATIONS
+from common.types import Array, Latents, PyTree
 
 INITIALIZERS = {
   "lecun_normal": initializers.lecun_normal(),

@@ -10,10 +10,10 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array, Latents
-from common.build import ConfigError
-from common.conv import Conv, ConvTranspose
-from common.layers import with_planes
+from common.errors import ConfigError
+from common.layers.basic import with_planes
+from common.layers.conv import Conv, ConvTranspose
+from common.types import Array, Latents
 
 
 class ResidualBlock(nn.Module):

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError
+from common.errors import ConfigError
 from common.parallel import batch_mean
 from common.schedules import Constant, Scheduled, build_schedule
+from common.types import Array
 from vae.model import Terms
 from vae.objectives.objective import Context, distortion, rate
 

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from common.algorithm import Array
-from common.build import ConfigError, choose
+from common.build import choose
+from common.errors import ConfigError
+from common.types import Array
 from vae.model import Terms
 from vae.objectives.objective import Context
 

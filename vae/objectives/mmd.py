@@ -5,9 +5,10 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from common import random
-from common.algorithm import Array
-from common.build import ConfigError, choose
+from common.build import choose
+from common.errors import ConfigError
 from common.parallel import batch_gather
+from common.types import Array
 from vae.model import Terms
 from vae.objectives.objective import Context, distortion, rate
 

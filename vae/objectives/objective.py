@@ -6,7 +6,7 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
-from common.algorithm import Array, Images, Latents, PyTree
+from common.types import Array, Images, Latents, PyTree
 from vae.model import Terms
 
 

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.algorithm import Array
+from common.types import Array
 from vae.pixel_cnn import PixelCNN
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import optax
 
 from common import random
-from common.alarms import Alarm
-from common.algorithm import Array, Batch, Mean, Metrics, PyTree, Spec
+from common.algorithm import Alarm
+from common.data.spec import Spec
 from common.ema import Ema
 from common.state import NetState, apply_gradients, init_network
+from common.types import Array, Batch, Mean, Metrics, PyTree
 
 SMALLEST = 1e-6  # deviation of a latent that does not vary
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.algorithm import Array, PyTree
-from common.build import ConfigError
+from common.errors import ConfigError
+from common.types import Array, PyTree
 from vae.vector_quantizer import kmeans, nearest
 
 LOG_2PI = math.log(2.0 * math.pi)

@@ -8,12 +8,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.algorithm import Array, Images, PyTree
-from common.build import ConfigError
 from common.data.batches import EvalFeed, gather
 from common.data.dataset import Split
 from common.data.preprocess import preprocess
+from common.errors import ConfigError
 from common.parallel import to_host
+from common.types import Array, Images, PyTree
 from vae.networks.resnet import ResNet
 from vae.vae import VAE, VaeState
 from vae.vector_quantizer import VectorQuantized

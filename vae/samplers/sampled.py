@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.algorithm import Array, Batch, Images, Latents, Mean, Metrics
-from common.build import ConfigError
 from common.ema import Ema
+from common.errors import ConfigError
 from common.state import NetState
+from common.types import Array, Batch, Images, Latents, Mean, Metrics
 from vae.samplers.fitted import Fitted, SamplerState
 from vae.samplers.latents import is_of_codes, layer_sizes
 from vae.samplers.two_stage import SecondStage

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from common import random
-from common.alarms import Alarm
-from common.algorithm import Array, Batch, Metrics, Spec
+from common.algorithm import Alarm
+from common.data.spec import Spec
 from common.ema import Ema
+from common.types import Array, Batch, Metrics
 from vae.model import LatentVariableModel
 from vae.samplers.fitted import SamplerState, flat
 from vae.vae import VAE, VaeState

@@ -38,7 +38,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 def _timed(features: Any, pictures: np.ndarray, images: int) -> dict[str, float]:
   """Distance of the first ``images`` to the next: {"images", "seconds"}; ``features`` takes uint8 [BATCH, H, W, C]."""
-  from common.metrics.frechet import Moments, frechet_distance
+  from common.evaluation.metrics.frechet import Moments, frechet_distance
 
   start = time.perf_counter()
   sides = []
@@ -56,15 +56,15 @@ def _timed(features: Any, pictures: np.ndarray, images: int) -> dict[str, float]
 
 
 class JaxFrechet:
-  """`common.features.classifier` with fresh weights."""
+  """`common.evaluation.features.classifier` with fresh weights."""
 
   def __init__(self, spec: Mapping[str, Any]):
     import jax
     import jax.numpy as jnp
 
     from common import parallel
-    from common.program import make_state
-    from common.spec import Spec
+    from common.data.spec import Spec
+    from common.training.program import make_state
     from experiments import build_algorithm
     from experiments.benchmark.cases import load
 

@@ -30,14 +30,14 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 class JaxNll:
-  """`common.metrics.importance` on the test split with a fresh model."""
+  """`common.evaluation.metrics.importance` on the test split with a fresh model."""
 
   def __init__(self, spec: Mapping[str, Any]):
     from common import parallel
     from common.data.batches import EvalFeed
     from common.data.dataset import open_dataset
-    from common.metrics.importance import ImportanceSampler
-    from common.program import Program
+    from common.evaluation.metrics.importance import ImportanceSampler
+    from common.training.program import Program
     from experiments import build_algorithm
     from experiments.benchmark.cases import resolve
 

@@ -40,7 +40,7 @@ class SeedsSide:
     from common.data.batches import gather
     from common.data.dataset import open_dataset
     from common.data.preprocess import preprocess
-    from common.program import Program, make_state
+    from common.training.program import Program, make_state
     from experiments import build_algorithm
     from experiments.benchmark.cases import resolve
 
@@ -53,7 +53,7 @@ class SeedsSide:
     self._steps_per_call, self._step = config.train.steps_per_call, 0
 
     def train(state: Any, key: Any, data: Any, inputs: Any) -> tuple[Any, Any]:
-      """steps_per_call steps of one seed, as common.program has them for sets without random preprocessing."""
+      """steps_per_call steps of one seed, as common.training.program has them for sets without random preprocessing."""
 
       def step(state: Any, inputs: Any) -> tuple[Any, Any]:
         rng = jax.random.fold_in(key, state.step)

@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.data.cifar import FILES, FOLDER
 from common.data.dataset import open_dataset
+from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (24, 32, 32, 3), np.uint8)

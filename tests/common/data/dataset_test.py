@@ -3,9 +3,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.data.dataset import open_dataset
 from common.data.digits import digits
+from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
 ROOT = pathlib.Path(__file__).parents[3]

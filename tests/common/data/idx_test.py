@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.data import idx
 from common.data.dataset import open_dataset
+from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.build import ConfigError
 from common.data.picture_arrays import read_arrays
+from common.errors import ConfigError
 
 BYTES = np.random.RandomState(0).randint(0, 256, (4, 6, 5, 3), np.uint8)
 

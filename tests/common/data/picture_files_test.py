@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from common.build import ConfigError
 from common.data.digits import digits
 from common.data.picture_files import PictureError, list_files, read_folder, read_picture
+from common.errors import ConfigError
 
 RNG = np.random.RandomState(0)
 GREY, COLOUR = RNG.randint(0, 256, (6, 5), np.uint8), RNG.randint(0, 256, (6, 5, 3), np.uint8)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.algorithm import Spec
 from common.data.preprocess import preprocess
+from common.data.spec import Spec
 
 SPEC = Spec((4, 4, 1), 10, 100, "images", (0.0, 1.0), "")
 OFF = {"flip": False, "dequantize": False, "binarize": "none", "train": True}

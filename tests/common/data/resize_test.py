@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.build import ConfigError
 from common.data.resize import described, fit, size_note, target_shape
+from common.errors import ConfigError
 
 
 def test_pad_centres_on_zeros():

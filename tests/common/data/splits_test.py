@@ -1,7 +1,7 @@
 import pytest
 
-from common.build import ConfigError
 from common.data.splits import split_range
+from common.errors import ConfigError
 
 SIZES = {"train": 100, "test": 10}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from common.build import ConfigError
 from common.data.digits import digits
 from common.data.procedural import Blobs, gaussians
 from common.data.stacked import SIZES, stacked
+from common.errors import ConfigError
 
 
 def test_channels_are_images_of_the_set_and_the_label_names_all_three():

@@ -8,9 +8,9 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from common.build import ConfigError
 from common.data import tfds_source
 from common.data.dataset import open_dataset
+from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (25, 8, 6, 3), np.uint8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common import random
-from common.build import ConfigError
+from common.data.spec import Spec
+from common.errors import ConfigError
 from common.parallel import AXIS
-from common.spec import Spec
 from gan.augment import AUGMENTATIONS, build_augmentation
 from gan.augment.diffaugment import color, cutout, translation
 from gan.augment.pipeline import hide

@@ -7,7 +7,7 @@ import pytest
 
 from common import random
 from common.build import parameters
-from common.normalization import BatchNorm
+from common.layers.normalization import BatchNorm
 from gan.networks import DISCRIMINATORS, GENERATORS
 
 SHAPE = (16, 16, 1)

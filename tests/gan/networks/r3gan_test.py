@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.networks.output import LabelHead
 from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve, stages_of
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.networks.resnet import Discriminator, Generator
 
 NHWC = ("NHWC", "HWIO", "NHWC")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.networks.sndcgan import Discriminator, Generator
 
 RNG = np.random.default_rng(0)

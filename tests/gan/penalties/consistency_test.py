@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.penalties import build_penalties
 from gan.penalties.consistency import BalancedConsistency, Consistency, moved_copy
 from tests.gan.penalties.seen import FAKE, REAL, RNG, linear, see

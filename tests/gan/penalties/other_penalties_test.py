@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from experiments import build_algorithm
 from gan.penalties import build_penalties, penalize
 from gan.penalties.lecam import LeCam

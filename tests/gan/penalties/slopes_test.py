@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from gan.penalties import build_penalties
 from gan.penalties.slopes import R1, R2, Dragan, GradientPenalty
 from tests.gan.penalties.seen import FAKE, REAL, RNG, ROWS, SHAPE, linear, of_either_half, see

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from common import random
-from common.build import ConfigError
+from common.errors import ConfigError
 from tests.vae.flows.parameters import drawn
 from vae.flows.coupling import CouplingFlow
 

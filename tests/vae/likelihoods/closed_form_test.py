@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from common.build import ConfigError
+from common.errors import ConfigError
 from vae.likelihoods import Bernoulli, Gaussian, bernoulli_log_prob
 
 UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)

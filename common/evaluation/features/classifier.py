@@ -1,0 +1,168 @@
+"""A small convolutional classifier: a Trainable that is not Generative, and the feature extractor of later metrics."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from common import random
+from common.build import build, within
+from common.data.spec import Spec
+from common.ema import Ema, build_ema
+from common.errors import ConfigError
+from common.layers.basic import Dropout
+from common.layers.conv import Conv
+from common.layers.normalization import BatchNorm
+from common.optim import OPTIMIZERS, build_optimizer
+from common.state import NetState, apply_gradients, init_network
+from common.types import Array, Batch, Images, Mean, Metrics, PyTree
+
+
+class ClassifierState(flax.struct.PyTreeNode):
+  """The network, and the number of steps taken."""
+
+  step: Array
+  net: NetState
+
+
+class ConvNet(nn.Module):
+  """Blocks of (3x3 convolution, BatchNorm, ReLU) x 2 and 2x2 max pooling, then a hidden layer with dropout.
+
+  Attributes:
+    num_classes: of the data.
+    channels: of each block.
+    hidden: units of the hidden layer, which are the features.
+    dropout: share of those that are set to 0 in training.
+    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: added to BatchNorm's variance.
+    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
+    dtype: what convolutions compute in.
+  """
+
+  num_classes: int
+  channels: tuple[int, ...] = (32, 64)
+  hidden: int = 128
+  dropout: float = 0.5
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Images, *, train: bool, rows: Array) -> tuple[Array, Array]:
+    """[B, H, W, C] -> logits [B, classes], features [B, hidden]."""
+    for channels in self.channels:
+      for _ in range(2):
+        x = Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x)
+        x = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)(x, train=train)
+        x = nn.relu(x)
+      x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
+    features = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1).astype(jnp.float32)))
+    return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, rows, train=train)), features
+
+
+NETWORKS = {"conv": ConvNet}
+CHOICES = {"model": NETWORKS, "optim": OPTIMIZERS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """Softmax regression on the network's features, by maximum likelihood."""
+
+  spec: Spec
+  network: nn.Module
+  tx: optax.GradientTransformation
+  ema: Ema
+  axis_name: str | None
+
+  batches_per_step = None
+  alarms = ()
+
+  def init(self, rng: Array, batch: Batch) -> ClassifierState:
+    """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
+    rows = random.row_keys(rng, batch["index"])
+    with within("model"):
+      net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, rows=rows)
+    return ClassifierState(step=jnp.zeros((), jnp.int32), net=net)
+
+  def train_step(self, state: ClassifierState, batch: Batch, rng: Array) -> tuple[ClassifierState, Metrics]:
+    """One step on the mean cross-entropy of the batch."""
+    net, rows = state.net, random.row_keys(rng, batch["index"])
+
+    def loss_fn(params: Any) -> tuple[Array, Any]:
+      variables = {"params": params, **net.mutable}
+      (logits, _), mutable = self.network.apply(
+        variables, batch["image"], train=True, rows=rows, mutable=["batch_stats"]
+      )
+      losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+      return jnp.mean(losses), (losses, logits, mutable)
+
+    grads, (losses, logits, mutable) = jax.grad(loss_fn, has_aux=True)(net.params)
+    net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
+    return ClassifierState(step=state.step + 1, net=net), {
+      **_scores(losses, logits, batch["label"]),
+      **norms,
+    }
+
+  def eval_step(self, state: ClassifierState, batch: Batch, rng: Array) -> Metrics:
+    variables, rows = state.net.variables(ema=True), random.row_keys(rng, batch["index"])
+    logits, _ = self.network.apply(variables, batch["image"], train=False, rows=rows)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+    return _scores(losses, logits, batch["label"], batch["mask"])
+
+  def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
+    return {}
+
+  def features(self, state: ClassifierState, images: Images) -> Array:
+    """The hidden layer after its ReLU, with the averaged weights: [B, H, W, C] in spec.pixel_range -> [B, hidden].
+
+    Raises:
+      ValueError: images of another shape than those that it was trained on.
+    """
+    if images.shape[1:] != self.spec.image_shape:
+      raise ValueError(
+        f"images of shape {images.shape[1:]}: this classifier was trained on {self.spec.image_shape}; "
+        "take one that was trained with the same config.data.image_size and channels"
+      )
+    return embed(self.network, state.net.variables(ema=True), images)[0]
+
+
+def embed(network: nn.Module, variables: PyTree, images: Images) -> tuple[Array, Array]:
+  """A trained network on [B, H, W, C] in its pixel range -> features [B, hidden], after their ReLU, and logits."""
+  rows = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
+  logits, features = network.apply(variables, images, train=False, rows=rows)
+  return features, logits
+
+
+def _scores(losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Metrics:
+  correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+  return {"loss": Mean.of(losses, mask), "accuracy": Mean.of(correct, mask)}
+
+
+def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classifier:
+  """The classifier of ``config`` for data of ``spec``; no arrays are made.
+
+  Raises:
+    ConfigError: a data set without labels, or a section that names no known choice.
+  """
+  if not spec.num_classes:
+    raise ConfigError(
+      f'config.data.name="{config.data.name}" has no labels to classify; '
+      "take a set that has, as in --config.data.name=digits"
+    )
+  bn_axis_name = axis_name if config.parallel.sync_batch_norm else None
+  network = build(
+    NETWORKS, config.model, "model", num_classes=spec.num_classes, bn_axis_name=bn_axis_name, dtype=config.dtype
+  )
+  return Classifier(
+    spec=spec,
+    network=network,
+    tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
+    ema=build_ema(config.ema),
+    axis_name=axis_name,
+  )

@@ -1,0 +1,120 @@
+"""From nats an image to bits a dimension, where the likelihood is one of the stored pixels.
+
+Dimensions are pixels times channels. How the pixels came to what the model sees decides what, if anything, is added:
+
+- Bernoulli on binarized pixels, or a likelihood of the 256 levels on grey values as they are: a probability of the
+  pixels themselves; nothing is added.
+- A density on dequantized pixels, low + (high - low) (v + u) / 256 of the grey value v with u uniform in [0, 1):
+  -log P(v) <= E_u[-log p(x)] + log(256 / (high - low)) a dimension (Theis et al. 2016, arXiv:1511.01844, Section 3.1).
+- A density on grey values as they are is not bounded by any probability, and a Bernoulli on grey values is no
+  likelihood: bits have no meaning.
+"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from common.data.batches import EvalFeed
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.evaluation.metrics.bound import Bound
+from common.evaluation.metrics.importance import CHUNK, ImportanceNll
+from common.evaluation.metrics.likelihood import LikelihoodResult, Model, mean_score
+
+GREY_VALUES = 256
+SUPPORT = {  # of a pixel under each likelihood
+  "bernoulli": "binary",
+  "continuous_bernoulli": "real",
+  "gaussian": "real",
+  "shared_gaussian": "real",
+  "discretized_logistic": "levels",
+  "logistic_mixture": "levels",
+  "categorical": "levels",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimensions:
+  """What turns nats an image into bits a dimension.
+
+  Attributes:
+    count: dimensions of an image.
+    nats: added to each dimension, for what dequantization did to the density.
+    description: of the pixels, for the record.
+  """
+
+  count: int
+  nats: float
+  description: str
+
+  def bits(self, nats: np.ndarray) -> np.ndarray:
+    """-log p in nats an image -> bits a dimension."""
+    return (np.asarray(nats, np.float64) / self.count + self.nats) / math.log(2.0)
+
+
+def dimensions(spec: Spec, config: Any) -> Dimensions:
+  """Of images as ``config`` prepares them, under its likelihood.
+
+  Raises:
+    ConfigError: bits a dimension have no meaning for it.
+  """
+  name, data = config.likelihood.name, config.data
+  if spec.kind != "images":
+    raise ConfigError(f'bits_per_dim: "{data.name}" has {spec.kind}, not pixels of {GREY_VALUES} grey values; use elbo')
+  if name not in SUPPORT:
+    raise ConfigError(f'bits_per_dim: of likelihood "{name}" only nats are known; known: {", ".join(sorted(SUPPORT))}')
+  count, (low, high) = math.prod(spec.image_shape), spec.pixel_range
+  if SUPPORT[name] == "binary":
+    if data.binarize == "none":
+      raise ConfigError(
+        f'bits_per_dim: config.likelihood.name="{name}" on grey values is a cross-entropy and no likelihood; set '
+        'config.data.binarize="dynamic"'
+      )
+    return Dimensions(count, 0.0, "binarized pixels")
+  if SUPPORT[name] == "levels":
+    if data.binarize != "none":
+      raise ConfigError(
+        f'bits_per_dim: config.likelihood.name="{name}" is of {GREY_VALUES} grey values; unset config.data.binarize'
+      )
+    return Dimensions(count, 0.0, f"{GREY_VALUES} grey values")
+  if not data.dequantize:
+    raise ConfigError(
+      f'bits_per_dim: config.likelihood.name="{name}" is a density, which on grey values as they are has no bound; set '
+      "config.data.dequantize=True"
+    )
+  return Dimensions(count, math.log(GREY_VALUES / (high - low)), "uniform dequantization, one draw each")
+
+
+@dataclasses.dataclass(frozen=True)
+class BitsPerDim:
+  """ "bits_per_dim" of the likelihood's bound.
+
+  Attributes:
+    k: draws of z for each image: 1 for the evidence lower bound, more for the importance-weighted one.
+    chunk: images times draws in one pass of the decoder of one device; only speed and memory depend on it.
+  """
+
+  k: int = 1
+  chunk: int = CHUNK
+  better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
+
+  def __post_init__(self):
+    if self.k < 1 or self.chunk < 1:
+      raise ConfigError(f"k={self.k} and chunk={self.chunk} must be 1 or more")
+
+  def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
+    """Over all images of the split.
+
+    Raises:
+      ConfigError: bits a dimension have no meaning for the model's config.
+    """
+    scale = dimensions(model.spec, model.config)
+    if self.k == 1:
+      nats = -Bound(chunk=self.chunk)(model, feed).per_image["elbo"]
+    else:
+      nats = ImportanceNll(k=self.k, chunk=self.chunk)(model, feed).per_image["nll"]
+    values = scale.bits(nats)
+    method = f"{'ELBO' if self.k == 1 else f'k={self.k}'}, {scale.description}"
+    return LikelihoodResult({"bits_per_dim": mean_score(values, method)}, {"bits_per_dim": values})

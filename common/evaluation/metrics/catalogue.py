@@ -1,0 +1,65 @@
+"""All metrics by name; their modules are imported on use."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from common.build import build
+from common.errors import ConfigError, nearest
+
+SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
+  "frechet": "frechet:FrechetDistance",
+  "kernel_distance": "kernel_distance:KernelDistance",
+  "inception_score": "inception_score:InceptionScore",
+  "precision_recall": "precision_recall:PrecisionRecall",
+  "density_coverage": "density_coverage:DensityCoverage",
+  "memorisation": "memorisation:Memorisation",
+  "sliced_wasserstein": "sliced_wasserstein:SlicedWasserstein",
+  "nearest_neighbour_test": "nearest_neighbour_error:NearestNeighbourTest",
+  "parzen": "parzen:ParzenWindow",
+  "ms_ssim": "ms_ssim:MsSsim",
+  "stacked_modes": "modes:StackedModes",
+  "mixture_modes": "modes:MixtureModes",
+  # Of pictures with labels.
+  "intra_frechet": "class_conditional:IntraFrechet",
+  "label_agreement": "class_conditional:LabelAgreement",
+  "linear_accuracy": "class_conditional:LinearClassificationAccuracy",
+  "nearest_neighbour_error": "nearest_neighbour_error:NearestNeighbourError",
+  "ms_ssim_within_class": "ms_ssim:MsSsimWithinClass",
+}
+AGAINST_TRAINING = ("memorisation",)  # whose ``real`` must be what the model was trained on
+LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMetric`
+  "bound": "bound:Bound",
+  "nll": "importance:ImportanceNll",
+  "ais": "annealed:AnnealedNll",
+  "latents": "latents:Latents",
+  "bits_per_dim": "bits_per_dim:BitsPerDim",
+}
+GROUPS = {"kid": ("kernel_distance",), "prdc": ("precision_recall", "density_coverage")}
+
+
+def build_metrics(table: Mapping[str, str], sections: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """{name: metric} of {name: {setting: value}}.
+
+  Args:
+    table: SAMPLE_METRICS or LIKELIHOOD_METRICS.
+    sections: as in config.evaluate.metrics.
+    path: where they stand, for errors.
+
+  Raises:
+    ConfigError: an unknown name, or a setting that the metric does not take.
+  """
+  built = {}
+  for name, settings in sections.items():
+    if name not in table:
+      raise ConfigError(f'config.{path}: "{name}" is not one of {", ".join(table)}{nearest(name, table)}')
+    if not hasattr(settings, "items"):
+      raise ConfigError(f"config.{path}.{name}={settings!r} is not a section {{'setting': value}}")
+    built[name] = build({name: constructor_of(table, name)}, {"name": name, **settings}, f"{path}.{name}")
+  return built
+
+
+def constructor_of(table: Mapping[str, str], name: str) -> Any:
+  """The class that ``name`` stands for."""
+  module, constructor = table[name].split(":")
+  return getattr(importlib.import_module(f"common.evaluation.metrics.{module}"), constructor)

@@ -1,0 +1,76 @@
+"""The classes that pictures are of, as metrics ask for them, and the share of pictures that something is true of."""
+
+import math
+
+import numpy as np
+
+from common.evaluation.metrics.score import SampleSet, Score
+
+
+def labels_of(samples: SampleSet, whose: str) -> np.ndarray:
+  """Its labels, int64 [N]; ``whose`` is "real" or "generated", for errors.
+
+  Raises:
+    ValueError: no labels, another number than there are pictures, or one that is no class.
+  """
+  if samples.labels is None:
+    raise ValueError(
+      f"the {whose} pictures have no labels; take those of a conditional model, or leave this metric out"
+    )
+  labels = np.asarray(samples.labels)
+  if labels.shape != (len(samples),):
+    raise ValueError(f"labels of shape {labels.shape} are not one for each of {len(samples)} {whose} pictures")
+  if labels.dtype.kind not in "iu" or np.any(labels < 0):
+    raise ValueError(f"the labels of the {whose} pictures must be whole numbers of 0 or more, and these are not")
+  return labels.astype(np.int64)
+
+
+def logits_of(samples: SampleSet, whose: str) -> np.ndarray:
+  """Its logits, float [N, K]; ``whose`` is "real" or "generated", for errors.
+
+  Raises:
+    ValueError: no logits, another shape, or values that are not finite.
+  """
+  if samples.logits is None:
+    raise ValueError(f"the {whose} pictures have no logits; take the features of a classifier")
+  logits = np.asarray(samples.logits)
+  if logits.ndim != 2 or len(logits) != len(samples):
+    raise ValueError(f"logits of shape {logits.shape} are not [{len(samples)}, K], one row for each {whose} picture")
+  if not np.all(np.isfinite(logits)):
+    raise ValueError(f"{np.sum(~np.isfinite(logits).all(axis=1))} of {len(logits)} {whose} logits are not finite")
+  return logits
+
+
+def channel_classes(labels: np.ndarray, classes: int, channels: int) -> np.ndarray | None:
+  """The class of each channel, [N, channels], of labels [N] that count as 100 a + 10 b + c; None: they are no such."""
+  if np.max(labels, initial=0) >= classes**channels:
+    return None
+  return np.stack(np.unravel_index(labels, (classes,) * channels), axis=1)
+
+
+def share(hits: np.ndarray, method: str) -> Score:
+  """The share of true ones, bool [N], with a binomial standard error; ``method`` says what they are.
+
+  The error is that of a share with two more hits and two more misses (Agresti & Coull 1998): not 0 where all agree.
+  """
+  count, total = int(np.sum(hits)), len(hits)
+  padded = (count + 2) / (total + 4)
+  error = float(np.sqrt(padded * (1.0 - padded) / (total + 4)))
+  return Score(count / total, error, f"binomial over {total} {method}", range=(0.0, 1.0), trials=total)
+
+
+def share_with_error(value: float, error: float, method: str, count: int, freedom: float = math.inf) -> Score:
+  """A share of ``count`` pictures that depend on each other, or on more than themselves, so that the error is its own.
+
+  An error of 0, as where all agree, is the binomial one.
+  """
+  alone = binomial_error(value, count)
+  error = error or alone
+  trials = count * (alone / error) ** 2
+  return Score(value, error, method, range=(0.0, 1.0), trials=trials, freedom=freedom)
+
+
+def binomial_error(value: float, count: int) -> float:
+  """The standard error of a share of ``count``; of all or none, as if half a one were otherwise."""
+  value = min(max(value, 0.5 / count), 1.0 - 0.5 / count)
+  return math.sqrt(value * (1.0 - value) / count)

@@ -1,0 +1,171 @@
+"""The contract of likelihood metrics, and how a value for each image of a split is computed on all devices.
+
+The metrics are in bound.py, importance.py, annealed.py, latents.py and bits_per_dim.py.
+"""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from common.algorithm import LatentVariable
+from common.data.batches import EvalFeed
+from common.data.spec import Spec
+from common.errors import ConfigError
+from common.evaluation.evaluate import evaluation_batch
+from common.evaluation.metrics.estimate import estimate
+from common.evaluation.metrics.score import Score
+from common.parallel import compile_step
+from common.types import Array, Batch, PyTree
+
+T = TypeVar("T")
+ImageFunction = Callable[[PyTree, Batch, Array], PyTree]  # state, rows [B], key -> [B, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """What likelihood metrics work on.
+
+  Attributes:
+    algorithm: a model with latent variables.
+    state: its state; ``dataclasses.replace(model, state=...)`` for the next one keeps what is compiled.
+    spec: of its data.
+    config: of its run; images are prepared and draws are seeded as `common.evaluation.evaluate.Evaluator` does.
+    mesh: the devices.
+    programs: what `compiled` made so far.
+  """
+
+  algorithm: LatentVariable
+  state: PyTree
+  spec: Spec
+  config: Any
+  mesh: Mesh
+  programs: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+  def __post_init__(self):
+    if not isinstance(self.algorithm, LatentVariable):
+      kind = type(self.algorithm).__name__
+      raise ConfigError(
+        f"likelihood metrics need a model with latent variables and a posterior, as a VAE; not a {kind}"
+      )
+
+  def check_density(self, metric: str) -> None:
+    """Raises ConfigError, which names the metric, where log p(x) has no meaning."""
+    if reason := no_density(self.config):
+      raise ConfigError(
+        f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so that no log p(x) is to be '
+        "estimated; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
+      )
+    if self.config.posterior.name == "vector_quantized":
+      raise ConfigError(
+        f'{metric}: config.posterior.name="vector_quantized" has codes for z, and q(z|x) is one of them: draws of z do '
+        "not lead to log p(x); take --metrics=bound, which bounds it"
+      )
+
+  def compiled(self, key: Hashable, make: Callable[[], T]) -> T:
+    """``make()`` at the first call with ``key``, and the same object from then on; it must not hold the state."""
+    if key not in self.programs:
+      self.programs[key] = make()
+    return self.programs[key]
+
+
+def no_density(config: Any) -> str:
+  """Why the run's likelihood is no log-density or log-probability of its images; empty where it is one."""
+  if config.likelihood.name == "optimal_gaussian":
+    return "chooses its deviation after x is seen and is no density"
+  if config.likelihood.name == "bernoulli" and config.data.binarize == "none":
+    return 'is a cross-entropy and no likelihood on grey values (config.data.binarize="none")'
+  return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LikelihoodResult:
+  """What a likelihood metric gives.
+
+  Attributes:
+    scores: by name.
+    per_image: {name: [N]} in the order of the split, for `common.evaluation.metrics.estimate.paired_difference`.
+    arrays: what is one figure for each latent, or describes the estimate.
+  """
+
+  scores: dict[str, Score]
+  per_image: dict[str, np.ndarray]
+  arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class LikelihoodMetric(Protocol):
+  """A frozen dataclass whose fields are its settings, each with a default.
+
+  Attributes:
+    better: {name of a score: "min" or "max"}; a score that is no quality of its own is "".
+  """
+
+  @property
+  def better(self) -> dict[str, str]: ...
+
+  def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
+    """The scores of the split of ``feed``; every draw depends on (config.seed, the image's number, its own) only.
+
+    Raises:
+      ConfigError: a model that the metric has no meaning for.
+      ValueError: values that are not finite, or too few images.
+    """
+    ...
+
+
+def mean_score(values: np.ndarray, method: str) -> Score:
+  """The mean of one value for each image, [N]; ``method`` is preceded by the number of images.
+
+  Raises:
+    ValueError: as `common.evaluation.metrics.estimate.estimate`.
+  """
+  found = estimate(values)
+  return Score(found.mean, found.standard_error, f"{found.count} images, {method}", freedom=found.count - 1)
+
+
+def place(values: PyTree, position: Array, size: int) -> PyTree:
+  """Rows [b, ...] of a device at their positions mod ``size`` of the whole batch, [size, ...], and 0 elsewhere.
+
+  What a compiled step gives is summed over the devices, so that the sum has all rows in order.
+  """
+  return jax.tree.map(lambda rows: jnp.zeros((size, *rows.shape[1:]), rows.dtype).at[position % size].set(rows), values)
+
+
+class PerImage:
+  """``function`` of every image of a split on all devices; compiled once for each batch size.
+
+  Args:
+    function: (state, batch of leaves [B, ...], key) -> arrays [B, ...]; row i must depend on row i of the batch and the
+      key only. It sees one device's rows.
+    spec: of the data.
+    config: of the run.
+    mesh: the devices; each takes its share of a batch.
+  """
+
+  def __init__(self, function: ImageFunction, spec: Spec, config: Any, mesh: Mesh):
+    def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
+      batch, rng = evaluation_batch(data, inputs, spec, config)
+      index = batch["index"]
+      values = function(state, batch, rng)
+      return (), place((values, batch["mask"]), index, len(index) * mesh.size)
+
+    # Not the global view, where a loop over images that lie on several devices would move them all to each.
+    self.step = compile_step(step, mesh, "shard_map", batch_axis=EvalFeed.batch_axis, donate=False)
+
+  def batch(self, state: PyTree, data: PyTree, inputs: PyTree) -> PyTree:
+    """The values of one batch of inputs, as numpy [B, ...] without the padding."""
+    values, mask = jax.device_get(self.step(state, data, inputs)[1])
+    return jax.tree.map(lambda rows: rows[mask > 0], values)
+
+  def batches(self, state: PyTree, feed: EvalFeed) -> Iterator[PyTree]:
+    """The values of a batch of the split after the other."""
+    for inputs in feed:
+      yield self.batch(state, feed.data, inputs)
+
+  def __call__(self, state: PyTree, feed: EvalFeed) -> PyTree:
+    """The values of all images of the split in its order, [N, ...]."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *self.batches(state, feed))

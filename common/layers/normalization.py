@@ -1,0 +1,98 @@
+"""Normalization over the batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from common.parallel import batch_mean
+from common.types import Array
+
+Initializer = Callable[..., Array]
+
+
+class BatchNorm(nn.Module):
+  """y = scale * (x - mean) / sqrt(var + epsilon) + bias, [B, ..., C] -> [B, ..., C] (Ioffe & Szegedy 2015).
+
+  Mean and variance are over all axes but the last, and over all devices of ``axis_name``. The collection "batch_stats"
+  holds the running "mean" and "var" [C] that evaluation uses. The running variance is the biased one (TensorFlow,
+  Flax); PyTorch's is n / (n - 1) times as large, for n values a channel. Statistics are float32 whatever the input is.
+  In training, a mutable collection "moments" gets the batch's own mean and var in the same tree.
+
+  Attributes:
+    momentum: of the running statistics, as in TensorFlow: running = momentum * running + (1 - momentum) * batch.
+      PyTorch's momentum is 1 - momentum.
+    epsilon: added to the variance.
+    use_scale: learns a factor [C].
+    use_bias: learns a shift [C].
+    scale_init: initializer of the scale.
+    bias_init: initializer of the bias.
+    axis_name: mapped axis (of shard_map or pmap) to synchronise the statistics over; None: this device's batch.
+    dtype: of the output; None takes the input's.
+    num_classes: conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017): a scale and a bias for each of so
+      many labels, [num_classes, C], under statistics over all of them; 0: one for all. Scales start at ``scale_init``
+      (1), not at 0 as a bare linear map of the label has them: at the start a label changes nothing.
+  """
+
+  momentum: float = 0.99
+  epsilon: float = 1e-3
+  use_scale: bool = True
+  use_bias: bool = True
+  scale_init: Initializer = nn.initializers.ones_init()
+  bias_init: Initializer = nn.initializers.zeros_init()
+  axis_name: str | None = None
+  dtype: Any = None
+  num_classes: int = 0
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool, labels: Array | None = None) -> Array:
+    """Normalizes by the batch's statistics if ``train``, else by the running ones; labels [B] choose the scale.
+
+    In training the running statistics move if "batch_stats" is mutable; a caller freezes them by leaving it immutable.
+    ``init`` only creates them.
+
+    Raises:
+      ValueError: no labels with ``num_classes``.
+    """
+    if self.num_classes and labels is None:
+      raise ValueError(f"BatchNorm of num_classes={self.num_classes} needs labels")
+    dtype = x.dtype if self.dtype is None else self.dtype
+    features = x.shape[-1]
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
+    running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
+
+    x = x.astype(jnp.float32)
+    if train:
+      # The mean comes first: E[x^2] - E[x]^2 loses all digits where the mean is large, and squared deviations from the
+      # mean of one device would not add up to those from the mean of all.
+      axes = tuple(range(x.ndim - 1))
+      axis_name = None if self.is_initializing() else self.axis_name  # init runs outside of the mapped step
+      mean = batch_mean(jnp.mean(x, axes), axis_name)
+      centered = x - mean
+      var = batch_mean(jnp.mean(jnp.square(centered), axes), axis_name)
+      if not self.is_initializing():  # kept where a caller makes "moments" mutable: this batch's own statistics
+        for name, value in (("mean", mean), ("var", var)):
+          self.sow("moments", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: ())
+      if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+        running_mean.value = self.momentum * running_mean.value + (1.0 - self.momentum) * mean
+        running_var.value = self.momentum * running_var.value + (1.0 - self.momentum) * var
+    else:
+      centered = x - running_mean.value
+      var = running_var.value
+
+    factor = lax.rsqrt(var + self.epsilon)
+    if self.use_scale:
+      factor *= self._affine("scale", self.scale_init, x, labels)
+    y = centered * factor
+    if self.use_bias:
+      y += self._affine("bias", self.bias_init, x, labels)
+    return y.astype(dtype)
+
+  def _affine(self, name: str, init: Initializer, x: Array, labels: Array | None) -> Array:
+    """A parameter [C], or its rows of the labels, [B, 1, ..., C]."""
+    if not self.num_classes:
+      return self.param(name, init, x.shape[-1:], jnp.float32)
+    rows = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]
+    return rows.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])

@@ -1,0 +1,161 @@
+"""How a command ends that cannot go on: it prints three lines at most, with the way out, and exits with a code.
+
+A setting that cannot be used, a full disk, too little memory, an absent device or another process: 2. A fault of the
+program: 1, with its traceback in a file. Ctrl-C: 130. A reader that went away (| head): 141.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+
+from common.errors import ConfigError
+from common.training.lock import LockedError
+from common.training.manifest import CheckpointError
+
+REFUSALS = (ConfigError, CheckpointError, LockedError)
+EXIT_FAULT = 1
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal, everything saved; start the same command again
+EXIT_CTRL_C = 130
+EXIT_NO_READER = 141
+
+_MAKE_ROOM = "Free some space, and start the same command again; what was written before is whole."
+_ANOTHER_PLACE = "Allow it, or name another place."
+_WAYS = {
+  errno.ENOSPC: _MAKE_ROOM,
+  errno.EDQUOT: _MAKE_ROOM,
+  errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), and start the same command again.",
+  errno.EROFS: _ANOTHER_PLACE,
+  errno.EACCES: _ANOTHER_PLACE,
+  errno.EPERM: _ANOTHER_PLACE,
+  errno.ENOTDIR: "Name another place.",
+  errno.EISDIR: "Name another place.",
+  errno.ENAMETOOLONG: _ANOTHER_PLACE,
+  errno.EMFILE: "Raise the limit on open files (ulimit -n), and start the same command again.",
+  errno.EIO: "Look at the disk, and start the same command again.",
+  errno.ESTALE: "Look at the network file system, and start the same command again.",
+}
+_LOST = re.compile(  # in the texts that JAX has where another process is gone
+  "gloo|nccl|coordination service|heartbeat|barrier|deadline_exceeded|(connection|socket) (reset|closed|refused)",
+  re.IGNORECASE,
+)
+OWN_FLAGS = {  # of commands without --config, and the field of a config that each sets
+  "data_dir": "data.dir",
+  "dataset": "data.name",
+  "reference": "data.name",
+  "metrics": "metrics",
+  "features": "evaluate.features",
+  "settings": "sampler",
+}
+
+
+def exit_code(command: Callable[[], int]) -> int:
+  """What ``command`` returns, or the code of what stopped it, once that is said on stderr."""
+  try:
+    code = command()
+    sys.stdout.flush()  # else a full disk behind it shows after the last line of this program
+    return code
+  except BrokenPipeError:
+    return EXIT_NO_READER
+  except KeyboardInterrupt:
+    _say("interrupted")
+    return EXIT_CTRL_C
+  except Exception as error:
+    known = explained(error)
+    _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
+    code = EXIT_REFUSED if known else EXIT_FAULT
+    if _is_one_of_several() and not getattr(error, "on_every_process", False):
+      os._exit(code)  # its death ends the others, for whom an orderly end would wait for minutes
+    return code
+  finally:
+    _drop_unwritten()
+
+
+def explained(error: Exception) -> str:
+  """What a person should know of an error that comes from outside the program; empty for any other."""
+  if isinstance(error, REFUSALS):
+    return in_own_flags(str(error))
+  if isinstance(error, OSError) and error.errno in _WAYS:
+    return f"{_place(error)}: {error.strerror}\n{_WAYS[error.errno]}"
+  if isinstance(error, MemoryError) or re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
+    return f"out of memory: {_one_line(error)}\n{_less_memory()}"
+  if _is_one_of_several() and type(error).__name__ == "JaxRuntimeError" and _LOST.search(str(error)):
+    return f"another process of the run ended: {_one_line(error)}\nSee what it said, and start all of them again."
+  frames = traceback.extract_tb(error.__traceback__)
+  if frames and frames[-1].filename.endswith("xla_bridge.py"):  # an assertion in JAX 0.10, a RuntimeError in others
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    return (
+      f"JAX_PLATFORMS={asked}: there is no such device here ({_one_line(error)})\nUse JAX_PLATFORMS=cpu, or unset it."
+    )
+  return ""
+
+
+def in_own_flags(text: str) -> str:
+  """An error's text in the flags of the running command: one without --config sets some fields by flags of its own."""
+  if "config" in flags.FLAGS:
+    return text
+  for flag, field in OWN_FLAGS.items():
+    if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
+      text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
+  return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
+
+
+def _is_one_of_several() -> bool:
+  jax = sys.modules.get("jax")
+  return jax is not None and jax.distributed.is_initialized()
+
+
+def _place(error: OSError) -> str:
+  """The file that the system names, or else where the command writes."""
+  given = [flags.FLAGS[name].value for name in ("workdir", "out", "root") if name in flags.FLAGS]
+  return str(error.filename or next(filter(None, given), "the output"))
+
+
+def _less_memory() -> str:
+  if "config" in flags.FLAGS:
+    batch = flags.FLAGS.config.train.batch_size
+    return (
+      f"Use more devices, a --config.train.batch_size below {batch} (of a run that saved a step: in a new --workdir, "
+      "with --init_from) or smaller networks; --config.data.resident_mb=0 keeps the data set off the device."
+    )
+  counts = [f"--{name} below {flags.FLAGS[name].value}" for name in ("num_samples", "num") if name in flags.FLAGS]
+  return f"Close what else takes memory, or ask for less: {''.join(counts) or 'a smaller data set'}."
+
+
+def _one_line(error: Exception) -> str:
+  text = " ".join(str(error).split())
+  return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _say(text: str) -> None:
+  """Three lines at most, on stderr, if anybody listens."""
+  first, *rest = text.splitlines()
+  rest = [rest[0], "; ".join(line.strip() for line in rest[1:])] if len(rest) > 2 else rest
+  with contextlib.suppress(OSError):
+    print("\n".join([f"error: {first}", *rest]), file=sys.stderr, flush=True)
+
+
+def _keep_traceback() -> str:
+  try:
+    with tempfile.NamedTemporaryFile("w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8") as file:
+      traceback.print_exc(file=file)
+    return f"Its traceback is in {Path(file.name)}."
+  except OSError:
+    traceback.print_exc()
+    return ""
+
+
+def _drop_unwritten() -> None:
+  """What stdout did not take is not tried again at the end of the process, which would change the exit code."""
+  try:
+    sys.stdout.flush()
+  except OSError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

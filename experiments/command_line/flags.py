@@ -1,0 +1,234 @@
+"""From the command line to a checked config, with short errors."""
+
+import math
+import os
+import re
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import configs
+from common.errors import ConfigError, nearest
+from configs import rules
+from experiments.command_line.failures import EXIT_CTRL_C, exit_code
+from experiments.command_line.overrides import check_override
+
+CONFIGS = Path(configs.__file__).parent
+
+flags.DEFINE_bool("help", False, "show this help, with the fields of --config where one is given", short_name="h")
+flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "where compiled functions are kept for the next start (1 GB at most, the least recently used go); empty for nowhere; "
+  "default: $JAX_COMPILATION_CACHE_DIR, or jax-image-generation in $XDG_CACHE_HOME or ~/.cache",
+)
+
+
+def run(main: Callable[[], int], doc: str, define_flags: Callable[[], None], *, takes_config: bool = False) -> None:
+  """Parses the command line, runs ``main`` and exits with its code; errors end as `failures.exit_code` says."""
+  forget()
+  define_flags()
+  code = exit_code(lambda: _help_or_run(main, doc, takes_config))
+  if code == EXIT_CTRL_C:
+    os._exit(code)  # a thread that still compiles would crash an orderly end
+  sys.exit(code)
+
+
+def _help_or_run(main: Callable[[], int], doc: str, takes_config: bool) -> int:
+  if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
+    from experiments.command_line.help import help_text
+
+    print(help_text(doc, sys.argv, takes_config))
+    return 0
+  parse(sys.argv, takes_config)
+  return main()
+
+
+def forget() -> None:
+  """Undoes the definitions of an earlier command in this process."""
+  for name in list(flags.FLAGS):
+    module = flags.FLAGS.find_module_defining_flag(name) or ""
+    if name.partition(".")[0] == "config" or (module.startswith("experiments.") and module != __name__):
+      delattr(flags.FLAGS, name)
+  flags.FLAGS.unparse_flags()
+
+
+def parse(argv: list[str], takes_config: bool) -> None:
+  """Fills absl's flags, with ``FLAGS.config`` where the command takes one.
+
+  Raises:
+    ConfigError: an unknown flag, field, variant or file, a value of the wrong type, or a word that is no flag.
+  """
+  argv = [_at_home(word) for word in argv]
+  if takes_config:
+    if "config" not in flags.FLAGS:
+      flags.DEFINE_string("config", None, "for errors before the config is loaded: the command has one")
+    config, words = _load_named_config(argv[1:])
+    delattr(flags.FLAGS, "config")
+    argv = [argv[0], *words]
+    config_flags.DEFINE_config_dict("config", config, "the fields of the config", sys_argv=argv)
+  try:
+    rest = flags.FLAGS(argv)
+  except (flags.Error, AttributeError) as error:
+    raise ConfigError(_in_plain_words(str(error).replace("\n", " "))) from None
+  if len(rest) > 1:
+    also = ", or --config.section.key=value" if takes_config else ""
+    raise ConfigError(f'"{rest[1]}" is not a flag; write --name=value{also}')
+  for name in flags.FLAGS:
+    value = flags.FLAGS[name].value
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ConfigError(f"--{name}={value} must be a finite number")
+
+
+def _in_plain_words(text: str) -> str:
+  """absl's text on a value of the wrong kind, without Python's words for it."""
+  for pattern, rule in (
+    (r"invalid literal for int.*", "a whole number"),
+    (r"could not convert string to float.*", "a number"),
+    (r"\('Non-boolean argument.*", "true or false"),
+  ):
+    text = re.sub(rf"^flag (--\S*): {pattern}", rf"\1 must be {rule}", text)
+  return text
+
+
+def _at_home(word: str) -> str:
+  """--name=~/x,~/y as the shell would have it, which looks at the beginnings of words only."""
+  name, equals, value = word.partition("=")
+  return name + equals + ",".join(map(os.path.expanduser, value.split(",")))
+
+
+def required(name: str) -> None:
+  """Raises ConfigError if the flag is not given."""
+  if not flags.FLAGS[name].value:
+    raise ConfigError(f"--{name}=... is missing; --help lists the flags")
+
+
+def make_directory(name: str, path: Path) -> None:
+  """Makes the directory that the flag names; raises ConfigError where nothing can be written there."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be made: {error}; name another place") from None
+  check_writable(name, path, "name another place")
+
+
+def check_writable(name: str, path: Path, way_out: str) -> None:
+  """Raises ConfigError, before any work, where the flag's directory cannot be written to."""
+  if path.is_dir() and not os.access(path, os.W_OK):
+    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; allow it, or {way_out}")
+
+
+def check_out(out: Path, *endings: str) -> None:
+  """Raises ConfigError, before any work, where the file that --out names, or its default, cannot be written."""
+  if out.suffix not in endings:
+    raise ConfigError(f"--out={out} must end in {' or '.join(endings)}")
+  if out.is_dir():
+    raise ConfigError(f"--out={out} is a directory; name a file")
+  if flags.FLAGS.out:
+    make_directory("out", out.parent)
+  check_writable("workdir", out.parent, f"name another place: --out={out.name}")
+
+
+def config_from_flags() -> ConfigDict:
+  """The config with its overrides, every shared rule checked.
+
+  Raises:
+    ConfigError: naming each field that breaks its rule (three at most).
+  """
+  config = flags.FLAGS.config
+  found = rules.problems(config)
+  if found:
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    raise ConfigError("\n".join(found[:3]) + more)
+  config.lock()
+  return config
+
+
+def thaw(record: Mapping[str, Any]) -> ConfigDict:
+  """config.json -> a locked config: JSON has lists where configs have tuples."""
+
+  def restore(value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {key: restore(item) for key, item in value.items()}
+    return tuple(restore(item) for item in value) if isinstance(value, list) else value
+
+  return ConfigDict(restore(record)).lock()
+
+
+def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
+  """Takes --config=NAME[:variant] out of the words, loads it, and looks over the overrides that follow."""
+  rest: list[str] = []
+  given: list[str] = []
+  config = None
+  for word in joined_words(words):
+    name = word.lstrip("-").partition("=")[0]
+    if word.startswith("-") and name == "config":
+      if config is not None:
+        raise ConfigError(f"{word} is the second --config; keep one")
+      path, _, variant = word.partition("=")[2].partition(":")
+      config = load_config(find_config(path), variant)
+      continue
+    if word.startswith("-") and name.startswith("noconfig."):
+      raise ConfigError(f"{word} is not a flag; write --{name.removeprefix('no')}=False")
+    if word.startswith("-") and name.startswith("config."):
+      if config is None:
+        raise ConfigError(f"{word} must follow --config=...")
+      if lost := [earlier for earlier in given if f"{earlier}.".startswith(f"{name}.")]:
+        raise ConfigError(f"{word} overrides --{lost[0]}=..., given before it; keep one, or set the section first")
+      given.append(name)
+      check_override(config, name.removeprefix("config."), word)
+    rest.append(word)
+  if config is None:
+    raise ConfigError(f"--config=NAME[:variant] is missing; there are {', '.join(config_names())}")
+  return config, rest
+
+
+def joined_words(words: list[str]) -> list[str]:
+  """``--config dcgan``, which absl allows as well, as ``--config=dcgan``."""
+  joined: list[str] = []
+  for word in words:
+    if joined and joined[-1] in ("--config", "-config"):
+      joined[-1] += f"={word}"
+    else:
+      joined.append(word)
+  return joined
+
+
+def find_config(path: str) -> Path:
+  """The file of --config: as given, or by its bare name beside configs/base.py.
+
+  Raises:
+    ConfigError: with close names and what there is.
+  """
+  names, given = config_names(), Path(path)
+  if given.is_file() and given.suffix == ".py":
+    return given.resolve()
+  # A mistyped path to a file of one's own must not end at one of these.
+  if given.stem in names and given.suffix in ("", ".py") and str(given.parent) in (".", "configs"):
+    return CONFIGS / f"{given.stem}.py"
+  raise ConfigError(
+    f"--config={path} is not a file or a name: there are {', '.join(names)}{nearest(Path(path).stem, names)}"
+  )
+
+
+def config_names() -> list[str]:
+  """The bare names that --config takes."""
+  others = ("__init__", "base", "recipes", "rules", "samplers")
+  return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
+
+
+def load_config(file: Path, variant: str) -> ConfigDict:
+  """Runs the file's ``get_config(variant)``.
+
+  Raises:
+    ConfigError: an unknown variant, or a file that does not run.
+  """
+  try:
+    return runpy.run_path(str(file))["get_config"](variant)
+  except Exception as error:  # a user's file may fail in any way
+    raise ConfigError(f"--config={file.stem}{':' + variant if variant else ''}: {error}") from error

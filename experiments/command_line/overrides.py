@@ -1,0 +1,86 @@
+"""Overrides of a config, --config.section.key=value, judged one by one before absl sets them."""
+
+import ast
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from common.errors import ConfigError, nearest
+from configs import rules
+
+
+def check_override(config: ConfigDict, path: str, word: str) -> None:
+  """Raises ConfigError unless the field exists and the value has its kind; sets what absl could not, for what follows.
+
+  That is a whole section, and in the section of a choice (``{"name": ...}``, a penalty, a metric) an argument that the
+  config leaves out or another kind of value (a schedule for a number): its constructor knows its arguments.
+  """
+  _, equals, text = word.partition("=")
+  if not equals:
+    raise ConfigError(f"--config.{path} has no value; write --config.{path}=value")
+  if path == "family":
+    raise ConfigError(
+      f'config.family={text}: the config has the keys of its own family, "{config.family}"; take another --config'
+    )
+  parent, _, key = path.rpartition(".")
+  section: Any = config
+  for part in parent.split(".") if parent else []:
+    _check_known(section, part, path)
+    section = section[part]
+  free = key.isidentifier() and key != "name" and _is_choice(section, parent)
+  if not free:
+    _check_known(section, key, path)
+  value = _literal(text)
+  if free and (key not in section or isinstance(section[key], ConfigDict) != isinstance(value, Mapping)):
+    with config.unlocked(), section.ignore_type():
+      section[key] = ConfigDict(value) if isinstance(value, Mapping) else value
+  elif not isinstance(section[key], ConfigDict):
+    _check_value(section[key], path, text)
+  elif _is_shared(path):
+    raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
+  elif isinstance(value, Mapping):
+    section[key] = ConfigDict(value)
+  else:
+    raise ConfigError(
+      f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
+    )
+
+
+def _is_choice(section: Any, path: str) -> bool:
+  named = isinstance(section, ConfigDict) and "name" in section and not _is_shared(path)
+  return named or path.startswith(("penalties", "evaluate.metrics"))
+
+
+def _is_shared(path: str) -> bool:
+  return any(field.startswith(f"{path}.") for field in rules.FIELDS)
+
+
+def _literal(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+def _check_known(section: Any, key: str, path: str) -> None:
+  if not isinstance(section, ConfigDict) or key not in section:
+    known = list(section) if isinstance(section, ConfigDict) else []
+    choices = ", ".join(known) or "no keys below it"
+    raise ConfigError(f"config.{path} is unknown: there are {choices}{nearest(key, known)}")
+
+
+def _check_value(default: Any, path: str, text: str) -> None:
+  """Says of a number or a truth value what it must be; texts and tuples are judged by their rules."""
+  if isinstance(default, bool):
+    if text.lower() not in ("true", "false", "t", "f", "1", "0"):
+      raise ConfigError(f"config.{path}={text} must be True or False")
+  elif isinstance(default, int | float):
+    kind, name = (int, "whole") if isinstance(default, int) else (float, "finite")
+    try:
+      if math.isfinite(kind(text)):
+        return
+    except ValueError:
+      pass
+    raise ConfigError(f"config.{path}={text} must be a {name} number")

@@ -1,0 +1,48 @@
+"""Pictures: rounding, order in the grid, and files that appear whole."""
+
+import numpy as np
+from PIL import Image
+
+from common.data import images
+
+
+def test_to_uint8_rounds_and_clips_in_both_ranges():
+  assert images.to_uint8(np.array([-0.1, 0.0, 0.5 / 255, 0.6 / 255, 1.0, 2.0]), (0.0, 1.0)).tolist() == [
+    0,
+    0,
+    0,
+    1,
+    255,
+    255,
+  ]
+  assert images.to_uint8(np.array([-1.0, 0.0, 1.0]), (-1.0, 1.0)).tolist() == [0, 128, 255]
+  every = np.arange(256, dtype=np.uint8)
+  np.testing.assert_array_equal(images.to_uint8(every / 127.5 - 1.0, (-1.0, 1.0)), every)
+
+
+def test_grid_is_row_by_row_and_magnifies_small_images():
+  cells = np.full((5, 16, 16, 1), np.arange(5, dtype=np.uint8)[:, None, None, None] * 10)
+  picture = images.grid(cells, columns=2)
+  side = 32 + 2 * images.MARGIN
+  assert picture.shape == (3 * side, 2 * side, 1)
+  centers = picture[side // 2 :: side, side // 2 :: side, 0]
+  assert centers.tolist() == [[0, 10], [20, 30], [40, 128]]
+
+
+def test_a_single_picture_is_itself():
+  one = np.linspace(0.0, 1.0, 64).reshape(1, 8, 8, 1)
+  np.testing.assert_array_equal(images.picture(one, "images", (0.0, 1.0), 8), images.to_uint8(one, (0.0, 1.0))[0])
+
+
+def test_scatter_puts_a_point_where_it_belongs():
+  picture = images.scatter(np.array([[3.0 * 0.5, -3.0 * 0.5], [99.0, 0.0]]), size=101)
+  rows, columns = np.nonzero(picture[..., 0] == 0)
+  assert (rows.mean(), columns.mean()) == (75, 75)  # right, and below: the y axis points up
+
+
+def test_png_round_trip_leaves_no_partial_file(tmp_path):
+  picture = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+  images.save_png(tmp_path / "a" / "b.png", picture)
+  assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.png"]
+  with Image.open(tmp_path / "a" / "b.png") as file:
+    np.testing.assert_array_equal(np.asarray(file), picture)

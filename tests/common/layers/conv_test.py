@@ -1,0 +1,331 @@
+"""The canonical convolution against lax: values, three orders of derivative, and the transformations that we use."""
+
+import itertools
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from common.errors import ConfigError
+from common.layers.conv import Conv, ConvTranspose
+from common.layers.conv_maps import Geometry, forward, input_gradient, kernel_gradient
+
+EXPLICIT = ((2, 1), (0, 3))
+SIZES = ((7, 6), (6, 9))
+CANONICAL = "[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
+
+
+def geometries():
+  for kernel, stride, padding in itertools.product(range(1, 6), (1, 2), ("SAME", "VALID", EXPLICIT)):
+    size = SIZES[(kernel + stride) % 2]
+    pads = lax.padtype_to_pads(size, (kernel,) * 2, (stride,) * 2, padding) if isinstance(padding, str) else padding
+    yield Geometry(size, (kernel, kernel), (stride, stride), tuple(map(tuple, pads)))
+  yield Geometry((8, 7), (2, 3), (2, 1), ((0, 1), (3, 0)))
+  yield Geometry((5, 5), (1, 2), (3, 4), ((0, 0), (1, 0)))
+  # Kernels that tile the image, and such as would without their padding.
+  for padding in (((0, 0), (0, 0)), ((0, 1), (0, 2)), ((1, 0), (0, 0)), ((0, 0), (1, 1)), ((1, -1), (0, 0))):
+    yield Geometry((6, 9), (2, 3), (2, 3), padding)
+
+
+def lax_conv(geometry, x, w):
+  return lax.conv_general_dilated(x, w, geometry.strides, geometry.padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def lax_input_gradient(geometry, g, w):
+  x = jnp.zeros((g.shape[0], *geometry.input_size, w.shape[2]))
+  return jax.linear_transpose(lambda x: lax_conv(geometry, x, w), x)(g)[0]
+
+
+def lax_kernel_gradient(geometry, x, g):
+  w = jnp.zeros((*geometry.kernel_size, x.shape[-1], g.shape[-1]))
+  return jax.linear_transpose(lambda w: lax_conv(geometry, x, w), w)(g)[0]
+
+
+def normal(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def operands(geometry):
+  """x, w and g of a geometry, standard normal."""
+  x, w = normal(3, *geometry.input_size, 2), normal(*geometry.kernel_size, 2, 4, seed=1)
+  g = normal(*jax.eval_shape(lambda x, w: lax_conv(geometry, x, w), x, w).shape, seed=2)
+  return jnp.asarray(x), jnp.asarray(w), jnp.asarray(g)
+
+
+def derivatives(fn, order):
+  """(a, b) -> the values of fn and gradients of up to ``order`` of nonlinear functions of it."""
+  if order == 0:
+    return lambda *args: [fn(*args)]
+
+  def energy(*args):
+    return sum(jnp.sum(jnp.sin(leaf / (1.0 + jnp.sqrt(leaf.size)))) for leaf in jax.tree.leaves(fn(*args)))
+
+  return lambda *args: [fn(*args), *derivatives(jax.grad(energy, argnums=(0, 1)), order - 1)(*args)]
+
+
+def variables_of(module, x):
+  """Parameters of the module, bias and all, standard normal; by numpy, since XLA compiles for seconds to draw them."""
+  shapes = jax.eval_shape(module.init, jax.random.key(0), x)
+  return jax.tree.map(lambda leaf: normal(*leaf.shape, seed=1), shapes)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+  for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    assert (a.shape, a.dtype) == (e.shape, e.dtype)
+    np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * max(1e-3, float(np.max(np.abs(e)))))
+
+
+@pytest.mark.parametrize(
+  ("fn", "reference", "places"),
+  [
+    (forward, lax_conv, (0, 1)),
+    (input_gradient, lax_input_gradient, (2, 1)),
+    (kernel_gradient, lax_kernel_gradient, (0, 2)),
+  ],
+  ids=["forward", "input_gradient", "kernel_gradient"],
+)
+def test_values_and_two_derivatives_equal_lax(fn, reference, places):
+  cases = [(geometry, [operands(geometry)[i] for i in places]) for geometry in geometries()]
+
+  def run(fn):
+    return jax.jit(lambda: [derivatives(lambda a, b, s=s: fn(s, a, b), 2)(*args) for s, args in cases])()
+
+  for (geometry, _), actual, expected in zip(cases, run(fn), run(reference), strict=True):
+    try:
+      assert_close(actual, expected)
+    except AssertionError as error:
+      raise AssertionError(f"{geometry}: {error}") from None
+
+
+GEOMETRY = Geometry((7, 6), (4, 3), (2, 2), ((1, 2), (0, 1)))
+
+
+def test_third_derivative_equals_lax():
+  x, w, _ = operands(GEOMETRY)
+  actual = jax.jit(derivatives(lambda x, w: forward(GEOMETRY, x, w), 3))(x, w)
+  expected = jax.jit(derivatives(lambda x, w: lax_conv(GEOMETRY, x, w), 3))(x, w)
+  assert_close(actual, expected)
+
+
+def test_every_derivative_is_canonical():
+  # What the speed rests on. The same search finds other layouts in autodiff's form.
+  x, w, _ = operands(GEOMETRY)
+
+  def layouts(fn):
+    text = jax.jit(derivatives(lambda x, w: fn(GEOMETRY, x, w), 3)).lower(x, w).as_text()
+    return set(re.findall(r"dim_numbers = (\S.*?\]->\[.*?\])", text))
+
+  assert layouts(forward) == {CANONICAL}
+  assert len(layouts(lax_conv)) > 1
+
+
+def test_scan_and_vmap():
+  """Descent in a scan equals the unrolled loop of lax, for a batch of kernels at once."""
+  x, w, _ = operands(GEOMETRY)
+  ws = jnp.stack([w, -0.5 * w])
+
+  def descend(fn, w):
+    def step(w, shift):
+      return w - 0.1 * jax.grad(lambda w: jnp.mean(jnp.tanh(fn(GEOMETRY, x + shift, w))))(w), None
+
+    return lax.scan(step, w, jnp.arange(3.0))[0]
+
+  actual = jax.jit(jax.vmap(lambda w: descend(forward, w)))(ws)
+  expected = jax.jit(lambda: jnp.stack([descend(lax_conv, w) for w in ws]))()
+  assert_close(actual, expected)
+  # With a batch axis on both operands, a convolution becomes a grouped one.
+  xs = jnp.stack([x, 2.0 * x])
+  both = jax.jit(jax.vmap(derivatives(lambda x, w: forward(GEOMETRY, x, w), 1)))(xs, ws)
+  one = jax.jit(derivatives(lambda x, w: lax_conv(GEOMETRY, x, w), 1))
+  assert_close(both, jax.tree.map(lambda *leaves: jnp.stack(leaves), one(xs[0], ws[0]), one(xs[1], ws[1])))
+
+
+class Autoencoder(nn.Module):
+  """A network of both modules for the tests of transformations."""
+
+  form: str = "auto"
+
+  @nn.compact
+  def __call__(self, x):
+    x = nn.tanh(Conv(4, 4, strides=2, form=self.form)(x))
+    return ConvTranspose(2, 4, strides=2, form=self.form)(x)
+
+
+def loss(params, x, form="canonical"):
+  return jnp.mean(jnp.square(Autoencoder(form).apply(params, x) - x))
+
+
+@pytest.mark.parametrize("mode", ["shard_map", "pmap", "jit"])
+def test_eight_devices_equal_one(mode):
+  devices = jax.device_count()
+  assert devices == 8
+  x = jnp.asarray(normal(16, 6, 6, 2))
+  params = variables_of(Autoencoder(), x)
+  expected = jax.jit(jax.grad(lambda p: loss(p, x, "lax")))(params)
+  mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+
+  def gradient(params, x):
+    params = jax.tree.map(lambda p: lax.pcast(p, "data", to="varying"), params)
+    return lax.pmean(jax.grad(loss)(params, x), "data")
+
+  if mode == "shard_map":
+    actual = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(P(), P("data")), out_specs=P()))(params, x)
+  elif mode == "pmap":
+    mean_gradient = jax.pmap(lambda p, x: lax.pmean(jax.grad(loss)(p, x), "data"), "data", in_axes=(None, 0))
+    actual = jax.tree.map(lambda g: g[0], mean_gradient(params, x.reshape(devices, -1, *x.shape[1:])))
+  else:
+    sharded = jax.device_put(x, jax.NamedSharding(mesh, P("data")))
+    actual = jax.jit(jax.grad(loss))(jax.device_put(params, jax.NamedSharding(mesh, P())), sharded)
+  assert_close(actual, expected)
+
+
+def test_conv_equals_flax():
+  x = normal(2, 9, 8, 3)
+  paddings = ("SAME", "VALID", EXPLICIT, 1)
+  variables = variables_of(Conv(5, (3, 4)), x)
+  assert jax.tree.map(np.shape, variables["params"]) == {"kernel": (3, 4, 3, 5), "bias": (5,)}
+
+  @jax.jit
+  def run(variables):
+    kwargs = [{"features": 5, "kernel_size": (3, 4), "strides": (2, 1), "padding": padding} for padding in paddings]
+    forms = [[Conv(**k, form=form).apply(variables, x) for k in kwargs] for form in ("canonical", "lax")]
+    return *forms, [nn.Conv(**k).apply(variables, x) for k in kwargs]
+
+  canonical, plain, expected = run(variables)
+  assert_close(canonical, expected)
+  assert_close(plain, expected)
+
+
+def scattered(x, kernel, stride, low, output_size):
+  """The definition of a transposed convolution: each pixel of x adds a multiple of the kernel to the output."""
+  reach = max(output_size) + low + kernel.shape[0] + stride * max(x.shape[1:3])
+  y = np.zeros((x.shape[0], reach, reach, kernel.shape[2]), np.float32)
+  for i, j, a, b in np.ndindex(*x.shape[1:3], *kernel.shape[:2]):
+    y[:, i * stride + a, j * stride + b] += x[:, i, j] @ kernel[a, b].T
+  return y[:, low : low + output_size[0], low : low + output_size[1]]
+
+
+def test_conv_transpose_is_that_of_pytorch():
+  x = normal(2, 4, 3, 3)
+  # Kernel, stride, padding, output_padding, and (n - 1) * stride - 2 * padding + kernel + output_padding of n = 4, 3.
+  cases = [
+    (4, 2, 1, 0, (8, 6)),
+    (5, 2, 2, 1, (8, 6)),
+    (3, 2, 0, 0, (9, 7)),
+    (3, 1, 1, 0, (4, 3)),
+    (2, 3, "VALID", 2, (13, 10)),
+    (4, 1, "VALID", 0, (7, 6)),
+  ]
+  for form in ("canonical", "lax"):
+    modules = [ConvTranspose(2, k, s, p, extra, use_bias=False, form=form) for k, s, p, extra, _ in cases]
+    variables = [variables_of(module, x) for module in modules]
+    outputs = jax.jit(lambda v, m=modules: [module.apply(one, x) for module, one in zip(m, v, strict=True)])(variables)
+    for (kernel, stride, padding, _, size), v, y in zip(cases, variables, outputs, strict=True):
+      assert v["params"]["kernel"].shape == (kernel, kernel, 2, 3)
+      low = 0 if padding == "VALID" else padding
+      assert_close(y, scattered(x, v["params"]["kernel"], stride, low, size))
+
+
+def test_same_conv_transpose_multiplies_the_size():
+  x = normal(2, 3, 4, 3)
+  cases = [(1, 1), (1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (5, 3), (3, 1)]
+  variables = [variables_of(ConvTranspose(2, kernel), x) for kernel, _ in cases]
+
+  def pairs(variables):
+    for (kernel, stride), ours in zip(cases, variables, strict=True):
+      flipped = jax.tree.map(lambda p: jnp.flip(p, (0, 1)).swapaxes(2, 3) if p.ndim == 4 else p, ours)
+      yield ConvTranspose(2, kernel, stride).apply(ours, x)
+      yield nn.ConvTranspose(2, (kernel,) * 2, (stride,) * 2).apply(flipped, x)
+
+  outputs = jax.jit(lambda v: list(pairs(v)))(variables)
+  assert [y.shape for y in outputs[::2]] == [(2, 3 * stride, 4 * stride, 2) for _, stride in cases]
+  assert_close(outputs[::2], outputs[1::2])
+
+
+@pytest.mark.parametrize("resample", ["double", "halve"])
+def test_resampling_is_part_of_the_convolution(resample):
+  x, tall = normal(2, 6, 4, 3), normal(2, 4, 6, 3)
+  cases = [(3, x), (5, tall), (1, x), ((3, 1), tall)]
+  modules = {f: [Conv(2, k, resample=resample, form=f) for k, _ in cases] for f in ("canonical", "lax")}
+  variables = [variables_of(module, x) for module, (_, x) in zip(modules["lax"], cases, strict=True)]
+
+  def literal(k, v, x):
+    conv = nn.Conv(2, (k, k) if isinstance(k, int) else k)
+    if resample == "double":
+      return conv.apply(v, jnp.repeat(jnp.repeat(x, 2, 1), 2, 2))
+    return nn.avg_pool(conv.apply(v, x), (2, 2), (2, 2))
+
+  def run(fns):
+    energies = [lambda v, x, f=f: jnp.sum(jnp.sin(f(v, x))) for f in fns]
+    pairs = list(zip(fns, energies, variables, [x for _, x in cases], strict=True))
+    return jax.jit(lambda: [(f(v, x), jax.grad(e, argnums=(0, 1))(v, x)) for f, e, v, x in pairs])()
+
+  expected = run([lambda v, x, k=k: literal(k, v, x) for k, _ in cases])
+  for form in modules:
+    assert_close(run([module.apply for module in modules[form]]), expected)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_groups_are_laxs(groups):
+  """Values, and first and second derivatives by image and kernel, of either form."""
+  x = jnp.asarray(normal(2, 6, 5, 6))
+  settings = [{}, {"strides": 2, "padding": ((2, 1), (0, 1))}]
+
+  def run(form):
+    modules = [Conv(12, 3, groups=groups, form=form, **kwargs) for kwargs in settings]
+    variables = [variables_of(module, x) for module in modules]
+    assert variables[0]["params"]["kernel"].shape == (3, 3, 6 // groups, 12)
+    pairs = list(zip(modules, variables, strict=True))
+    return jax.jit(lambda: [derivatives(lambda v, x, m=m: m.apply(v, x), 2)(v, x) for m, v in pairs])()
+
+  def literal():
+    geometries = [Geometry((6, 5), (3, 3), (1, 1), ((1, 1),) * 2), Geometry((6, 5), (3, 3), (2, 2), ((2, 1), (0, 1)))]
+    variables = [variables_of(Conv(12, 3, groups=groups), x)] * 2
+
+    def fn(geometry, v, x):
+      parts = zip(jnp.split(x, groups, -1), jnp.split(v["params"]["kernel"], groups, -1), strict=True)
+      return jnp.concatenate([lax_conv(geometry, *part) for part in parts], -1) + v["params"]["bias"]
+
+    return jax.jit(
+      lambda: [derivatives(lambda *a, g=g: fn(g, *a), 2)(v, x) for g, v in zip(geometries, variables, strict=True)]
+    )()
+
+  expected = literal()
+  for form in ("canonical", "lax"):
+    assert_close(run(form), expected)
+
+
+def test_bfloat16_computes_and_float32_stays():
+  x = normal(2, 4, 4, 3)
+  for module in (Conv(2, 3, dtype=jnp.bfloat16), ConvTranspose(2, 4, 2, dtype=jnp.bfloat16)):
+    variables = variables_of(module, x)
+    assert jax.eval_shape(module.apply, variables, x).dtype == jnp.bfloat16
+    gradient = jax.eval_shape(jax.grad(lambda v, m=module: jnp.sum(m.apply(v, x)).astype(jnp.float32)), variables)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+  ("module", "message"),
+  [
+    (Conv(2, 3, padding="FULL"), "padding=FULL is not"),
+    (Conv(2, 3, padding=(1, 1)), "is not"),
+    (Conv(2, 3, form="fast"), 'form="fast" is not one of'),
+    (Conv(2, 5, padding="VALID"), "does not fit"),
+    (Conv(2, 3, resample="treble"), "is not one of none, double, halve"),
+    (Conv(2, 4, resample="double"), "an odd kernel_size"),
+    (Conv(2, 3, strides=2, resample="halve"), "goes with strides=1"),
+    (Conv(3, 3, groups=2), "groups=2 does not divide 3 channels and 3 features"),
+    (Conv(3, 3, groups=3, resample="halve"), "goes with strides=1.*groups=1"),
+    (ConvTranspose(2, 3, 2, output_padding=1), "give the padding in numbers"),
+    (ConvTranspose(2, 3, 2, padding=1, output_padding=2), "not below strides"),
+  ],
+)
+def test_errors(module, message):
+  with pytest.raises(ConfigError, match=message):
+    jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
