@@ -14,17 +14,14 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("conv", "denoising"))
+  dataset, words = recipes.variants(argument, recipes.ALL, ("conv", "denoising"))
   conv, tiny = "conv" in words, "tiny" in words
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_grey_images(config, dataset, batch_size=100, tiny=tiny)
+  config = schema.get_config("vae")
+  recipes.use_grey_images(config, dataset, batch_size=100, tiny=tiny)
   config.model = {"name": "mlp", "z_dim": 32, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
     config.model = {"name": "conv", "z_dim": 32, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
@@ -34,8 +31,5 @@ def get_config(argument: str = "") -> ConfigDict:
   config.objective = {"name": "reconstruction"}
   if "denoising" in words:
     config.corruption = {"name": "masking", "probability": 0.25}
-  config.optim = {"name": "adam", **base.ADAM}
-  if tiny:
-    base.shrink(config)
-    config.model.update({"channels": (8, 8)} if conv else {"width": 32})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  return recipes.finish(config, words, model={"channels": (8, 8)} if conv else {"width": 32})

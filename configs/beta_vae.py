@@ -17,16 +17,13 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("capacity", "infogan"))
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.ALL, ("capacity", "infogan"))
+  config = schema.get_config("vae")
+  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
   config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "relu"}
   if "infogan" in words:
     batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
@@ -35,8 +32,5 @@ def get_config(argument: str = "") -> ConfigDict:
   if "capacity" in words:
     rising = {"name": "linear", "start": 0.0, "end": 25.0, "steps": config.train.get_oneway_ref("num_steps") // 2}
     config.objective = {"name": "capacity", "capacity": rising, "gamma": 1000.0}
-  config.optim = {"name": "adam", **base.ADAM}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.update({"width": 8, "hidden": 16} if "infogan" in words else {"width": 32})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  return recipes.finish(config, words, model={"width": 8, "hidden": 16} if "infogan" in words else {"width": 32})

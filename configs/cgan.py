@@ -22,18 +22,15 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}  # of dcgan
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE, ("dcgan",))
-  config = base.get_config()
-  base.use_gan(config)
-  size = IMAGE_SIZE[dataset] if "dcgan" in words else 0
-  base.use_dataset(config, dataset, image_size=size, tiny="tiny" in words)
-  base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
+  dataset, words = recipes.variants(argument, recipes.ALL, ("dcgan",))
+  config = schema.get_config("gan")
+  size = recipes.SIZES[dataset] if "dcgan" in words else 0
+  recipes.use_dataset(config, dataset, image_size=size, tiny="tiny" in words)
+  recipes.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
   config.z_dim = 100
   config.z_prior = "uniform"
   config.conditioning = {"name": "concat"}
@@ -43,10 +40,8 @@ def get_config(argument: str = "") -> ConfigDict:
     _perceptrons(config, updates_per_epoch={"digits": 14, "cifar10": 450}.get(dataset, 500))
   if dataset == "digits":
     config.train.num_steps = 1500
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width, config.discriminator.width = (8, 8) if "dcgan" in words else (32, 16)
-  return base.finish(config)
+  of_g, of_d = (8, 8) if "dcgan" in words else (32, 16)
+  return recipes.finish(config, words, generator={"width": of_g}, discriminator={"width": of_d})
 
 
 def _perceptrons(config: ConfigDict, updates_per_epoch: int) -> None:
@@ -76,13 +71,5 @@ def _dcgan(config: ConfigDict) -> None:
   """Radford et al.'s, 15,000 steps (theirs: 200 epochs of 50,000 images, 39,000 updates of each player)."""
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 15000, "batch_size": 128})
-  network = {"name": "dcgan", "width": 64, "kernel_size": 4, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.generator = network
-  config.discriminator = {**network, "slope": 0.2, "batch_norm": True}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 2e-4,
-    "b1": 0.5,
-    "b2": 0.999,
-    "eps": 1e-8,
-  }
+  recipes.use_dcgan(config)
+  config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)

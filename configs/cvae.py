@@ -16,23 +16,17 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("conv",))
+  dataset, words = recipes.variants(argument, recipes.ALL, ("conv",))
   conv, tiny = "conv" in words, "tiny" in words
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_binary_images(config, dataset, batch_size=128, tiny=tiny)
+  config = schema.get_config("vae")
+  recipes.use_binary_images(config, dataset, batch_size=128, tiny=tiny)
   config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
     config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
   config.conditioning = {"name": "concat"}
-  config.optim = {"name": "adam", **base.ADAM}
-  if tiny:
-    base.shrink(config)
-    config.model.update({"channels": (8, 8)} if conv else {"width": 32})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  return recipes.finish(config, words, model={"channels": (8, 8)} if conv else {"width": 32})

@@ -18,36 +18,18 @@ Time: fashion_mnist 20 minutes on 2 CPU cores by --check (271 images/s).
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes
 
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32, "celeba64": 64}
+SIZES = {**recipes.SIZES, "celeba64": 64}
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE)
-  full_size = dataset == "celeba64"
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": 5000, "batch_size": 128 if full_size else 64})
-  base.set_every(config, log=50, rest=500)
-
+  config, dataset, words = recipes.gan(argument, sizes=SIZES, num_steps=5000)
   config.z_dim = 100
   config.z_prior = "uniform"
-  network = {"width": 128, "kernel_size": 5} if full_size else {"width": 64, "kernel_size": 4}
-  config.generator = {"name": "dcgan", **network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.discriminator = {"name": "dcgan", **network, "slope": 0.2, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 2e-4,
-    "b1": 0.5,
-    "b2": 0.999,
-    "eps": 1e-8,
-  }
-  if dataset == "digits":
-    config.train.num_steps = 1500
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return base.finish(config)
+  recipes.use_dcgan(config)
+  if dataset == "celeba64":
+    config.train.batch_size = 128
+    recipes.use_dcgan(config, width=128, kernel_size=5)
+  config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -21,30 +21,21 @@ Time: not measured; --check tells. cifar10 is work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import base, recipes
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, recipes.RESIDUAL_SIZES)
-  config = recipes.residual(dataset, words)
+  config, dataset, words = recipes.residual(argument)
+  config.train.batch_size = 50
   config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
   config.augment = {"name": "diffaugment", "policy": ("translation", "cutout")}
   config.n_critic = 4
   config.generator_batch_multiple = 1
   config.generator.bn_epsilon = 1e-5
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 2e-4,
-    "b1": 0.0,
-    "b2": 0.999,
-    "eps": 1e-8,
-  }
-  if "tiny" not in words:
-    config.train.batch_size = 50
+  config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.0)
   if dataset == "cifar10":
     config.data.update({"dequantize": False, "flip": True})
     config.ema.update({"decay": 0.9999, "warmup": 0.0, "start": 1000})
-    if "tiny" not in words:
-      config.train.num_steps = 250000
-      config.discriminator.width = 256
-  return base.finish(config)
+    config.train.num_steps = 250000
+    config.discriminator.width = 256
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -17,35 +17,15 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE)
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": 1500 if dataset == "digits" else 15000, "batch_size": 128})
-  base.set_every(config, log=50, rest=500)
-
+  config, _, words = recipes.gan(argument, num_steps=15000, batch_size=128)
   config.z_dim = 100
   config.z_prior = "uniform"
-  network = {"name": "dcgan", "width": 64, "kernel_size": 4}
-  config.generator = {**network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.discriminator = {**network, "slope": 0.2, "batch_norm": False}
+  recipes.use_dcgan(config, batch_norm=False)
   config.loss = {"name": "non_saturating"}
   config.penalties = {"dragan": {"weight": 10.0, "target": 1.0, "spread": 0.5}}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 1e-4,
-    "b1": 0.5,
-    "b2": 0.9,
-    "eps": 1e-8,
-  }
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return base.finish(config)
+  config.generator_optim = config.discriminator_optim = recipes.adam(1e-4, b1=0.5, b2=0.9)
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

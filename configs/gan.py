@@ -19,19 +19,16 @@ Time: fashion_mnist 68 minutes on 2 CPU cores by --check (32 ms a step); digits 
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(
-    argument, ("digits", "fashion_mnist", "mnist", "cifar10", "gaussians8"), ("saturating", "tapered")
-  )
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, (*recipes.ALL, "gaussians8"), ("saturating", "tapered"))
+  config = schema.get_config("gan")
+  recipes.use_dataset(config, dataset, tiny="tiny" in words)
   updates_per_epoch = {"digits": 14, "cifar10": 450}.get(dataset, 500)  # of 100 images
   config.train.update({"num_steps": 250 * updates_per_epoch, "batch_size": 100})
-  base.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
+  recipes.set_every(config, log=100, rest=500 if dataset == "digits" else 5000)
 
   config.z_dim = 100
   config.z_prior = "standard_uniform"
@@ -58,11 +55,9 @@ def get_config(argument: str = "") -> ConfigDict:
     _two_dimensional(config)
   if "tapered" in words:
     _tapered(config, epoch={"digits": 21, "cifar10": 703}.get(dataset, 781))
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.update({"widths": (16, 32)} if "tapered" in words else {"width": 32})
-    config.discriminator.update({"widths": (32, 16)} if "tapered" in words else {"width": 16})
-  return base.finish(config)
+  if "tapered" in words:
+    return recipes.finish(config, words, generator={"widths": (16, 32)}, discriminator={"widths": (32, 16)})
+  return recipes.finish(config, words, generator={"width": 32}, discriminator={"width": 16})
 
 
 def _two_dimensional(config: ConfigDict) -> None:
@@ -72,7 +67,7 @@ def _two_dimensional(config: ConfigDict) -> None:
   """
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 3000, "batch_size": 128, "steps_per_call": 100})
-  base.set_every(config, log=500, rest=1000)
+  recipes.set_every(config, log=500, rest=1000)
   config.ema.decay = 0.99
   config.z_dim = 2
   config.z_prior = "normal"
@@ -84,17 +79,16 @@ def _two_dimensional(config: ConfigDict) -> None:
     {"width": 64, "pieces": 2, "input_dropout": 0.0, "hidden_dropout": 0.1, "init_range": 0.3}
   )
   config.generator_optim, config.discriminator_optim = (
-    {
-      "name": "adam",
-      "learning_rate": {
+    recipes.adam(
+      {
         "name": "cosine",
         "start": start,
         "end": 0.0,
         "steps": config.train.get_oneway_ref("num_steps"),
       },
-      "b1": 0.5,
-      "b2": 0.99,
-    }
+      b1=0.5,
+      b2=0.99,
+    )
     for start in (1e-3, 2e-3)
   )
 
@@ -115,10 +109,4 @@ def _tapered(config: ConfigDict, epoch: int) -> None:
     "bn_epsilon": 0.8,
   }
   config.discriminator = {"name": "tapered_mlp", "widths": (512, 256), "slope": 0.2}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 2e-4,
-    "b1": 0.5,
-    "b2": 0.999,
-    "eps": 1e-8,
-  }
+  config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)

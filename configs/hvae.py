@@ -1,6 +1,6 @@
 """Two layers of latents over gated dense layers (Tomczak & Welling 2018, arXiv:1705.07120, Section 4).
 
-Recipe: the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; see `configs.base.use_exemplar_protocol`);
+Recipe: the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; `configs.recipes.use_exemplar_protocol`);
 z2, the top, and z1 of 40 each. The rate of z1 is the closed form between two Gaussians, there one draw's log q - log p.
 ``vampprior`` puts the mean posterior of 500 learned pseudo-inputs over z2.
 
@@ -15,22 +15,15 @@ Time: fashion_mnist 12 s an epoch, 33 with ``vampprior``, each on one core of a 
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("vampprior",))
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.GREY, ("vampprior",))
+  config = schema.get_config("vae")
+  recipes.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
   config.model = {"name": "hvae", "z_dim": 40, "lower_z_dim": 40, "width": 300}
   if "vampprior" in words:
     config.prior = {"name": "vampprior", "components": 500, "mean": 0.05, "deviation": 0.01}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.width = 32
-    if "vampprior" in words:
-      config.prior.components = 10
-  return base.finish(config)
+  prior = {"prior": {"components": 10}} if "vampprior" in words else {}
+  return recipes.finish(config, words, model={"width": 32}, **prior)

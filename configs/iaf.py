@@ -16,23 +16,17 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("planar",))
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.GREY, ("planar",))
+  config = schema.get_config("vae")
+  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
   config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   config.posterior = {"name": "inverse_autoregressive", "steps": 2, "width": 320, "layers": 2, "context": 80}
   if "planar" in words:
     config.posterior = {"name": "planar", "steps": 10}
-  config.optim = {"name": "adam", **base.ADAM}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.width = 32
-    config.posterior.update({"steps": 2} if "planar" in words else {"width": 16, "context": 8})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  posterior = {"steps": 2} if "planar" in words else {"width": 16, "context": 8}
+  return recipes.finish(config, words, model={"width": 32}, posterior=posterior)

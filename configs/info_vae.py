@@ -16,20 +16,14 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("mmd",))
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.ALL, ("mmd",))
+  config = schema.get_config("vae")
+  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
   config.model = {"name": "infogan", "z_dim": 16, "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.objective = {"name": "info_vae", "alpha": float("mmd" in words), "weight": 1000.0, "kernel": "gaussian"}
-  config.optim = {"name": "adam", **base.ADAM}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.update({"width": 8, "hidden": 16})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  return recipes.finish(config, words, model={"width": 8, "hidden": 16})

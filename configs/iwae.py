@@ -6,7 +6,7 @@ over a batch of 20 (here, on its mean, 1e-4 / 20), the learning rate 1e-3 times 
 epochs. Here the first six passes, 364 epochs, are the default length and the rate falls at the same epochs; k is
 ``--config.objective.draws``, 5 by default. Not as there: Adam's mean of squared gradients starts at 0 and not at 1,
 which makes the first steps longer; examples are shuffled; the rates are not rounded to 1e-5. ``gated`` is the network
-and the protocol of Exemplar VAE instead (see `configs.base.use_exemplar_protocol`), without the warm-up, which is of
+and the protocol of Exemplar VAE instead (see `configs.recipes.use_exemplar_protocol`), without the warm-up, which is of
 the rate and not of this bound.
 
 Number to expect: the paper's Table 1, MNIST drawn anew at each use, test NLL by 5,000 draws (active units, recalled,
@@ -22,24 +22,22 @@ Time: ``gated`` 5, 9 and 119 s an epoch for k = 1, 5 and 50 on one core of a new
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
-DATASETS = ("digits", "fashion_mnist", "mnist")
 PASSES = 6  # of the paper's 8
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("gated", "doubly"))
+  dataset, words = recipes.variants(argument, recipes.GREY, ("gated", "doubly"))
   tiny = "tiny" in words
-  config = base.get_config()
-  base.use_vae(config)
+  config = schema.get_config("vae")
   if "gated" in words:
-    base.use_exemplar_protocol(config, dataset, tiny=tiny)
+    recipes.use_exemplar_protocol(config, dataset, tiny=tiny)
     config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   else:
     epochs = (3**PASSES - 1) // 2
-    base.use_binary_images(config, dataset, batch_size=20, epochs=epochs, tiny=tiny)
-    epoch = base.TRAIN_EXAMPLES[dataset] // 20
+    recipes.use_binary_images(config, dataset, batch_size=20, epochs=epochs, tiny=tiny)
+    epoch = recipes.TRAIN_EXAMPLES[dataset] // 20
     config.model = {
       "name": "mlp",
       "z_dim": 50,
@@ -51,7 +49,7 @@ def get_config(argument: str = "") -> ConfigDict:
     }
     milestones = tuple(epoch * (3**i - 1) // 2 for i in range(1, PASSES))
     rate = {"name": "piecewise", "start": 1e-3, "factor": 10 ** (-1 / 7), "milestones": milestones}
-    config.optim = {"name": "adam", **base.ADAM, "learning_rate": rate, "b1": 0.99, "eps": 1e-4 / 20}
+    config.optim = recipes.adam(rate, b1=0.99, eps=1e-4 / 20)
     config.samples.every = config.checkpoint.every = config.evaluate.every * (1 if dataset == "digits" else 10)
   config.objective = {
     "name": "importance_weighted",
@@ -59,7 +57,4 @@ def get_config(argument: str = "") -> ConfigDict:
     "gradient": "doubly" if "doubly" in words else "standard",
   }
   config.checkpoint.keep_best = "importance_bound"
-  if tiny:
-    base.shrink(config)
-    config.model.width = 32
-  return base.finish(config)
+  return recipes.finish(config, words, model={"width": 32})

@@ -27,7 +27,7 @@ split was 210 at 1,500 steps and 45 at 5,000 (commit 04a441a).
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
 LOSSES = {
   "ns": {"name": "non_saturating"},
@@ -44,31 +44,25 @@ PENALTIES = {
 
 def get_config(argument: str = "") -> ConfigDict:
   models = ["lsgan", "wgan", "wgan_gp", "dragan", "vae"]
-  dataset, words = base.variants(argument, ("fashion_mnist", "digits", "mnist", "cifar10"), models)
-  chosen = sorted(words & set(models))
-  if len(chosen) > 1:
-    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
-  model = chosen[0] if chosen else "ns"
-
-  config = base.get_config()
-  base.use_dataset(config, dataset, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, ("fashion_mnist", "digits", "mnist", "cifar10"), models)
+  model = recipes.one_of(words, models, "ns")
+  config = schema.get_config("vae" if model == "vae" else "gan")
+  recipes.use_dataset(config, dataset, tiny="tiny" in words)
   few = dataset == "digits"
   updates = {"digits": 5000, "cifar10": 78125}.get(dataset, 15625)  # of D
   config.train.update({"num_steps": updates, "batch_size": 64, "steps_per_call": 5})
-  base.set_every(config, log=125, rest=500 if few else 625)
+  recipes.set_every(config, log=125, rest=500 if few else 625)
   config.evaluate.every = 500 if few else 3125
   config.evaluate.metrics = {"frechet": {}, "precision_recall": {}}
   config.checkpoint.update({"keep_best": "frechet", "best_mode": "min"})
-  adam = {"name": "adam", "learning_rate": 2e-4, "b1": 0.5, "b2": 0.999, "eps": 1e-8}
+  adam = recipes.adam(2e-4, b1=0.5)
   batch_norm = {"bn_momentum": 0.999, "bn_epsilon": 1e-3}
   network = {"name": "infogan", "width": 64, "hidden": 1024}
   if model == "vae":
-    base.use_vae(config)
     config.model = {**network, "z_dim": 64, **batch_norm}
     config.posterior = {"name": "diagonal_gaussian", "softplus": True}
     config.optim = adam
   else:
-    base.use_gan(config)
     config.z_dim = 64
     config.z_prior = "uniform"
     config.train.num_steps = updates // config.get_oneway_ref("n_critic")
@@ -83,9 +77,6 @@ def get_config(argument: str = "") -> ConfigDict:
       config.weight_clip = 0.01
   if few:
     config.evaluate.num_samples = 1000
-  if "tiny" in words:
-    base.shrink(config)
-    config.evaluate.num_samples = 100
-    for section in ("model",) if model == "vae" else ("generator", "discriminator"):
-      config[section].update({"width": 8, "hidden": 32})
-  return base.finish(config)
+  sections = ("model",) if model == "vae" else ("generator", "discriminator")
+  tiny = {section: {"width": 8, "hidden": 32} for section in sections}
+  return recipes.finish(config, words, evaluate={"num_samples": 100}, **tiny)

@@ -16,10 +16,10 @@ Time: not measured; --check tells. cifar10 is work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import base, recipes
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  config = recipes.residual(*base.variants(argument, recipes.RESIDUAL_SIZES))
+  config, _, words = recipes.residual(argument)
   config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
-  return base.finish(config)
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -24,9 +24,8 @@ Time: fashion_mnist at half its width 1,900 images/s on one core of a newer Xeon
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
 MODELS = ("l2", "gradient", "vae")
 # Of the mean of z^2 and of the regularizer, beside the mean squared error, in the configurations of the authors' code.
 MNIST = {"none": (5e-4, 0.0), "l2": (1e-4, 1e-7), "gradient": (1e-4, 0.5e-7)}
@@ -34,14 +33,10 @@ CIFAR10 = {"none": (1e-2, 0.0), "l2": (1e-3, 1e-6), "gradient": (9e-4, 0.5e-7)}
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, MODELS)
-  chosen = sorted(words & set(MODELS))
-  if len(chosen) > 1:
-    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
-  model = chosen[0] if chosen else "none"
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.ALL, MODELS)
+  model = recipes.one_of(words, MODELS, "none")
+  config = schema.get_config("vae")
+  recipes.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
   colour = dataset == "cifar10"
   z_dim, pixels = 128 if colour else 16, config.data.image_size**2 * config.data.channels
   batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
@@ -58,8 +53,5 @@ def get_config(argument: str = "") -> ConfigDict:
     # |z|^2 / 2 and the slope's square are sums over z here and means there; a sum over kernels is one in both.
     weight *= pixels / z_dim if model == "gradient" else pixels
     config.objective = {"name": "rae", "z_weight": 2 * pixels * of_z / z_dim, "regularizer": model, "weight": weight}
-  config.optim = {"name": "adam", **base.ADAM}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.update({"width": 8, "hidden": 16})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3)
+  return recipes.finish(config, words, model={"width": 8, "hidden": 16})

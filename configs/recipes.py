@@ -1,23 +1,225 @@
-"""Recipes that several papers start from."""
+"""What several papers share: data sets, the words after the colon of --config, and recipes."""
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import schema
 
-RESIDUAL_SIZES = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+_MNIST_LIKE = {
+  "image_size": 28,
+  "channels": 1,
+  "train_split": "train[:50000]",
+  "validation_split": "train[50000:]",
+}
+DATASETS: dict[str, dict[str, Any]] = {
+  "digits": {"name": "digits", "image_size": 8, "channels": 1, "validation_split": "validation"},
+  "fashion_mnist": {"name": "fashion_mnist", **_MNIST_LIKE},
+  "mnist": {"name": "mnist", **_MNIST_LIKE},
+  "cifar10": {
+    "name": "cifar10",
+    "image_size": 32,
+    "channels": 3,
+    "train_split": "train[:45000]",
+    "validation_split": "train[45000:]",
+  },
+  "celeba64": {
+    "name": "celeb_a",
+    "image_size": 64,
+    "channels": 3,
+    "resize": "crop",
+    "validation_split": "validation",
+  },
+  "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3, "validation_split": "validation"},
+  "stacked_fashion": {
+    "name": "stacked_fashion_mnist",
+    "image_size": 28,
+    "channels": 3,
+    "validation_split": "validation",
+  },
+  "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0, "validation_split": "validation"},
+}
+SIZES = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}  # of the images that GANs are trained on
+GREY = ("digits", "fashion_mnist", "mnist")
+ALL = (*GREY, "cifar10")
+TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000}
+FEW = 10000  # examples, below which an epoch is too short to evaluate after each
+FEATURES = {  # what pictures are seen with; a classifier where one comes with the code
+  "digits": "classifier",
+  "fashion_mnist": "classifier",
+  "gaussians8": "pixels",
+  "stacked_fashion": "stacked:fashion_mnist",
+  "stacked_mnist": "stacked:mnist",
+}
 
 
-def residual(dataset: str, words: set[str]) -> ConfigDict:
-  """SNGAN's, as configs/sngan.py has it, not locked; words: ``quick``, ``tiny``."""
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=RESIDUAL_SIZES[dataset], tiny="tiny" in words)
+def use_binary_images(
+  config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False
+) -> None:
+  """A data set of black and white pixels, drawn anew from the grey values at each use, those of held-out images once.
+
+  An evaluation, pictures and a checkpoint after each epoch; 3,000 steps on the few digits, which are 16x16, evaluated
+  every 500. The best bound on the validation split is kept.
+  """
+  use_dataset(config, dataset, image_size=16 if dataset == "digits" else 0, tiny=tiny)
+  examples = TRAIN_EXAMPLES[dataset]
+  few = examples < FEW
+  epoch = 500 if few else examples // batch_size // 10 * 10
+  config.train.update({"num_steps": 3000 if few else epochs * epoch, "batch_size": batch_size})
+  set_every(config, log=epoch // 5 if epoch % 50 == 0 else epoch, rest=epoch)
+  config.data.binarize = "dynamic"
+  config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})
+
+
+def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
+  """Data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795), by its code.
+
+  50,000 images of a batch of 100, Adam 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000
+  epochs, stopping after more than 50 without a better validation bound, which count from the end of the warm-up;
+  log-variances in [-6, 2]. Not as there: rates are closed forms where there are any, beta rises with each step, not
+  each epoch; probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
+  """
+  use_binary_images(config, dataset, batch_size=100, epochs=2000, tiny=tiny)
+  epoch = config.evaluate.every
+  few = TRAIN_EXAMPLES[dataset] < FEW
+  config.posterior = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
+  steps = 100 * (TRAIN_EXAMPLES[dataset] // config.train.batch_size)
+  config.objective = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": steps}}
+  config.optim = {**adam(5e-4), "name": "normalized_adam", "norm_eps": 1e-7}
+  config.train.update({"patience": 51, "patience_from": steps})
+  if not few:
+    config.samples.every = config.checkpoint.every = 10 * epoch
+
+
+def use_grey_images(config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False) -> None:
+  """As `use_binary_images`, under grey values as they are; the least distortion on the validation split is kept."""
+  use_binary_images(config, dataset, batch_size=batch_size, epochs=epochs, tiny=tiny)
+  config.data.binarize = "none"
+  config.checkpoint.update({"keep_best": "distortion", "best_mode": "min"})
+
+
+def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
+  """Sets the intervals: of log lines, and of evaluations, pictures and checkpoints."""
+  config.log.every = log
+  config.evaluate.every = config.samples.every = config.checkpoint.every = rest
+
+
+def variants(argument: str, datasets: Collection[str], others: Collection[str] = ()) -> tuple[str, set[str]]:
+  """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``.
+
+  Returns:
+    The data set's name, the first of ``datasets`` where none is named, and the set of other words.
+
+  Raises:
+    ValueError: naming the word and what is allowed.
+  """
+  words = [word for word in (argument or "").split(",") if word]
+  allowed = [*datasets, *others, "tiny"]
+  for word in words:
+    if word not in allowed:
+      close = difflib.get_close_matches(word, allowed, n=1)
+      hint = f'; did you mean "{close[0]}"?' if close else ""
+      raise ValueError(f'variant "{word}" is unknown: there are {", ".join(allowed)}{hint}')
+  chosen = [word for word in words if word in datasets]
+  if len(chosen) > 1:
+    raise ValueError(f"variants {' and '.join(chosen)} name two data sets; take one")
+  return (chosen or list(datasets))[0], {word for word in words if word not in datasets}
+
+
+def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: bool = False) -> None:
+  """Points ``config.data`` at a data set; ``tiny`` at procedural blobs of its shape (digits stay digits)."""
+  config.data.update(DATASETS[dataset])
+  if image_size:
+    config.data.image_size = image_size
+  config.evaluate.features = FEATURES.get(dataset, "random")
+  if dataset == "digits":
+    config.data.resize = "crop"
+  elif tiny and dataset != "gaussians8":
+    blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
+    config.evaluate.features = "random"
+    config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
+
+
+def shrink(config: ConfigDict) -> None:
+  """The shared part of every ``tiny`` variant: 40 steps of 48, enough to see that all of it runs."""
+  config.train.update({"num_steps": 40, "batch_size": 48, "steps_per_call": 5})
+  set_every(config, log=10, rest=20)
+
+
+def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str, Any]) -> ConfigDict:
+  """Locks the config, so that only keys that exist can be set; with "tiny" in ``words`` it is shrunk before.
+
+  Args:
+    config: with all its sections.
+    words: the variants, as `variants` returns them.
+    **tiny: for the variant "tiny", the arguments of each section that it replaces, as in ``model={"width": 8}``.
+  """
+  if "tiny" in words:
+    shrink(config)
+    for section, arguments in tiny.items():
+      config[section].update(arguments)
+  return config.lock()
+
+
+def adam(learning_rate: Any, b1: float = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> dict[str, Any]:
+  """Adam, whose defaults are those of its paper (Kingma & Ba 2015)."""
+  return {"name": "adam", "learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
+
+
+def one_of(words: Collection[str], models: Collection[str], default: str) -> str:
+  """The one word of ``models`` among the variants, or the default.
+
+  Raises:
+    ValueError: two of them.
+  """
+  chosen = sorted(set(words) & set(models))
+  if len(chosen) > 1:
+    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
+  return chosen[0] if chosen else default
+
+
+def gan(
+  argument: str,
+  others: Collection[str] = (),
+  *,
+  sizes: Mapping[str, int] = SIZES,
+  num_steps: int = 10000,
+  batch_size: int = 64,
+) -> tuple[ConfigDict, str, set[str]]:
+  """A GAN on images in [-1, 1]: (config, data set, other words of ``argument``).
+
+  Args:
+    argument: what follows the colon of --config.
+    others: the variants that are not data sets.
+    sizes: height and width of the images of each data set; the first set is the default.
+    num_steps: training steps; 1,500 for the few digits.
+    batch_size: images per batch.
+  """
+  dataset, words = variants(argument, sizes, others)
+  config = schema.get_config("gan")
+  use_dataset(config, dataset, image_size=sizes[dataset], tiny="tiny" in words)
   config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": {"digits": 1500, "cifar10": 50000}.get(dataset, 10000), "batch_size": 64})
-  base.set_every(config, log=50, rest=500)
+  config.train.update({"num_steps": 1500 if dataset == "digits" else num_steps, "batch_size": batch_size})
+  set_every(config, log=50, rest=500)
+  return config, dataset, words
 
+
+def use_dcgan(config: ConfigDict, *, width: int = 64, kernel_size: int = 4, batch_norm: bool = True) -> None:
+  """The networks of DCGAN, as most code bases train them; ``batch_norm`` says whether D has BatchNorm."""
+  network = {"name": "dcgan", "width": width, "kernel_size": kernel_size}
+  statistics = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.generator = {**network, **statistics}
+  config.discriminator = {**network, "slope": 0.2, "batch_norm": batch_norm, **(statistics if batch_norm else {})}
+
+
+def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, str, set[str]]:
+  """The recipe of SNGAN's ResNet, as configs/sngan.py describes it; as `gan`, with ``quick`` if it is in ``others``."""
+  config, dataset, words = gan(argument, others)
   full_size = dataset == "cifar10"
   if full_size:
+    config.train.num_steps = 50000
     config.data.dequantize = True
     config.data.train_split = "train"
   config.z_dim = 128
@@ -32,18 +234,9 @@ def residual(dataset: str, words: set[str]) -> ConfigDict:
     config.n_critic = 1
     config.generator.width = config.discriminator.width = 32
     config.train.num_steps = 5000
-  steps = config.train.get_ref("num_steps")  # what is computed of it follows it; by itself it would also set it
+  steps = config.train.get_ref("num_steps")  # an expression of it follows it; by itself it would also set it
   config.generator_optim, config.discriminator_optim = (
-    {
-      "name": "adam",
-      "learning_rate": {"name": "linear", "start": start, "end": 0.0, "steps": turns * steps},
-      "b1": 0.0,
-      "b2": 0.9,
-      "eps": 1e-8,
-    }
+    adam({"name": "linear", "start": start, "end": 0.0, "steps": turns * steps}, b1=0.0, b2=0.9)
     for turns in (1, config.get_ref("n_critic"))
   )
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return config
+  return config, dataset, words

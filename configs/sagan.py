@@ -20,37 +20,24 @@ Time: not measured; --check tells. cifar10 is work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE)
+  config, dataset, words = recipes.gan(argument)
   full_size = dataset == "cifar10"
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  steps = {"digits": 1500, "cifar10": 100000}.get(dataset, 10000)
-  config.train.update({"num_steps": steps, "batch_size": 256 if full_size else 64})
-  base.set_every(config, log=50, rest=500)
-
+  if full_size:
+    config.train.update({"num_steps": 100000, "batch_size": 256})
   config.z_dim = 128
   config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
   network = {
     "name": "sagan",
     "width": 64 if full_size else 32,
-    "attention_size": IMAGE_SIZE[dataset] // 2,
+    "attention_size": config.data.image_size // 2,
     "spectral_norm": True,
   }
   config.generator = {**network, "bn_momentum": 0.999 if full_size else 0.9, "bn_epsilon": 1e-5}
   config.discriminator = network
   config.loss = {"name": "hinge"}
-  config.generator_optim, config.discriminator_optim = (
-    {"name": "adam", "learning_rate": rate, "b1": 0.0, "b2": 0.9, "eps": 1e-8} for rate in (1e-4, 4e-4)
-  )
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return base.finish(config)
+  config.generator_optim, config.discriminator_optim = (recipes.adam(rate, b1=0.0, b2=0.9) for rate in (1e-4, 4e-4))
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
 NUM_STEPS = {"gmm": 2000, "flow": 10000, "two_stage": 10000, "autoregressive": 5000}
 LEARNING_RATE = {"gmm": 5e-3, "flow": 1e-3, "two_stage": 3e-4, "autoregressive": 1e-3}
@@ -41,14 +41,13 @@ def get_config(sampler: str, settings: Mapping[str, Any], num_steps: int = 0) ->
     settings: what its constructor takes, in the place of SETTINGS or besides.
     num_steps: of training; 0 for the sampler's own.
   """
-  config = base.get_config()
-  config.family = "sampler"
+  config = schema.get_config("sampler")
   config.data.update({"name": "latents", "pixel_range": (0.0, 1.0)})
   steps = num_steps or NUM_STEPS[sampler]
   call = 10 if steps % 10 == 0 else 1
   every = steps // EVALUATIONS if steps % (EVALUATIONS * call) == 0 else steps  # the last step is one of them
   config.train.update({"num_steps": steps, "batch_size": BATCH_SIZE[sampler], "steps_per_call": call})
-  base.set_every(config, log=every, rest=every)
+  recipes.set_every(config, log=every, rest=every)
   config.samples.every = 0
   of_bound = sampler == "two_stage"
   config.checkpoint.update({"keep_best": "elbo" if of_bound else "nll", "best_mode": "max" if of_bound else "min"})
@@ -59,5 +58,5 @@ def get_config(sampler: str, settings: Mapping[str, Any], num_steps: int = 0) ->
     "end": 0.0,
     "steps": config.train.get_oneway_ref("num_steps"),
   }
-  config.optim = {"name": "adam", **base.ADAM, "learning_rate": rate}
-  return base.finish(config)
+  config.optim = recipes.adam(rate)
+  return recipes.finish(config)

@@ -21,8 +21,9 @@ work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import base, recipes
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  return base.finish(recipes.residual(*base.variants(argument, recipes.RESIDUAL_SIZES, ("quick",))))
+  config, _, words = recipes.residual(argument, ("quick",))
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -21,26 +21,23 @@ Time: one core, 10,000 steps by --check: 19 minutes (dcgan), 26 (rpgan_r1_r2), 6
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import recipes, schema
 
 ABLATION = {  # loss, penalties
   "rpgan_r1_r2": ("relativistic_pairing", ("r1", "r2")),
   "gan_r1_r2": ("non_saturating", ("r1", "r2")),
   "rpgan_r1": ("relativistic_pairing", ("r1",)),
 }
+MODELS = ("wgan_gp", *ABLATION)
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, ("stacked_mnist", "stacked_fashion"), ("wgan_gp", *ABLATION))
-  chosen = sorted(words & {"wgan_gp", *ABLATION})
-  if len(chosen) > 1:
-    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
-  model = chosen[0] if chosen else "dcgan"
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, ("stacked_mnist", "stacked_fashion"), MODELS)
+  model = recipes.one_of(words, MODELS, "dcgan")
+  config = schema.get_config("gan")
+  recipes.use_dataset(config, dataset, tiny="tiny" in words)
   config.train.update({"num_steps": 10000, "batch_size": 64, "steps_per_call": 5})
-  base.set_every(config, log=100, rest=1000)
+  recipes.set_every(config, log=100, rest=1000)
   config.evaluate.update({"metrics": {"stacked_modes": {}}, "num_samples": 26000})
   config.checkpoint.update({"keep_best": "modes_kl", "best_mode": "min"})
 
@@ -48,28 +45,20 @@ def get_config(argument: str = "") -> ConfigDict:
   network = {"name": "infogan", "width": 32, "hidden": 512, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.generator = network
   config.discriminator = {**network, "slope": 0.2, "batch_norm": model == "dcgan"}
-  rate, b1, b2 = 2e-4, 0.5, 0.999
+  optim = recipes.adam(2e-4, b1=0.5)
   if model == "wgan_gp":
-    rate, b1, b2 = 1e-4, 0.0, 0.9
+    optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
     config.n_critic = 5
     config.loss = {"name": "wasserstein"}
     config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
   if model in ABLATION:
-    rate, b1, b2 = 2e-4, 0.0, 0.99
+    optim = recipes.adam(2e-4, b1=0.0, b2=0.99)
     loss, penalties = ABLATION[model]
     config.loss = {"name": loss}
     config.penalties = {name: {"weight": 1.0} for name in penalties}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": rate,
-    "b1": b1,
-    "b2": b2,
-    "eps": 1e-8,
-  }
+  config.generator_optim = config.discriminator_optim = optim
   if "tiny" in words:
-    base.shrink(config)
     config.evaluate.metrics = {}  # blobs have no classifier
     config.checkpoint.keep_best = ""
-    config.generator.update({"width": 8, "hidden": 32})
-    config.discriminator.update({"width": 8, "hidden": 32})
-  return base.finish(config)
+  tiny = {"width": 8, "hidden": 32}
+  return recipes.finish(config, words, generator=tiny, discriminator=tiny)

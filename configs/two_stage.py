@@ -17,23 +17,17 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS)
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_grey_images(config, dataset, batch_size=64, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.ALL)
+  config = schema.get_config("vae")
+  recipes.use_grey_images(config, dataset, batch_size=64, tiny="tiny" in words)
   batch_norm = {"bn_momentum": 0.999, "bn_epsilon": 1e-5}
   config.model = {"name": "infogan", "z_dim": 64, "width": 64, "hidden": 1024, **batch_norm}
   config.posterior = {"name": "diagonal_gaussian", "softplus": True}
   config.likelihood = {"name": "shared_gaussian"}
   config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})  # distortion falls with the deviation
-  config.optim = {"name": "adam", **base.ADAM, "learning_rate": 1e-4}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.update({"width": 8, "hidden": 16})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-4)
+  return recipes.finish(config, words, model={"width": 8, "hidden": 16})

@@ -11,7 +11,7 @@ epochs of its 30);
 ``gated`` is the VAE that VampPrior (Tomczak & Welling 2018, arXiv:1705.07120) and Exemplar VAE (Norouzi et al. 2020,
 arXiv:2004.04795) compare with: two gated layers of 300 on each side, z of 40, log-variances clipped to [-6, 2], Adam
 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000 epochs, stopping after 50 without a
-better validation bound (`configs.base.use_exemplar_protocol` says what is not as there).
+better validation bound (`configs.recipes.use_exemplar_protocol` says what is not as there).
 
 Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). Of
 the Flax example its pull request 1361 logs test -ELBO by epoch: 1: 119.74, 5: 106.06, 10: 103.60, 20: 101.83, on MNIST
@@ -29,24 +29,21 @@ Time: fashion_mnist 1.1 minutes on 2 CPU cores by --check (15,160 images/s); it 
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS, ("conv", "gaussian", "flax", "gated"))
+  dataset, words = recipes.variants(argument, recipes.ALL, ("conv", "gaussian", "flax", "gated"))
   if len(networks := sorted(words & {"conv", "flax", "gated"})) > 1:
     raise ValueError(f"variants {' and '.join(networks)} are different networks; take one")
-  config = base.get_config()
-  base.use_vae(config)
+  config = schema.get_config("vae")
   conv, tiny = "conv" in words, "tiny" in words
   # The digits are at 16x16: two halvings need a multiple of 4.
   if "gated" in words:
-    base.use_exemplar_protocol(config, dataset, tiny=tiny)
+    recipes.use_exemplar_protocol(config, dataset, tiny=tiny)
     config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   else:
-    base.use_binary_images(config, dataset, batch_size=128 if "flax" in words else 100, tiny=tiny)
+    recipes.use_binary_images(config, dataset, batch_size=128 if "flax" in words else 100, tiny=tiny)
     config.model = {
       "name": "mlp",
       "z_dim": 20,
@@ -61,11 +58,8 @@ def get_config(argument: str = "") -> ConfigDict:
   if "flax" in words:
     config.model.update({"activation": "relu", "kernel_init": "lecun_normal"})
   if "flax" in words or conv:
-    config.optim = {"name": "adam", **base.ADAM}
+    config.optim = recipes.adam(1e-3)
   if "gaussian" in words:
     config.likelihood = {"name": "gaussian", "sigma": 0.0, "min_log_var": -7.0}
     config.data.binarize = "none"
-  if tiny:
-    base.shrink(config)
-    config.model.update({"channels": (8, 8)} if conv else {"width": 32})
-  return base.finish(config)
+  return recipes.finish(config, words, model={"channels": (8, 8)} if conv else {"width": 32})

@@ -1,7 +1,7 @@
 """VampPrior (Tomczak & Welling 2018, arXiv:1705.07120): the prior is the mean posterior of 500 learned pseudo-inputs.
 
 Recipe: the network and the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; see
-`configs.base.use_exemplar_protocol`), two gated layers of 300 on each side and z of 40; pseudo-inputs are
+`configs.recipes.use_exemplar_protocol`), two gated layers of 300 on each side and z of 40; pseudo-inputs are
 clipped to [0, 1] and start from N(0.05, 0.01^2), as in VampPrior's code. In Exemplar VAE's public code the He
 initialization of all linear layers comes after, so that there they start from N(0, 2 / 500), half of them clipped:
 ``--config.prior.mean=0 --config.prior.deviation=0.0632``. The VAE to compare with is ``vae:fashion_mnist,gated``.
@@ -17,20 +17,13 @@ Time: fashion_mnist 24 s an epoch on one core of a newer Xeon; early stopping ta
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS)
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.GREY)
+  config = schema.get_config("vae")
+  recipes.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
   config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   config.prior = {"name": "vampprior", "components": 500, "mean": 0.05, "deviation": 0.01}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.width = 32
-    config.prior.components = 10
-  return base.finish(config)
+  return recipes.finish(config, words, model={"width": 32}, prior={"components": 10})

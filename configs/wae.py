@@ -19,23 +19,17 @@ Time: fashion_mnist at half its width 1,600 images/s on one core of a newer Xeon
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
+from configs import recipes, schema
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, DATASETS)
-  config = base.get_config()
-  base.use_vae(config)
-  base.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  dataset, words = recipes.variants(argument, recipes.ALL)
+  config = schema.get_config("vae")
+  recipes.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
   config.model = {"name": "infogan", "z_dim": 8, "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.likelihood = {"name": "gaussian", "sigma": 0.5**0.5}
   config.posterior = {"name": "deterministic"}
   config.objective = {"name": "wae", "weight": 200.0, "kernel": "imq"}
   config.corruption = {"name": "gaussian", "sigma": 0.01}
-  config.optim = {"name": "adam", **base.ADAM, "b1": 0.5}
-  if "tiny" in words:
-    base.shrink(config)
-    config.model.update({"width": 8, "hidden": 16})
-  return base.finish(config)
+  config.optim = recipes.adam(1e-3, b1=0.5)
+  return recipes.finish(config, words, model={"width": 8, "hidden": 16})

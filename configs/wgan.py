@@ -19,36 +19,20 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import base
-
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE)
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  # Of the rounds 25 * 20 come before G's 25th update, and 19 in every 500 more.
-  config.train.update({"num_steps": 3000 if dataset == "digits" else 20000, "batch_size": 64})
-  base.set_every(config, log=50, rest=500)
-
+  # Of these rounds 25 * 20 come before G's 25th update, and 19 in every 500 more.
+  config, dataset, words = recipes.gan(argument, num_steps=20000)
+  if dataset == "digits":
+    config.train.num_steps = 3000
   config.z_dim = 100
   config.n_critic = 5
   config.critic_warmup.update({"updates": 100, "first": 25, "every": 500})
   config.weight_clip = 0.01
-  network = {"name": "dcgan", "width": 64, "kernel_size": 4, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.generator = network
-  config.discriminator = {**network, "slope": 0.2, "batch_norm": True}
+  recipes.use_dcgan(config)
   config.loss = {"name": "wasserstein"}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "rmsprop",
-    "learning_rate": 5e-5,
-    "decay": 0.99,
-    "eps": 1e-8,
-  }
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return base.finish(config)
+  rmsprop = {"name": "rmsprop", "learning_rate": 5e-5, "decay": 0.99, "eps": 1e-8}
+  config.generator_optim = config.discriminator_optim = rmsprop
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

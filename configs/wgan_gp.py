@@ -25,50 +25,30 @@ Time: not measured; --check tells. resnet is work for an accelerator.
 
 from ml_collections import ConfigDict
 
-from configs import base, recipes
-
-IMAGE_SIZE = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = base.variants(argument, IMAGE_SIZE, ("resnet",))
-  if "resnet" in words:
-    return base.finish(_resnet(dataset, words))
-  config = base.get_config()
-  base.use_gan(config)
-  base.use_dataset(config, dataset, image_size=IMAGE_SIZE[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": 1500 if dataset == "digits" else 20000, "batch_size": 64})
-  base.set_every(config, log=50, rest=500)
-
+  if "resnet" in argument.split(","):
+    return _resnet(argument)
+  config, _, words = recipes.gan(argument, ("resnet",), num_steps=20000)
   config.z_dim = 128
   config.n_critic = 5
-  network = {"name": "dcgan", "width": 64, "kernel_size": 4}
-  config.generator = {**network, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.discriminator = {**network, "slope": 0.2, "batch_norm": False}
+  recipes.use_dcgan(config, batch_norm=False)
   config.loss = {"name": "wasserstein"}
   config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
-  config.generator_optim = config.discriminator_optim = {
-    "name": "adam",
-    "learning_rate": 1e-4,
-    "b1": 0.0,
-    "b2": 0.9,
-    "eps": 1e-8,
-  }
-  if "tiny" in words:
-    base.shrink(config)
-    config.generator.width = config.discriminator.width = 8
-  return base.finish(config)
+  config.generator_optim = config.discriminator_optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})
 
 
-def _resnet(dataset: str, words: set[str]) -> ConfigDict:
-  """SNGAN's recipe but for what keeps D Lipschitz, the loss and the sizes."""
-  config = recipes.residual(dataset, words)
-  if "tiny" not in words and dataset == "cifar10":
+def _resnet(argument: str) -> ConfigDict:
+  """The recipe of SNGAN but for what keeps D Lipschitz, the loss and the sizes."""
+  config, dataset, words = recipes.residual(argument, ("resnet",))
+  if dataset == "cifar10":
     config.train.num_steps = 100000
     config.generator.width = 128
   config.generator.bn_epsilon = 1e-5
   config.discriminator.update({"spectral_norm": False, "pool": "mean"})
   config.loss = {"name": "wasserstein"}
   config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
-  return config
+  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -1,11 +1,12 @@
 """Command lines. FAMILIES names the code that trains a config's family, imported on use.
 
-That is a function of (config, spec, axis_name), in a module whose CHOICES, if any, --help lists: {section: table}.
+That is a function of (config, spec, axis_name). Its module may have TABLES, {section: {name: constructor}}, which says
+what the sections of a config choose from, for --help and for the defaults of arguments.
 """
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,13 @@ def family(name: str) -> tuple[ModuleType, Callable[..., "Trainable"]]:
   path, _, function = choose(FAMILIES, name, "config.family").partition(":")
   module = importlib.import_module(path)
   return module, getattr(module, function)
+
+
+def tables(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
+  """{section: {name: constructor}}: what the sections of a family's configs choose from."""
+  from common.ema import EMAS
+
+  return {"ema": EMAS, **getattr(family(name)[0], "TABLES", {})}
 
 
 def build_algorithm(config: Any, spec: "Spec", axis_name: str | None = None) -> "Trainable":

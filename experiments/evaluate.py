@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import ConfigError, nearest
-from configs import base, samplers
+from configs import recipes, samplers, schema
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -44,7 +44,7 @@ def define_flags() -> None:
     "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
   )
   flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
-  flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(base.DATASETS)}")
+  flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(recipes.DATASETS)}")
   flags.DEFINE_enum(
     "resize",
     "none",
@@ -97,7 +97,7 @@ def main() -> int:
     command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")
   sections = _metrics_of_flag()
   if FLAGS.samples and not FLAGS.reference:
-    raise ConfigError(f"--samples needs --reference, one of {', '.join(base.DATASETS)}")
+    raise ConfigError(f"--samples needs --reference, one of {', '.join(recipes.DATASETS)}")
 
   from common.data.picture_files import BACKGROUNDS
   from common.training.log import Status
@@ -173,13 +173,13 @@ def _reference_data() -> Any:
   """config.data of --reference.
 
   Raises:
-    ConfigError: not a set that configs/base.py knows.
+    ConfigError: not a set that configs/recipes.py knows.
   """
-  if FLAGS.reference not in base.DATASETS:
-    hint = nearest(FLAGS.reference, base.DATASETS)
-    raise ConfigError(f'--reference="{FLAGS.reference}" is not one of {", ".join(base.DATASETS)}{hint}')
-  config = base.get_config()
-  base.use_dataset(config, FLAGS.reference)
+  if FLAGS.reference not in recipes.DATASETS:
+    hint = nearest(FLAGS.reference, recipes.DATASETS)
+    raise ConfigError(f'--reference="{FLAGS.reference}" is not one of {", ".join(recipes.DATASETS)}{hint}')
+  config = schema.get_config()
+  recipes.use_dataset(config, FLAGS.reference)
   config.data.dir = FLAGS.data_dir
   return config.data
 

@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import ConfigError
-from configs import rules, samplers
+from configs import samplers, schema
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -89,7 +89,7 @@ def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:
   config = samplers.get_config(FLAGS.sampler, settings, FLAGS.num_steps)
   with config.unlocked():
     config.data.dir = str(workdir)
-  if found := rules.problems(config):
+  if found := schema.problems(config):
     raise ConfigError("\n".join(found))
   build_algorithm(config, Spec((1, 1, size(run.algorithm)), 0, 0, "points", (0.0, 1.0), ""))
   return config

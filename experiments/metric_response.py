@@ -14,7 +14,7 @@ from absl import flags
 
 from common import files
 from common.errors import ConfigError
-from configs import base
+from configs import recipes, schema
 from experiments import damage
 from experiments.command_line import flags as command_line
 
@@ -24,7 +24,7 @@ SHARES = (0.1, 0.2, 0.5, 1.0)  # of num_samples, for the bias curve: 1k, 2k, 5k,
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("dataset", "fashion_mnist", f"one of {', '.join(base.DATASETS)}")
+  flags.DEFINE_string("dataset", "fashion_mnist", f"one of {', '.join(recipes.DATASETS)}")
   flags.DEFINE_string("data_dir", "", "where it lies; empty for the usual places")
   flags.DEFINE_string("features", "classifier", "as in experiments.evaluate")
   flags.DEFINE_list(
@@ -58,8 +58,8 @@ def main() -> int:
   command_line.required("out")
   out = Path(FLAGS.out)
   command_line.make_directory("out", out)
-  if FLAGS.dataset not in base.DATASETS:
-    raise ConfigError(f'--dataset="{FLAGS.dataset}" is not one of {", ".join(base.DATASETS)}')
+  if FLAGS.dataset not in recipes.DATASETS:
+    raise ConfigError(f'--dataset="{FLAGS.dataset}" is not one of {", ".join(recipes.DATASETS)}')
 
   from common import parallel
   from common.evaluation.features.embed import Embedder
@@ -72,8 +72,8 @@ def main() -> int:
 
   status = Status(enabled=True)
   compilation_cache.start(status)
-  config = base.get_config()
-  base.use_dataset(config, FLAGS.dataset)
+  config = schema.get_config()
+  recipes.use_dataset(config, FLAGS.dataset)
   config.data.dir = FLAGS.data_dir
   dataset = open_reference(config.data)
   if not dataset.source.num_classes:

@@ -1,6 +1,8 @@
 """A trained run from its workdir alone: no data set, no config file, any number of devices."""
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from common.algorithm import Trainable
+from common.build import parameters
 from common.data.dataset import Dataset, open_dataset
 from common.data.spec import Spec
 from common.errors import ConfigError
 from common.training.workdir import read_json, read_spec
 from common.types import PyTree
-from configs import rules
-from experiments import build_algorithm
+from configs import schema
+from experiments import build_algorithm, tables
 from experiments.command_line import flags as command_line
 
 
@@ -153,34 +156,30 @@ def _check_fitted(place: Path, workdir: Path, checkpoint: str, step: int, sample
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
-  """config.json with the keys that runs of older versions lack, and a line for each of those."""
+  """config.json with the keys that the run is older than at their defaults, and a line for each of these.
+
+  Raises:
+    ConfigError: no config of a run, or one of a version that this code does not read.
+  """
   record: dict[str, Any] = read_json(workdir / "config.json")
-  notes: list[str] = []
   if not isinstance(record, dict) or "family" not in record:
     raise ConfigError(f"{workdir}/config.json is not of a run; restore it from a copy, or use another workdir")
-  for path, values in rules.RENAMED.items():
-    place, _, key = path.rpartition(".")
-    holder = record.get(place, {})
-    if holder.get(key) in values:
-      holder[key] = values[holder[key]]
-  if record.get("ema", {}).get("decay") == 0.0:  # of no average, whatever warm-up was the default then
-    record["ema"] = dict(rules.NO_AVERAGE)
-  if record.get("version", 1) < 2 and record.get("objective", {}).get("name") == "rae":
-    if record["objective"].get("regularizer", "none") != "none":
-      raise ConfigError(f"{workdir} is of a regularizer that is another function now; read it with commit 86c43a4")
-    record["objective"]["weight"] = 0.0  # it had no effect, and must be 0 now
-  record["version"] = rules.CONFIG_VERSION
-  for path, value in rules.MIGRATIONS.get(record["family"], {}).items():
-    section, keys = record, path.split(".")
-    for key in keys[:-1]:
-      section = section.setdefault(key, {})
-    if keys[-1] not in section:
-      section[keys[-1]] = value
-      notes.append(f"config.{path} is {value}: the run is of a version that lacks it")
-  for place, section in record.items():
-    name = section.get("name", "") if isinstance(section, dict) else ""
-    for argument, value in rules.ARGUMENTS.get(name, {}).items():
-      if argument not in section:
-        section[argument] = value
-        notes.append(f"config.{place}.{argument} is {value}: the run is of a version that lacks it")
-  return record, notes
+  if record.get("version", 1) < schema.VERSION:
+    raise ConfigError(
+      f"{workdir} holds a run of config version {record.get('version', 1)}, and this code reads {schema.VERSION} and "
+      f"later; commit {schema.LAST_OF_VERSION_2} is the last that reads it, or use another workdir"
+    )
+  return schema.with_defaults(record)
+
+
+def with_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
+  """A recorded config with every argument of its choices: one that is left out has the default of its constructor."""
+  complete = json.loads(json.dumps(record))
+  for section, table in tables(record["family"]).items():
+    chosen = complete.get(section, {})
+    of_names = chosen if section == "penalties" else {chosen.get("name"): chosen}  # penalties are named by their keys
+    for name, arguments in of_names.items():
+      for argument, parameter in parameters(table[name]).items() if name in table else ():
+        if isinstance(parameter.default, bool | int | float | str | tuple | dict):
+          arguments.setdefault(argument, json.loads(json.dumps(parameter.default)))
+  return complete

@@ -156,15 +156,14 @@ def _profile_steps(config: Any) -> tuple[int, int] | None:
 
 def _initial_state(program: Any, status: Any) -> Any:
   """The state that a run begins with: a fresh one, with the weights of --init_from where that is given."""
-  fresh = program.init()
   if not FLAGS.init_from:
-    return fresh
+    return program.init()
   from common.state import transfer_weights
   from experiments.restore import restore
 
   other = restore(Path(FLAGS.init_from), "last", program.mesh)
   status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
-  return transfer_weights(other.state, fresh)
+  return transfer_weights(other.state, program.init())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from gan.penalties import PENALTIES, build_penalties, lazy_interval
 from gan.top_k import build_top_k
 from gan.warmup import CriticWarmup
 
-CHOICES: dict[str, Any] = {  # {section of the config: what it chooses from}
+TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
   "generator": GENERATORS,
   "discriminator": DISCRIMINATORS,
   "loss": LOSSES,

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 from common.data.dataset import open_dataset
 from common.errors import ConfigError
 from common.training.program import make_state
-from configs import rules
+from configs import schema
 from experiments import build_algorithm
 from experiments.command_line.overrides import check_override
 
@@ -47,7 +47,7 @@ def applied(config: ConfigDict, words: list[str]) -> ConfigDict:
 
 def refusal(config: ConfigDict) -> str:
   """What a start says of the config before it compiles anything, and of the state's shapes; empty: nothing."""
-  if found := rules.problems(config):
+  if found := schema.problems(config):
     return found[0]
   try:
     dataset = open_dataset(config.data)

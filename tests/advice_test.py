@@ -14,7 +14,7 @@ LAZY = "--config.discriminator.batch_norm=False --config.lazy_penalties=update -
 FALLING = "{'name':'cosine','start':1e-3,'end':0.0,'steps':9}"
 # A config, overrides of it that are wrong, and how many ways out are named. Those of legality.py are in its own tests.
 WRONG = [
-  # configs/rules.py
+  # configs/schema.py
   ("dcgan:digits,tiny", "--config.train.steps_per_call=7", 1),
   ("dcgan:digits,tiny", "--config.train.steps_per_call=4", 1),
   ("dcgan:digits,tiny", "--config.checkpoint.every=15", 2),

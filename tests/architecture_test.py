@@ -105,7 +105,7 @@ def arrows(path: str, tree: ast.Module) -> Iterator[str]:
     top = name.split(".")[0]
     if top in FOLDERS and top not in MAY_IMPORT[folder]:
       yield f"imports {name}"
-    shared = any(under(name, f"configs.{module}") for module in ("base", "recipes", "rules"))
+    shared = any(under(name, f"configs.{module}") for module in ("recipes", "schema"))
     if folder == "configs" and not (shared or under(name, "ml_collections") or top in sys.stdlib_module_names):
       yield f"imports {name}: a launcher reads configs without a device"
 

@@ -20,13 +20,15 @@ from common.errors import ConfigError
 from common.schedules import build_schedule
 from common.training.program import make_state
 from common.training.workdir import flatten
-from configs import base, rules
+from configs import recipes, schema
 from experiments import build_algorithm
-from experiments.command_line import choices
 from experiments.command_line.flags import config_names
+from experiments.command_line.help import choice_doc
 
 ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("common", "gan", "vae", "experiments") for path in (ROOT / folder).rglob("*.py")]
+
+FIELDS = {**schema.KEYS, **schema.GAN_KEYS}
 
 
 def allowed_words(name: str) -> list[str]:
@@ -41,8 +43,8 @@ def all_variants() -> list[str]:
   found = []
   for name in config_names():
     words = allowed_words(name)
-    others = ["", *(word for word in words if word not in base.DATASETS and word != "tiny")]
-    for dataset, tiny, other in itertools.product(base.DATASETS, ("", "tiny"), others):
+    others = ["", *(word for word in words if word not in recipes.DATASETS and word != "tiny")]
+    for dataset, tiny, other in itertools.product(recipes.DATASETS, ("", "tiny"), others):
       if dataset in words:
         found.append(f"{name}:" + ",".join(word for word in (dataset, other, tiny) if word))
   return found
@@ -57,8 +59,8 @@ def traced_variants() -> list[tuple[str, bool]]:
   for name in config_names():
     first, *words = (word for word in allowed_words(name) if word not in ("mnist", "stacked_mnist"))  # as Fashion-MNIST
     found.append((f"{name}:{first}", True))
-    found += [(f"{name}:{word}", False) for word in words if word in base.DATASETS]
-    found += [(f"{name}:{first},{word}", True) for word in words if word not in (*base.DATASETS, "tiny")]
+    found += [(f"{name}:{word}", False) for word in words if word in recipes.DATASETS]
+    found += [(f"{name}:{first},{word}", True) for word in words if word not in (*recipes.DATASETS, "tiny")]
   return found
 
 
@@ -108,10 +110,10 @@ def test_the_readme_lists_every_config_with_its_variants():
 def test_a_variant_is_locked_complete_and_described(variant):
   config = load(variant)
   assert config.is_locked
-  assert rules.problems(config) == []
+  assert schema.problems(config) == []
   for path, value in flatten(config.to_dict()).items():
     assert value is not None, path
-    assert path in rules.FIELDS or choices.doc(config, path), f"{path} has no line for --help"
+    assert path in FIELDS or choice_doc(config, path), f"{path} has no line for --help"
 
 
 @pytest.mark.parametrize(("variant", "step"), traced_variants())
@@ -151,7 +153,7 @@ def read_keys() -> set[str]:
 
 def test_every_shared_key_is_read():
   read = read_keys()
-  for path in rules.FIELDS:
+  for path in FIELDS:
     section, _, key = path.rpartition(".")
     aliases = {"data": ("data", "options", "data_options")}.get(section, (section or "config",))
     assert any(f"{alias}.{key}" in read for alias in aliases), f"nothing reads config.{path}"
@@ -159,9 +161,9 @@ def test_every_shared_key_is_read():
 
 def test_every_field_is_of_some_config_and_every_shared_key_has_a_field():
   seen = {path for variant in VARIANTS for path in flatten(load(variant).to_dict())}
-  assert set(rules.FIELDS) <= seen
-  shared = flatten(base.get_config().to_dict())
-  assert not [path for path in shared if path not in rules.FIELDS and not choices.doc(load("vae:tiny"), path)]
+  assert set(FIELDS) <= seen
+  shared = flatten(schema.get_config().to_dict())
+  assert not [path for path in shared if path not in FIELDS and not choice_doc(load("vae:tiny"), path)]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_a_broken_rule_is_one_line(changes, message):
   for path, value in changes.items():
     section, _, key = path.rpartition(".")
     config[section][key] = value
-  assert re.match(message, rules.problems(config)[0])
+  assert re.match(message, schema.problems(config)[0])
 
 
 def test_lengths_that_papers_give_in_epochs():
@@ -271,7 +273,7 @@ def test_the_capacity_rises_over_half_the_steps_whatever_they_are():
 def test_iwaes_rate_falls_after_passes_of_3_to_the_i_epochs():
   """1, 3, 9, ... epochs, so at their sums, and no other; a public code falls once too often, at 28 of its epochs."""
   config = load("iwae:fashion_mnist")
-  epoch = base.TRAIN_EXAMPLES["fashion_mnist"] // config.train.batch_size
+  epoch = recipes.TRAIN_EXAMPLES["fashion_mnist"] // config.train.batch_size
   assert [step / epoch for step in config.optim.learning_rate.milestones] == [1, 4, 13, 40, 121]
   assert config.train.num_steps == 364 * epoch
   rate = build_schedule(config.optim.learning_rate.to_dict(), "learning_rate")

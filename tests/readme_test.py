@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from common.data.dataset import open_dataset
-from configs import rules
+from configs import schema
 from experiments import build_algorithm
 from experiments.command_line import flags as command_line
 from experiments.reliability import ROOT
@@ -39,7 +39,7 @@ def test_every_command_is_understood_and_finds_what_it_asks_for():
     workdir = flags.FLAGS.workdir if "workdir" in flags.FLAGS else ""
     if name == "train":
       config = command_line.config_from_flags()
-      assert not rules.problems(config), words
+      assert not schema.problems(config), words
       if config.data.name == "digits":  # of the others the files may be missing
         build_algorithm(config, open_dataset(config.data).spec)
       kept[workdir] = config.checkpoint.keep_best

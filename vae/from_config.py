@@ -48,7 +48,7 @@ def _concat() -> bool:
 
 
 CONDITIONING = {"none": _none, "concat": _concat}
-CHOICES: dict[str, Any] = {  # {section of the config: what it chooses from}
+TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
   "model": NETWORKS,
   "posterior": POSTERIORS,
   "prior": PRIORS,

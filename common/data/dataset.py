@@ -187,7 +187,7 @@ class Dataset:
 
 
 def open_dataset(data: Any) -> Dataset:
-  """The data set of config.data; see configs/base.py for its keys and catalogue.py for what is found where.
+  """The data set of config.data; see configs/schema.py for its keys and catalogue.py for what is found where.
 
   Raises:
     ConfigError: a set that cannot be found or read, or settings that it does not allow.

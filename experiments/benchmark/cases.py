@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from common.errors import ConfigError
-from configs import rules
+from configs import schema
 from experiments.command_line.flags import find_config, load_config
 
 
@@ -123,7 +123,7 @@ def load(config: str, overrides: Mapping[str, Any]) -> ConfigDict:
       if key not in section:
         raise ConfigError(f"config.{path} is unknown in {config}: there are {', '.join(section)}")
       section[key] = ConfigDict(value) if isinstance(value, Mapping) else value
-  if found := rules.problems(loaded):
+  if found := schema.problems(loaded):
     raise ConfigError(f"{config}: {found[0]}")
   return loaded.lock()
 

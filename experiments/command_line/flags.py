@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 import configs
 from common.errors import ConfigError, nearest
-from configs import rules
+from configs import schema
 from experiments.command_line.failures import EXIT_CTRL_C, exit_code
 from experiments.command_line.overrides import check_override
 
@@ -41,12 +41,26 @@ def run(main: Callable[[], int], doc: str, define_flags: Callable[[], None], *, 
 
 def _help_or_run(main: Callable[[], int], doc: str, takes_config: bool) -> int:
   if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull") for word in sys.argv[1:]):
-    from experiments.command_line.help import help_text
-
-    print(help_text(doc, sys.argv, takes_config))
+    _print_help(doc, takes_config)
     return 0
   parse(sys.argv, takes_config)
   return main()
+
+
+def _print_help(doc: str, takes_config: bool) -> None:
+  from experiments.command_line.help import config_text, help_text  # imports JAX
+
+  print(help_text(doc, sys.argv[0]))
+  if not takes_config:
+    return
+  print("  --config: a config, as in dcgan or configs/dcgan.py:fashion_mnist\n")
+  named = [word.partition("=")[2] for word in joined_words(sys.argv[1:]) if word.startswith("--config=")]
+  if not named:
+    print(f"configs: {', '.join(config_names())}; --config=NAME --help lists the fields of one")
+    return
+  path, _, variant = named[0].partition(":")
+  file = find_config(path)
+  print(config_text(file, load_config(file, variant)))
 
 
 def forget() -> None:
@@ -141,7 +155,7 @@ def config_from_flags() -> ConfigDict:
     ConfigError: naming each field that breaks its rule (three at most).
   """
   config = flags.FLAGS.config
-  found = rules.problems(config)
+  found = schema.problems(config)
   if found:
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     raise ConfigError("\n".join(found[:3]) + more)
@@ -200,7 +214,7 @@ def joined_words(words: list[str]) -> list[str]:
 
 
 def find_config(path: str) -> Path:
-  """The file of --config: as given, or by its bare name beside configs/base.py.
+  """The file of --config: as given, or by its bare name in configs/.
 
   Raises:
     ConfigError: with close names and what there is.
@@ -218,7 +232,7 @@ def find_config(path: str) -> Path:
 
 def config_names() -> list[str]:
   """The bare names that --config takes."""
-  others = ("__init__", "base", "recipes", "rules", "samplers")
+  others = ("__init__", "recipes", "schema", "samplers")
   return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
 
 

@@ -1,54 +1,91 @@
-"""--help: the command's doc and flags, and the fields of the config that it names."""
+"""--help: the command's docstring and flags, and the fields of the config that it names."""
 
 import ast
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from common.build import parameters
+from common.schedules import SCHEDULES
 from common.training.workdir import flatten
-from configs import rules
-from experiments.command_line import choices
-from experiments.command_line import flags as command_line
+from configs import schema
+from experiments import tables
 
 
-def help_text(doc: str, argv: list[str], takes_config: bool) -> str:
-  """The command's doc and flags, and the fields of the config that ``argv`` names."""
+def help_text(doc: str, program: str) -> str:
+  """The command's docstring and flags."""
   lines = [doc.strip(), "", "flags:"]
   by_module = dict(flags.FLAGS.flags_by_module_dict())
-  for module in (
-    argv[0],
-    "__main__",
-    "experiments.command_line.flags",
-    *(m for m in by_module if m.startswith("experiments.")),
-  ):
+  own = ("__main__", "experiments.command_line.flags", *(m for m in by_module if m.startswith("experiments.")))
+  for module in (program, *own):
     for flag in by_module.pop(module, []):
       if not flag.name.startswith("config."):
         default = "" if flag.default in (None, "", False) else f" (default {flag.default})"
         lines.append(f"  --{flag.name}: {flag.help}{default}")
-  if not takes_config:
-    return "\n".join(lines)
-  lines.append("  --config: a config, as in dcgan or configs/dcgan.py:fashion_mnist")
-  chosen = [word.partition("=")[2] for word in command_line.joined_words(argv[1:]) if word.startswith("--config=")]
-  if not chosen:
-    lines += ["", f"configs: {', '.join(command_line.config_names())}; --config=NAME --help lists the fields of one"]
-    return "\n".join(lines)
-  path, _, variant = chosen[0].partition(":")
-  file = command_line.find_config(path)
-  config = command_line.load_config(file, variant)
-  lines += ["", f"{file}:", "", *(f"  {line}" for line in _module_doc(file)), "", "fields of --config:"]
-  return "\n".join(lines + field_lines(config))
+  return "\n".join(lines)
 
 
-def _module_doc(file: Path) -> list[str]:
-  return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()
+def config_text(file: Path, config: ConfigDict) -> str:
+  """The docstring of a config's file and a line for each field."""
+  doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+  indented = [f"  {line}" for line in doc.splitlines()]
+  return "\n".join([f"{file}:", "", *indented, "", "fields of --config:", *field_lines(config)])
 
 
 def field_lines(config: ConfigDict) -> list[str]:
-  """For each field its path, type, value and one line of doc; a section's doc is its constructor's."""
+  """For each field its path, type, value and one line of documentation."""
+  known = schema.keys(config.family)
   lines = []
   for path, value in flatten(config.to_dict()).items():
-    field = rules.FIELDS.get(path)
-    doc = field.doc + (f"; {field.rule}" if field.rule else "") if field else choices.doc(config, path)
+    key = known.get(path)
+    doc = key.doc + (f"; {key.rule}" if key.rule else "") if key else choice_doc(config, path)
     lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {doc}")
   return lines
+
+
+def choice_doc(config: Any, path: str) -> str:
+  """Returns one line on a field of a section: the choices of a name, or what the constructor says of an argument."""
+  if path.startswith("evaluate.metrics."):
+    from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
+
+    name, _, key = path.removeprefix("evaluate.metrics.").partition(".")
+    made = constructor_of(SAMPLE_METRICS, name)
+    return _argument(made, key) if key else _summary(made)
+  section, _, key = path.partition(".")
+  table = tables(config.family).get(section)
+  if table is None:
+    return ""
+  if section == "penalties":  # a section of sections, named by their keys
+    name, _, key = key.partition(".")
+    settings, constructor = config[section][name], table[name]
+  else:
+    settings = config[section]
+    constructor = table[settings.name]
+    if key == "name":
+      return f"one of {', '.join(table)}: {_summary(constructor)}"
+  if not key:
+    return _summary(constructor)
+  if table is SCHEDULES:
+    return f"{key} of the schedule"
+  argument, _, part = key.partition(".")
+  if part:
+    schedule = SCHEDULES[settings[argument].name]
+    return f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}" if part == "name" else f"{part} of the schedule"
+  return _argument(constructor, key)
+
+
+def _summary(constructor: Callable[..., Any]) -> str:
+  return (inspect.getdoc(constructor) or "").partition("\n")[0]
+
+
+def _argument(constructor: Callable[..., Any], key: str) -> str:
+  """The line ``key: ...`` of the docstring's Attributes or Args, else the type."""
+  for line in (inspect.getdoc(constructor) or "").splitlines():
+    if line.strip().startswith(f"{key}:"):
+      return line.strip().partition(":")[2].strip()
+  annotation = parameters(constructor)[key].annotation
+  return getattr(annotation, "__name__", str(annotation))

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from common.errors import ConfigError, nearest
-from configs import rules
+from configs import schema
 
 
 def check_override(config: ConfigDict, path: str, word: str) -> None:
@@ -38,7 +38,7 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
       section[key] = ConfigDict(value) if isinstance(value, Mapping) else value
   elif not isinstance(section[key], ConfigDict):
     _check_value(section[key], path, text)
-  elif _is_shared(path):
+  elif schema.is_shared(path):
     raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
   elif isinstance(value, Mapping):
     section[key] = ConfigDict(value)
@@ -49,12 +49,8 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
 
 
 def _is_choice(section: Any, path: str) -> bool:
-  named = isinstance(section, ConfigDict) and "name" in section and not _is_shared(path)
+  named = isinstance(section, ConfigDict) and "name" in section and not schema.is_shared(path)
   return named or path.startswith(("penalties", "evaluate.metrics"))
-
-
-def _is_shared(path: str) -> bool:
-  return any(field.startswith(f"{path}.") for field in rules.FIELDS)
 
 
 def _literal(text: str) -> Any:
@@ -68,7 +64,9 @@ def _check_known(section: Any, key: str, path: str) -> None:
   if not isinstance(section, ConfigDict) or key not in section:
     known = list(section) if isinstance(section, ConfigDict) else []
     choices = ", ".join(known) or "no keys below it"
-    raise ConfigError(f"config.{path} is unknown: there are {choices}{nearest(key, known)}")
+    longer = [name for name in known if name.endswith(f"_{key}")]  # of a GAN's two networks
+    hint = f"; did you mean {' or '.join(longer)}?" if longer else nearest(key, known)
+    raise ConfigError(f"config.{path} is unknown: there are {choices}{hint}")
 
 
 def _check_value(default: Any, path: str, text: str) -> None:

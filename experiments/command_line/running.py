@@ -15,10 +15,10 @@ from common.training import workdir as description
 from common.training.lock import LockedError, WorkdirLock
 from common.training.log import Status
 from common.training.trainer import Interrupted, NonFiniteError, Run
-from configs import rules
+from configs import schema
 from experiments.command_line import flags as command_line
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.restore import read_config
+from experiments.restore import read_config, with_arguments
 
 EXIT_NON_FINITE = 3
 
@@ -32,7 +32,7 @@ def claimed(
   All of it is done by process 0, and a refusal reaches every process. ``elsewhere`` is where a run with other settings
   can be.
   """
-  record = _from_anywhere({"version": rules.CONFIG_VERSION, **json.loads(config.to_json())})
+  record = _from_anywhere({"version": schema.VERSION, **json.loads(config.to_json())})
 
   def claim() -> list[list[str]]:
     command_line.make_directory("workdir", workdir)
@@ -45,7 +45,8 @@ def claimed(
       other = elsewhere.partition(", where")[0]  # its weights cannot be read without its config
       raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use {other}")
     old, notes = read_config(workdir)
-    unknown, changed = description.check_resume(workdir, _from_anywhere(old), record, spec, rules.may_change, elsewhere)
+    before, now = with_arguments(_from_anywhere(old)), with_arguments(record)
+    unknown, changed = description.check_resume(workdir, before, now, spec, schema.may_change, elsewhere)
     return [[*notes, *unknown], changed]
 
   def start_at(step: int) -> None:

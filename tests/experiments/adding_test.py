@@ -65,25 +65,22 @@ def from_config(config, spec, axis_name=None):
 '''
 
 PAPER = """
-from configs import base
+from configs import recipes, schema
 
 def get_config(argument=""):
-  _, words = base.variants(argument, ("digits",))
-  config = base.get_config()
+  _, words = recipes.variants(argument, ("digits",))
+  config = schema.get_config("linear" if NAME == "linear" else "gan")
   config.data.update({"name": "stripes", "image_size": 8})
   if NAME == "linear":
-    config.family, config.model = "linear", {"width": 4}
-    base.use_dataset(config, "digits")
+    config.model = {"width": 4}
+    recipes.use_dataset(config, "digits")
   else:
-    base.use_gan(config)
     config.z_dim, config.loss = 4, {"name": "squared", "scale": 2.0}
     config.generator = {"name": "flat", "start": 0.1}
     config.discriminator = {"name": "mlp", "width": 8}
-    config.discriminator_optim = config.generator_optim = {"name": "adam", **base.ADAM}
+    config.discriminator_optim = config.generator_optim = recipes.adam(1e-3)
     config.evaluate.update({"metrics": {"grey": {"shift": 1.0}}, "num_samples": 20})
-  if "tiny" in words:
-    base.shrink(config)
-  return base.finish(config)
+  return recipes.finish(config, words)
 """
 
 ADDED = {  # what the user writes: a file of one's own, or lines before an entry of a table

@@ -17,7 +17,7 @@ from common.evaluation.features.extractor import Extractor
 from common.training.checkpoint import Checkpoints
 from common.training.program import make_state
 from common.training.workdir import write_description
-from configs import rules
+from configs import schema
 from experiments import build_algorithm, sample
 from experiments.latent_arithmetic import Classifier, add_terms, panel
 from tests.experiments.runs import call
@@ -33,7 +33,7 @@ def untrained(workdir: Path, variant: str, seed: int) -> Path:
   with Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(0, state, {})
     checkpoints.wait()
-  write_description(workdir, {"version": rules.CONFIG_VERSION, **config.to_dict()}, spec)
+  write_description(workdir, {"version": schema.VERSION, **config.to_dict()}, spec)
   return workdir
 
 

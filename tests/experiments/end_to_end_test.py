@@ -52,7 +52,7 @@ def test_a_run_describes_itself(trained):
   config, spec, versions = (
     json.loads((workdir / f"{name}.json").read_text()) for name in ("config", "spec", "versions")
   )
-  assert config["version"] == 2 and config["data"]["name"] == "mnist" and config["ema"]["decay"] == 0.5
+  assert config["version"] == 3 and config["data"]["name"] == "mnist" and config["ema"]["decay"] == 0.5
   assert spec["image_shape"] == [8, 8, 1] and spec["num_examples"] == 1000
   assert versions["jax"] == jax.__version__ and {"python", "commit"} <= set(versions)
   first_start = json.loads((workdir / "starts.jsonl").read_text().splitlines()[0])

@@ -1,60 +1,46 @@
-"""config.json of a run that was made before a key or an argument came to be."""
+"""config.json of a run that is older than a key, an argument, or the version of the config."""
 
-import inspect
 import json
 
 import pytest
 
-from common.ema import EMAS
 from common.errors import ConfigError
-from configs import rules
-from experiments.restore import read_config
-from gan.networks import DISCRIMINATORS, GENERATORS
+from configs import schema
+from experiments.restore import read_config, with_arguments
 
 
-def test_what_an_older_version_lacks_is_filled_in_and_said(tmp_path):
-  network = {"name": "r3gan", "width": 8}
-  old = {"family": "gan", "train": {}, "generator": network, "discriminator": {**network, "wide_to": 8}}
-  (tmp_path / "config.json").write_text(json.dumps(old), encoding="utf-8")
+def write(workdir, **record):
+  (workdir / "config.json").write_text(json.dumps({"version": schema.VERSION, **record}), encoding="utf-8")
+
+
+def test_a_key_that_a_run_is_older_than_takes_its_default_and_is_named(tmp_path):
+  write(tmp_path, family="gan", train={"num_steps": 7}, loss={"name": "hinge"})
   record, notes = read_config(tmp_path)
-  assert record["generator"] == {**network, "wide_to": 32}
-  assert record["discriminator"]["wide_to"] == 8
-  assert record["train"]["patience_from"] == 0
-  said = [note.partition(" is ")[0] for note in notes]
-  assert "config.generator.wide_to" in said and "config.train.patience_from" in said
-  assert "config.discriminator.wide_to" not in said
+  assert record["train"] == {"num_steps": 7, **{k: v for k, v in schema.get_config().train.items() if k != "num_steps"}}
+  assert record["loss"] == {"name": "hinge"}
+  assert "config.train.patience_from is 0: the run is older than this key" in notes
+  assert "config.conditioning is {'name': 'none'}: the run is older than this key" in notes
+  assert not [note for note in notes if "num_steps" in note or "loss " in note]
+  write(tmp_path, **json.loads(schema.get_config("vae").to_json()))
+  assert read_config(tmp_path)[1] == []
 
 
-def test_a_value_that_was_renamed_goes_on_under_its_new_name(tmp_path):
-  (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "data": {"resize": "bilinear"}}), encoding="utf-8")
-  assert read_config(tmp_path)[0]["data"] == {"resize": "crop"}
+def test_an_argument_that_a_run_is_older_than_is_compared_at_its_constructors_default():
+  old = {"family": "gan", "generator": {"name": "r3gan", "width": 8}, "penalties": {"r1": {"weight": 2.0}}}
+  new = {
+    **old,
+    "generator": {"name": "r3gan", "width": 8, "wide_to": 32},
+    "penalties": {"r1": {"weight": 2.0, "every": 1}},
+  }
+  assert with_arguments(old) == with_arguments(new)
+  assert with_arguments(old)["generator"]["wide_to"] == 32
+  new["generator"]["wide_to"] = 8
+  assert with_arguments(old) != with_arguments(new)
 
 
-def test_a_regularized_autoencoder_of_before_goes_on_only_where_its_objective_is_the_same(tmp_path):
-  def write(**objective):
-    record = {
-      "version": 1,
-      "family": "vae",
-      "objective": {"name": "rae", "z_weight": 1e-4, "weight": 1e-6, **objective},
-    }
-    (tmp_path / "config.json").write_text(json.dumps(record), encoding="utf-8")
-
-  write(regularizer="none")
-  assert read_config(tmp_path)[0]["objective"]["weight"] == 0.0
-  write(regularizer="gradient")
-  with pytest.raises(ConfigError, match="another function now; read it with commit 86c43a4"):
+@pytest.mark.parametrize("version", [{}, {"version": 2}])
+def test_a_run_of_an_older_version_is_refused_in_one_line(tmp_path, version):
+  (tmp_path / "config.json").write_text(json.dumps({"family": "vae", **version}), encoding="utf-8")
+  with pytest.raises(ConfigError, match=f"commit {schema.LAST_OF_VERSION_2} is the last that reads it") as error:
     read_config(tmp_path)
-
-
-@pytest.mark.parametrize(("decay", "warmup"), [(0.0, 10.0), (0.9, 0.0)])
-def test_another_default_of_a_warm_up_is_no_change_where_no_average_is_kept(tmp_path, decay, warmup):
-  ema = {"name": "decay", "decay": decay, "warmup": 0.0}
-  (tmp_path / "config.json").write_text(json.dumps({"family": "vae", "ema": ema}), encoding="utf-8")
-  assert read_config(tmp_path)[0]["ema"] == {**ema, "warmup": warmup, "start": 0}
-
-
-def test_an_argument_that_is_filled_in_is_what_its_choice_had_without_it():
-  for name, filled in rules.ARGUMENTS.items():
-    for choice in (choices[name] for choices in (GENERATORS, DISCRIMINATORS, EMAS) if name in choices):
-      arguments = inspect.signature(choice).parameters
-      assert {argument: arguments[argument].default for argument in filled} == filled
+  assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ from common.data.dataset import open_dataset
 from common.training.checkpoint import Checkpoints
 from common.training.program import Program, make_state
 from common.training.workdir import write_description
+from configs import schema
 from experiments import build_algorithm
 from experiments.command_line import flags as command_line
 from tests.experiments.runs import call, run
@@ -82,6 +83,7 @@ MISTAKES = [
   # Whole sections.
   (VAE + "--config.train={{'batch_size':3}}", "config.train", "set its keys one by one"),
   (VAE + "--config.optim=adam", "config.optim=adam", "is not a section; write --config.optim="),
+  (DCGAN + "--config.optim.learning_rate=1", "did you mean discriminator_optim or generator_optim?"),
   (VAE + "--config.optim.=3", "config.optim.", "is unknown"),
   (VAE + "--config.optim.eps=-1.0", "config.optim.eps=-1.0", "must be 0 or more"),
   (CONV + "--config.model.bn_momentum=2.0", "config.model.bn_momentum=2.0", "must be at least 0 and below 1"),
@@ -180,7 +182,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
   config, run = command_line.load_config(command_line.find_config("vae"), "tiny"), root / "run"
   spec = open_dataset(config.data).spec
   (run / "best").mkdir(parents=True)  # every run has the directory
-  write_description(run, json.loads(config.to_json()), spec)
+  write_description(run, {"version": schema.VERSION, **json.loads(config.to_json())}, spec)
   with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
     checkpoints.save(5, make_state(build_algorithm(config, spec), spec, config.seed), {})
   return {"new": root / "new", "run": run, "file": root / "broken.py", "folder": root / "folder.png"}

@@ -17,7 +17,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.legality import Data, clashes
-from experiments.command_line.choices import tables
+from experiments import tables
 from tests.tiny import filled
 from tests.vae.tiny_model import SPEC, config_of_model, model_of
 from vae import legality

@@ -8,7 +8,7 @@ import numpy as np
 
 from common import random
 from common.errors import ConfigError
-from experiments.command_line.choices import tables
+from experiments import tables
 from tests.vae.combinations_test import section
 from tests.vae.objectives_test import context_of, terms_of
 from vae import legality

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from experiments.command_line.choices import tables
+from experiments import tables
 from tests.advice import applied, ways
 from tests.tiny import filled
 from tests.vae.combinations_test import section

@@ -69,7 +69,7 @@ SAMPLERS: dict[str, Any] = {
   "two_stage": second_stage,
   "autoregressive": autoregressive,
 }
-CHOICES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
+TABLES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted | SecondStage:

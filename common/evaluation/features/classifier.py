@@ -67,7 +67,7 @@ class ConvNet(nn.Module):
 
 
 NETWORKS = {"conv": ConvNet}
-CHOICES = {"model": NETWORKS, "optim": OPTIMIZERS}
+TABLES = {"model": NETWORKS, "optim": OPTIMIZERS}
 
 
 @dataclasses.dataclass(frozen=True)

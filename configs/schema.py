@@ -1,0 +1,267 @@
+"""Every shared key of a config: its default, its meaning, the values it may have, and whether a run may change it.
+
+A paper's file starts from `get_config`, adds its own sections and returns the config locked, so that a key that does
+not exist cannot be set by mistake. A choice is one section ``{"name": ..., **arguments}``; it is checked against the
+signature of what it names, not here. This module imports no JAX: a launcher reads a config without a device.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+VERSION = 3  # of config.json; from 3 on a key or argument that a run's record lacks takes its default
+LAST_OF_VERSION_2 = "b7ec8bb"  # the last commit that reads the runs of before
+
+
+class Key(NamedTuple):
+  """One key.
+
+  Attributes:
+    default: its value in `get_config`, which fixes its type.
+    doc: what it means, for --help.
+    rule: which values it may have, in words; empty for all.
+    holds: whether a value keeps the rule.
+    may_change: whether a run may be continued under another value.
+  """
+
+  default: Any
+  doc: str
+  rule: str = ""
+  holds: Callable[[Any], bool] = lambda value: True
+  may_change: bool = False
+
+
+def _above_zero(default: Any, doc: str, may_change: bool = False) -> Key:
+  return Key(default, doc, "must be above 0", lambda v: v > 0, may_change)
+
+
+def _not_negative(default: Any, doc: str, may_change: bool = False) -> Key:
+  return Key(default, doc, "must be 0 or more", lambda v: v >= 0 and math.isfinite(v), may_change)
+
+
+def _one_of(doc: str, *choices: Any) -> Key:
+  """A key whose default is the first choice."""
+  return Key(choices[0], doc, f"must be one of {', '.join(map(str, choices))}", lambda v: v in choices)
+
+
+KEYS: dict[str, Key] = {
+  "seed": Key(0, "seed of weights, data order and noise", "must be in [0, 2^32)", lambda v: 0 <= v < 2**32),
+  "family": Key("", "which code trains this config: a name of FAMILIES in experiments/__init__.py"),
+  "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
+  "data.name": Key(
+    "digits", "digits, a set of IDX files such as mnist, cifar10, any TFDS image set, gaussians8, blobs"
+  ),
+  "data.dir": Key("", "directory of the prepared files; empty: the usual places", may_change=True),
+  "data.train_split": Key("train", 'training examples, as in "train[:50000]"'),
+  "data.validation_split": Key("validation", "examples for model selection and early stopping"),
+  "data.test_split": Key("test", "examples that are used for results only"),
+  "data.image_size": _not_negative(0, "height and width of the images that networks see; 0: the data set's own"),
+  "data.channels": _one_of("color channels of the images that networks see; 0: the data set's own", 0, 1, 3),
+  "data.resize": _one_of(
+    "how images get their size: padded, or cropped or stretched and resized", "pad", "crop", "stretch"
+  ),
+  "data.pixel_range": Key(
+    (0.0, 1.0),
+    "lowest and highest value of a pixel for the networks",
+    "must be (0.0, 1.0) or (-1.0, 1.0)",
+    lambda v: tuple(v) in ((0.0, 1.0), (-1.0, 1.0)),
+  ),
+  "data.download": Key(False, "download and prepare a missing TFDS set (extra tfds-prepare)", may_change=True),
+  "data.flip": Key(False, "mirror each training image with probability 1/2 at each use"),
+  "data.dequantize": Key(False, "add uniform noise of one grey level, so that densities are bounded"),
+  "data.binarize": _one_of(
+    "dynamic: training pixels are sampled at each use, those of evaluation splits once", "none", "dynamic"
+  ),
+  "data.resident_mb": _not_negative(
+    2048, "a data set up to this size in MB, over all local devices, is kept on the devices", may_change=True
+  ),
+  "train.num_steps": _above_zero(1000, "training steps in total; for a GAN, generator updates", may_change=True),
+  "train.batch_size": _above_zero(64, "images per batch over all devices"),
+  "train.steps_per_call": _above_zero(10, "steps per dispatch; affects speed only", may_change=True),
+  "train.grad_clip": _not_negative(0.0, "global norm to which gradients are clipped; 0: no clipping"),
+  "train.patience": _not_negative(
+    0, "evaluations without a better checkpoint.keep_best before training stops; 0: never", may_change=True
+  ),
+  "train.patience_from": _not_negative(0, "first step whose evaluation counts for train.patience", may_change=True),
+  "checkpoint.every": _above_zero(500, "steps between checkpoints", may_change=True),
+  "checkpoint.keep": _above_zero(2, "number of recent checkpoints to keep", may_change=True),
+  "checkpoint.keep_best": Key("", "validation metric whose best checkpoint is kept too; empty: none"),
+  "checkpoint.best_mode": _one_of("whether the smallest or the largest value is the best", "min", "max"),
+  "log.every": _above_zero(100, "steps between lines of metrics.jsonl, each the mean since the last", may_change=True),
+  "samples.every": _not_negative(500, "steps between saved samples; 0: none", may_change=True),
+  "evaluate.every": _not_negative(500, "steps between evaluations on the validation split; 0: none", may_change=True),
+  "evaluate.metrics": Key({}, "metrics of samples at each evaluation, {name: {setting: value}}; empty: none"),
+  "evaluate.num_samples": _above_zero(10000, "number of samples for these metrics"),
+  "evaluate.features": Key("classifier", "their extractor: classifier, inception, random, pixels, or module:function"),
+  "parallel.mode": _one_of("how a step is compiled for the devices", "jit", "shard_map", "pmap"),
+  "parallel.sync_batch_norm": Key(
+    True, "BatchNorm over the global batch; False: per device in the modes shard_map and pmap"
+  ),
+}
+SECTIONS: dict[str, Any] = {"ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0}}
+
+GAN_KEYS: dict[str, Key] = {
+  "z_dim": _above_zero(128, "number of latents of the generator"),
+  "z_prior": _one_of(
+    "distribution of the latents: N(0, I), U[-1, 1), or U[-sqrt 3, sqrt 3), whose variance is 1",
+    *("normal", "uniform", "standard_uniform"),
+  ),
+  "n_critic": _above_zero(1, "discriminator updates per step"),
+  "update_order": _one_of(
+    "whether G's update uses the updated D, or both start from the same point", "alternating", "simultaneous"
+  ),
+  "fakes": _one_of("latents of G's update: fresh, or shared with D's last update", "fresh", "shared"),
+  "generator_reals": _one_of(
+    "real images of G's update: those of D's last update (shared), or a batch of its own (fresh)", "shared", "fresh"
+  ),
+  "generator_batch_multiple": _above_zero(1, "batches of latents per update of G"),
+  "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 2, 1),
+  "critic_warmup.updates": _not_negative(0, "D updates before G moves, in the rounds that the next two keys name"),
+  "critic_warmup.first": _not_negative(0, "this applies to the first N generator updates"),
+  "critic_warmup.every": _not_negative(0, "and to every N-th after them; 0: to no others"),
+  "weight_clip": _not_negative(0.0, "D's parameters are clipped to [-c, c] after each update; 0: no clipping"),
+  "generator_orthogonal": _not_negative(0.0, "weight of the orthogonal regularization of G's kernels; 0: none"),
+  "penalties": Key({}, "terms added to the discriminator's loss, {name: {argument: value}}; empty: none"),
+  "lazy_penalties": _one_of(
+    "how penalties with every > 1 apply: as a term of that update's loss, or as an update of their own",
+    *("term", "update"),
+  ),
+  "discriminator_loss_scale": _above_zero(1.0, "factor of the discriminator's loss; many codes have 0.5"),
+}
+# What most papers have; a choice is one section.
+FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
+  "gan": (
+    GAN_KEYS,
+    {
+      "conditioning": {"name": "none"},
+      "loss": {"name": "non_saturating"},
+      "augment": {"name": "none"},
+      "top_k": {"name": "constant", "value": 1.0},
+    },
+  ),
+  "vae": (
+    {},
+    {
+      "likelihood": {"name": "bernoulli"},
+      "posterior": {"name": "diagonal_gaussian"},
+      "prior": {"name": "standard_normal"},
+      "objective": {"name": "elbo"},
+      "conditioning": {"name": "none"},
+      "corruption": {"name": "none"},
+    },
+  ),
+}
+
+
+def keys(family: str) -> dict[str, Key]:
+  """The shared keys of a family's configs, by dotted path."""
+  return {**KEYS, **FAMILIES.get(family, ({}, {}))[0]}
+
+
+def get_config(family: str = "") -> ConfigDict:
+  """The shared keys of every family, and those of this one, at their defaults; not locked."""
+  values = {path: key.default for path, key in keys(family).items()} | {"family": family}
+  config = ConfigDict({**SECTIONS, **FAMILIES.get(family, ({}, {}))[1]})
+  for path, value in values.items():
+    *sections, key = path.split(".")
+    section = config
+    for name in sections:
+      if name not in section:
+        section[name] = ConfigDict()
+      section = section[name]
+    section[key] = ConfigDict(value) if isinstance(value, dict) else value
+  return config
+
+
+def is_shared(path: str) -> bool:
+  """Whether a path is a section of shared keys, which cannot be replaced as a whole."""
+  return any(field.startswith(f"{path}.") for field in (*KEYS, *GAN_KEYS))
+
+
+def may_change(path: str) -> bool:
+  """Whether a run may be continued under another value of this key."""
+  return path in KEYS and KEYS[path].may_change
+
+
+def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+  """A run's recorded config with the keys that it lacks at their defaults, and a line for each of these."""
+  complete: dict[str, Any] = json.loads(json.dumps(record))
+  sections = {**SECTIONS, **FAMILIES.get(record["family"], ({}, {}))[1]}
+  defaults = {**{path: key.default for path, key in keys(record["family"]).items()}, **sections}
+  notes = []
+  for path, default in defaults.items():
+    section = complete
+    *parents, name = path.split(".")
+    for parent in parents:
+      section = section.setdefault(parent, {})
+    if name not in section:
+      section[name] = default
+      notes.append(f"config.{path} is {default}: the run is older than this key")
+  return complete, notes
+
+
+def problems(config: ConfigDict) -> list[str]:
+  """Every shared key that breaks its rule, one line each: field, value, rule."""
+  values = {path: value_at(config, path) for path in (*KEYS, *GAN_KEYS)}
+  broken = [
+    f"config.{path}={values[path]} {key.rule}"
+    for path, key in {**KEYS, **GAN_KEYS}.items()
+    if values[path] is not None and not key.holds(values[path])
+  ]
+  return broken or _interval_problems(config) + _average_problems(config)
+
+
+def value_at(config: Any, path: str) -> Any:
+  """The value at a dotted path, or None where there is none."""
+  for key in path.split("."):
+    if key not in config:
+      return None
+    config = config[key]
+  return config
+
+
+def _interval_problems(config: Any) -> list[str]:
+  call, log, save = config.train.steps_per_call, config.log.every, config.checkpoint.every
+  paths = ("train.num_steps", "log.every", "samples.every", "evaluate.every", "checkpoint.every")
+  intervals = {path: value_at(config, path) for path in paths}
+  fits = math.gcd(call, *intervals.values())
+  found = [
+    f"config.{path}={interval} must be a multiple of config.train.steps_per_call={call}; "
+    f"set --config.train.steps_per_call={fits} or another interval"
+    for path, interval in intervals.items()
+    if interval % call
+  ]
+  if not found and save % log:
+    found.append(
+      f"config.checkpoint.every={save} must be a multiple of config.log.every={log}; "
+      f"set --config.checkpoint.every={save + -save % log} or --config.log.every={math.gcd(save, log)}"
+    )
+  if config.train.patience and not (config.checkpoint.keep_best and config.evaluate.every):
+    found.append(
+      f"config.train.patience={config.train.patience} needs config.checkpoint.keep_best and config.evaluate.every; "
+      "set both, or --config.train.patience=0"
+    )
+  return found
+
+
+def _average_problems(config: Any) -> list[str]:
+  """Refuses an average in which the weights at its start still make up more than a twentieth at the end."""
+  decay, warmup, start, half_life, ramp = (
+    value_at(config, f"ema.{key}") for key in ("decay", "warmup", "start", "updates", "ramp")
+  )
+  updates = config.train.num_steps - (start or 0)
+  if decay and warmup is not None and updates > 0:  # a warm-up that is left out is 10
+    said, way, part = f"warmup={warmup}", "warmup=10.0", 1.0
+    for t in range(updates):  # as `common.ema.by_decay` has it
+      part *= min(decay, (1 + t) / max(warmup + t, 1e-8))
+      if part <= 0.05:
+        break
+  elif isinstance(half_life, float) and half_life > 0.0 and not ramp:
+    said, way, part = f"updates={half_life}", "ramp=0.05", 2.0 ** (-updates / half_life)
+  else:
+    return []
+  said = f"config.ema.{said} leaves the weights at step {start or 0:,} a part of {part:.2f} in their average"
+  return [f"{said} after {config.train.num_steps:,} steps; set --config.ema.{way}"] if part > 0.05 else []
