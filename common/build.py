@@ -1,4 +1,4 @@
-"""From a config's section ``{name, **kwargs}`` to an object: the constructor's signature is the schema."""
+"""Builds objects from config sections ``{name, **kwargs}``; the constructor's signature is the schema."""
 
 import contextlib
 import inspect
@@ -12,8 +12,8 @@ T = TypeVar("T")
 
 
 def parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-  """The keyword parameters that a section of a config may set."""
-  # Of a flax module, "parent" and "name" belong to flax.
+  """Returns the parameters of ``constructor`` that a config section may set."""
+  # Flax reserves "parent" and "name" of its modules.
   return {
     name: parameter
     for name, parameter in inspect.signature(constructor).parameters.items()
@@ -22,10 +22,10 @@ def parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def choose(table: Mapping[str, T], name: str, field: str) -> T:
-  """``table[name]``; ``field`` is the config's key.
+  """Returns ``table[name]``; ``field`` is the key of the config, for errors.
 
   Raises:
-    ConfigError: listing the choices.
+    ConfigError: the table lacks the name; the text lists the choices.
   """
   if name not in table:
     raise ConfigError(f'{field}="{name}" is not one of {", ".join(sorted(table))}{nearest(str(name), table)}')
@@ -38,14 +38,14 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
   Args:
     table: the choices, name -> constructor.
     section: ``{name, **kwargs}`` from a config.
-    path: where the section stands in the config, for errors.
-    **context: what the code passes (shapes, axis names); given only to constructors that take it.
+    path: the section's path in the config, for errors.
+    **context: arguments from the code (shapes, axis names), passed only to constructors that accept them.
 
-  A constructor's text may advise arguments of its own as "--.key=value", which become "--config.PATH.key=value".
+  A constructor's error may recommend its own arguments as "--.key=value"; they become "--config.PATH.key=value".
 
   Raises:
-    ConfigError: unknown name, unknown or missing key, a value of another type than the constructor's annotation, or
-      one that the constructor refuses.
+    ConfigError: unknown name, unknown or missing key, or a value that does not match the constructor's annotation or
+      that the constructor refuses.
   """
   if not _is_section(section):
     raise ConfigError(f"config.{path}={section!r} is not a section {{'name': ..., 'key': value}}")
@@ -56,7 +56,7 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
   settable = [key for key in allowed if key not in context]
   for key, value in kwargs.items():
     if key not in settable:
-      choices = ", ".join(settable) or "nothing"
+      choices = ", ".join(settable) or "no arguments"
       raise ConfigError(f'config.{path}.{key} is unknown: "{name}" takes {choices}{nearest(key, settable)}')
     if rule := _broken_rule(value, allowed[key].annotation) or _broken_by_name(key, value):
       raise ConfigError(f"config.{path}.{key}={value!r} must be {rule}")
@@ -66,7 +66,7 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
   try:
     return constructor(**kwargs, **{key: value for key, value in context.items() if key in allowed})
   except ValueError as error:  # a ConfigError is one
-    # Of a section within this one (a schedule), the text starts with a path already.
+    # An error in a nested section (a schedule) already starts with a path.
     text = str(error).replace("--.", f"--config.{path}.")
     inner = text.startswith("config.")
     raise ConfigError(f"config.{path}.{text.removeprefix('config.')}" if inner else f"config.{path}: {text}") from None
@@ -74,17 +74,17 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
 
 @contextlib.contextmanager
 def within(path: str) -> Iterator[None]:
-  """Names the section of a network in what it refuses while it is traced, unless the text names a field itself."""
+  """Adds the section's path to errors that a network raises while it is traced, unless they name a field already."""
   try:
     yield
   except ConfigError as error:
     text = str(error).replace("--.", f"--config.{path}.")
     raise ConfigError(text if text.startswith("config.") else f"config.{path}: {text}") from None
-  except ZeroDivisionError:  # of initializers, whose deviations are by the size of a layer
+  except ZeroDivisionError:  # raised by initializers that divide by the size of a layer
     raise ConfigError(f"config.{path}: a size or width in it is 0, and must be 1 or more") from None
 
 
-# What an annotation lets a config say, and in words. Whole numbers are sizes and counts, so none is negative.
+# annotation -> (rule in words, test). Whole numbers are sizes and counts, so they must not be negative.
 _RULES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
   bool: ("True or False", lambda v: isinstance(v, bool)),
   int: ("a whole number, 0 or more", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0),
@@ -94,7 +94,7 @@ _RULES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-# What arguments of these names must be, whoever takes them; a schedule is judged by its own rules.
+# Rules for arguments of these names in any constructor; a schedule has rules of its own.
 _BY_NAME: dict[str, tuple[str, Callable[[float], bool]]] = {
   **dict.fromkeys(("eps", "bn_epsilon"), ("0 or more", lambda v: v >= 0)),
   **dict.fromkeys(("momentum", "bn_momentum"), ("at least 0 and below 1", lambda v: 0 <= v < 1)),
@@ -111,7 +111,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _broken_rule(value: Any, annotation: Any) -> str:
-  """What ``value`` must be by the annotation ``int``, ``float | Mapping[str, Any]``, ``tuple[int, ...]``; or ""."""
+  """Returns the rule of an annotation (``int``, ``tuple[int, ...]``, ...) that ``value`` breaks, or ""."""
   kind, parts = get_origin(annotation) or annotation, get_args(annotation)
   if kind is tuple:
     inner = _RULES[parts[0]]

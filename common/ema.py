@@ -1,4 +1,4 @@
-"""Running averages of a network's parameters and statistics, which pictures are drawn with, by name."""
+"""Exponential moving averages of a network's parameters and statistics; sampling uses them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ class Ema:
   """average <- decay_t average + (1 - decay_t) value, of parameters and of collections such as BatchNorm's statistics.
 
   Attributes:
-    decay: int32, the network's updates before -> decay_t in [0, 1); None: no average is kept.
+    decay: maps the number of earlier updates, int32, to decay_t in [0, 1); None keeps no average.
   """
 
   decay: Callable[[Array], Array] | None
@@ -35,20 +35,21 @@ class Ema:
     if self.decay is None:
       return None
     decay = self.decay(updates)
-    return jax.tree.map(lambda a, x: x + decay * (a - x), average, values)  # at 0 it is the value to the bit
+    return jax.tree.map(lambda a, x: x + decay * (a - x), average, values)  # exactly the value if the decay is 0
 
 
-NO_EMA = Ema(None)  # of a network that nothing is sampled from
+NO_EMA = Ema(None)  # for networks that are not sampled from
 
 
 def by_decay(decay: float, warmup: float = 10.0, start: int = 0) -> Ema:
-  """decay_t = min(decay, (1 + t) / (warmup + t)), t the updates since ``start``; a decay of 0 keeps no average.
+  """Averages with decay_t = min(decay, (1 + t) / (warmup + t)), t updates after ``start``; decay 0 keeps no average.
 
   Args:
-    decay: of the average, in [0, 1).
-    warmup: 10 is TensorFlow's rule, under which the weights at the start soon count for nothing. With 0 they still
-      make up decay^t of the average after t updates; for a decay of 0.999 and 1,500 updates that is 0.22.
-    start: updates before the average begins; until then it is the weights (Brock et al. 2019: 20,000).
+    decay: the largest decay, in [0, 1).
+    warmup: 10 is TensorFlow's rule, under which the initial weights soon no longer matter. With 0 they still make up
+      decay^t of the average after t updates, e.g. 0.22 for a decay of 0.999 and 1,500 updates.
+    start: number of updates before averaging begins; until then the average equals the weights (Brock et al. 2019:
+      20,000).
   """
   if not 0.0 <= decay < 1.0:
     raise ConfigError(f"decay={decay} must be in [0, 1)")
@@ -65,12 +66,12 @@ def by_decay(decay: float, warmup: float = 10.0, start: int = 0) -> Ema:
 
 
 def by_half_life(updates: Scheduled, ramp: float = 0.0) -> Ema:
-  """decay_t = 2^(-1 / h_t): after h_t updates of the network a weight counts half (Karras et al. 2020).
+  """Averages with decay_t = 2^(-1 / h_t), so that a weight counts half after h_t updates (Karras et al. 2020).
 
   Args:
-    updates: h_t, a number or a schedule; of a half-life in images, that by the batch size. At 0 the average is the
+    updates: h_t, a number or a schedule; divide a half-life in images by the batch size. At 0 the average equals the
       weights.
-    ramp: h_t is at most this share of the updates so far; 0 for no such bound (Karras et al. 2020: 0.05).
+    ramp: limits h_t to this share of the updates so far; 0 sets no limit (Karras et al. 2020: 0.05).
   """
   half_life = build_schedule(updates, "updates")
   if isinstance(half_life, Constant) and not half_life.value > 0:
@@ -92,9 +93,9 @@ EMAS: dict[str, Callable[..., Ema]] = {"decay": by_decay, "half_life": by_half_l
 
 
 def build_ema(section: Mapping[str, Any]) -> Ema:
-  """The section ``config.ema``.
+  """Builds the section ``config.ema``.
 
   Raises:
-    ConfigError: an unknown name, or arguments that it refuses.
+    ConfigError: unknown name or invalid arguments.
   """
   return build(EMAS, section, "ema")

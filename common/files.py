@@ -1,4 +1,4 @@
-"""Files that are whole at any time: what a kill or a full disk interrupts leaves what was there before."""
+"""Writes files atomically: if a kill or a full disk interrupts a write, the previous content stays."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-  """A file to write, which takes the place of ``path`` at the end of the block; at an error nothing changes there."""
+  """Opens a file for writing that replaces ``path`` at the end of the block; after an error ``path`` is unchanged."""
   partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
   try:
     with partial.open("wb") as file:
@@ -23,13 +23,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, content: str | bytes) -> None:
-  """Puts ``content`` in the place of what ``path`` holds."""
+  """Replaces the content of ``path``."""
   with replacing(path) as file:
     file.write(content.encode() if isinstance(content, str) else content)
 
 
 def append(path: Path, line: str) -> None:
-  """Adds a line, which brings no end of its own; half a line that a kill left at the end goes."""
+  """Appends ``line`` and a newline; first removes an incomplete line that a kill left at the end."""
   with path.open("a+b", buffering=0) as file:
     size = file.seek(0, os.SEEK_END)
     if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
@@ -39,10 +39,10 @@ def append(path: Path, line: str) -> None:
 
 
 def append_bytes(file: BinaryIO, content: bytes) -> None:
-  """Adds all of ``content`` or nothing to a file that is open in mode "ab" without a buffer."""
+  """Appends all of ``content``, or nothing, to a file opened in mode "ab" without a buffer."""
   start = file.seek(0, os.SEEK_END)
   try:
-    while content:  # a disk that fills up takes a part first, and refuses the rest
+    while content:  # a full disk may accept a part before it fails
       content = content[file.write(content) :]
   except OSError as error:
     _name(error, file.name)
@@ -51,6 +51,6 @@ def append_bytes(file: BinaryIO, content: bytes) -> None:
 
 
 def _name(error: BaseException, path: Path | str) -> None:
-  """A write that fails does not say of which file it was."""
+  """Adds the path to an error, since a failing write does not name its file."""
   if isinstance(error, OSError):
     error.filename = str(path)

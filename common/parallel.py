@@ -1,8 +1,8 @@
-"""Devices: the mesh, start-up of several processes, placement of arrays, and the three ways to compile a step.
+"""Parallel execution: the mesh, start-up of processes, placement of arrays, and three ways to compile a step.
 
-A step is written once, for one batch. In mode ``jit`` it sees the global batch and the compiler shards it; in
-``shard_map`` and ``pmap`` it sees one device's rows, and every statistic over the batch goes through `batch_mean`
-or `batch_gather`, which are the identity when ``axis_name`` is None.
+A step is written once, for one batch. In mode ``jit`` it receives the global batch, which the compiler shards; in
+``shard_map`` and ``pmap`` it receives one device's rows, and every statistic over the batch is computed by `batch_mean`
+or `batch_gather`, which are the identity if ``axis_name`` is None.
 """
 
 import atexit
@@ -28,27 +28,27 @@ from common.types import Array, PyTree
 
 T = TypeVar("T")
 AXIS = "data"
-START_SECONDS, SAY_SECONDS = 120, 8  # how long processes wait for each other at the start, and how often they say so
+START_SECONDS, SAY_SECONDS = 120, 8  # how long processes wait for each other, and how often they report it
 MODES = ("jit", "shard_map", "pmap")
 
 
 def batch_mean(tree: PyTree, axis_name: str | None) -> PyTree:
-  """Mean over the devices of per-device means; the identity for the global view."""
+  """Averages per-device means over the devices; the identity for the global view."""
   return lax.pmean(tree, axis_name) if axis_name else tree
 
 
 def batch_gather(x: Array, axis_name: str | None) -> Array:
-  """All rows of the global batch in order, [B / devices, ...] -> [B, ...]; the identity for the global view."""
+  """Gathers the rows of the global batch, [B / devices, ...] -> [B, ...]; the identity for the global view."""
   return lax.all_gather(x, axis_name, tiled=True) if axis_name else x
 
 
 def start_processes(coordinator: str, num_processes: int, process_id: int, say: Callable[[str], None]) -> None:
-  """Joins the processes of one run; under SLURM and other schedulers that JAX knows all arguments may be empty.
+  """Connects the processes of one run; under SLURM and other schedulers that JAX supports, arguments may be empty.
 
-  A peer that dies ends the others within about 15 s, with JAX's own message.
+  If a process dies, the others end within about 15 s with JAX's own message. ``say`` is called while this one waits.
 
   Raises:
-    ConfigError: not all of them came in time; ``say`` was told that this one waits.
+    ConfigError: not all processes connected in time.
   """
 
   joined: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -60,19 +60,19 @@ def start_processes(coordinator: str, num_processes: int, process_id: int, say: 
         num_processes=num_processes if coordinator else None,
         process_id=process_id if coordinator else None,
         heartbeat_timeout_seconds=10,
-        initialization_timeout=2 * START_SECONDS,  # JAX's own way to end the wait is SIGABRT
+        initialization_timeout=2 * START_SECONDS,  # JAX itself would end the wait by SIGABRT
       )
       joined.set_result(None)
     except Exception as error:
       joined.set_exception(error)
 
   who = f"process {process_id} of {num_processes} at {coordinator}" if coordinator else "this process"
-  threading.Thread(target=join, daemon=True).start()  # neither Ctrl-C nor the end of the process reaches C++
+  threading.Thread(target=join, daemon=True).start()  # C++ handles neither Ctrl-C nor the end of the process
   for waited in range(0, START_SECONDS, SAY_SECONDS):
     with contextlib.suppress(concurrent.futures.TimeoutError):
       return joined.result(timeout=SAY_SECONDS)
     say(f"{who} waits for the others, {waited + SAY_SECONDS} s of {START_SECONDS}")
-  atexit.register(os._exit, 2)  # else JAX's service adds seconds and lines of its own at the end
+  atexit.register(os._exit, 2)  # otherwise JAX's service delays the exit and prints lines of its own
   raise ConfigError(
     f"{who} waited {START_SECONDS} s for the others, which did not all come\n"
     "Start all of them within that time, with one --coordinator that all can reach and --process_id=0, 1, ..."
@@ -80,19 +80,19 @@ def start_processes(coordinator: str, num_processes: int, process_id: int, say: 
 
 
 def under_scheduler() -> bool:
-  """Whether a scheduler that JAX knows started this process as one of several."""
+  """Returns whether a scheduler that JAX supports started this process as one of several."""
   slurm = "SLURM_STEP_NODELIST" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
   return slurm or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
 
 
 def make_mesh(num_devices: int = 0) -> Mesh:
-  """The first ``num_devices`` on one axis; 0 for all devices of all processes."""
+  """Makes a mesh of the first ``num_devices`` devices on one axis; 0 takes all devices of all processes."""
   devices = jax.devices()[: num_devices or None]
   return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def check_devices(mode: str, batch_size: int) -> None:
-  """Raises ConfigError where the batch does not divide over the devices or the mode cannot run here."""
+  """Raises ConfigError if the batch does not divide over the devices or the mode cannot run here."""
   if batch_size % jax.device_count():
     spare = batch_size + -batch_size % jax.device_count()
     raise ConfigError(
@@ -107,7 +107,7 @@ def check_devices(mode: str, batch_size: int) -> None:
 
 
 def axis_name_of(mode: str) -> str | None:
-  """The axis name that a model is built with: None for the global view."""
+  """Returns the axis name to build a model with: None for the global view."""
   return None if mode == "jit" else AXIS
 
 
@@ -116,8 +116,8 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-  """Host arrays, the same on every process, -> device arrays on all devices."""
-  # device_put would send the arrays to all processes, to see that they agree.
+  """Copies host arrays, which are equal on every process, to all devices."""
+  # device_put would send the arrays to all processes to check that they agree.
   place = replicated(mesh)
   return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, place, lambda index: x[index]), tree)
 
@@ -125,14 +125,14 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
 def from_process_0(
   work: Callable[[], T], errors: Sequence[type[Exception]], before: Callable[[], None] | None = None
 ) -> T:
-  """What ``work`` gives on process 0, which must be JSON, or the error that it raises; the same on every process.
+  """Runs ``work`` on process 0 and returns its JSON value, or raises its error, on every process.
 
-  Such an error has a true ``on_every_process``: whoever catches it need not end the others.
+  Such an error has ``on_every_process`` set to True: a handler need not end the other processes.
 
   Args:
     work: runs on process 0 only.
-    errors: classes that are raised as themselves, the most special first; others come as the last of them.
-    before: called before the outcome is sent; a barrier with a time limit, which the broadcast has not.
+    errors: classes that are raised as themselves, the most specific first; other errors are raised as the last class.
+    before: called before the result is sent; a barrier with a time limit, which the broadcast lacks.
   """
   if jax.process_count() == 1:
     return work()
@@ -140,7 +140,7 @@ def from_process_0(
   if jax.process_index() == 0:
     try:
       outcome: dict[str, Any] = {"value": work()}
-    except Exception as error:  # of any kind: the others wait for an answer
+    except Exception as error:  # of any class: the other processes wait for an answer
       kind = next((i for i, kind in enumerate(errors) if isinstance(error, kind)), len(errors) - 1)
       outcome = {"error": str(error), "kind": kind}
     text = json.dumps(outcome)
@@ -157,25 +157,25 @@ def from_process_0(
 
 
 def local_rows(batch_size: int) -> slice:
-  """The rows of the global batch that belong to this process."""
+  """Returns the rows of the global batch that belong to this process."""
   per_process = batch_size // jax.process_count()
   return slice(jax.process_index() * per_process, (jax.process_index() + 1) * per_process)
 
 
 def place_batch(tree: PyTree, mesh: Mesh, batch_axis: int) -> PyTree:
-  """This process's rows (`local_rows` along ``batch_axis``) of host arrays -> global arrays split over the devices."""
+  """Turns this process's rows (`local_rows` along ``batch_axis``) into global arrays split over the devices."""
   sharding = NamedSharding(mesh, _split(batch_axis))
   return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
 
 def split_rows(tree: PyTree, mesh: Mesh) -> PyTree:
-  """Host arrays [B, ...], the same on every process, -> global arrays split over the devices; B divides over them."""
+  """Splits host arrays [B, ...], equal on every process, over the devices; B must be divisible by their number."""
   place = NamedSharding(mesh, _split(0))
   return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, place, lambda index: x[index]), tree)
 
 
 def to_host(tree: PyTree) -> PyTree:
-  """Global arrays -> numpy, whole on every process."""
+  """Fetches global arrays as whole numpy arrays on every process."""
 
   def fetch(x: Array) -> np.ndarray:
     if x.is_fully_addressable or x.is_fully_replicated:
@@ -191,10 +191,10 @@ def _split(batch_axis: int) -> P:
 
 @functools.cache
 def compiler_options() -> dict[str, str] | None:
-  """Options for the compiler of large programs; they change speed only.
+  """Returns compiler options for large programs; they affect speed only.
 
-  On a CPU YNNPACK keeps the matrix products and reductions, but not the convolutions, where XLA's own are up to 1.4
-  times as fast. A version of XLA that does not know the option goes without.
+  On a CPU, YNNPACK runs the matrix products and reductions, and XLA the convolutions, up to 1.4 times as fast as
+  YNNPACK. Versions of XLA without the option get none.
   """
   if jax.default_backend() != "cpu":
     return None
@@ -217,14 +217,14 @@ def compile_step(
   """Compiles ``fn(state, data, batch) -> (state, sums)`` for the mesh.
 
   Args:
-    fn: pure; written for the view that `axis_name_of(mode)` tells.
-    mesh: of `make_mesh`.
-    mode: one of MODES. pmap is there for comparison: it donates nothing, and runs in one process only.
+    fn: a pure function, written for the view that `axis_name_of(mode)` gives.
+    mesh: from `make_mesh`.
+    mode: one of MODES. pmap is for comparison only: it donates no memory and runs in one process.
     batch_axis: the axis of every leaf of ``batch`` that is split over devices. State and data are replicated.
     donate: whether the old state's memory may be reused.
 
   Returns:
-    The compiled function; ``sums`` (trees of totals and counts) are added up over the devices.
+    The compiled function, which adds ``sums`` (trees of totals and counts) over the devices.
   """
   keep, split = P(), _split(batch_axis)
   donated = (0,) if donate else ()
@@ -243,8 +243,8 @@ def compile_step(
     return state, lax.psum(sums, AXIS)
 
   if mode == "shard_map":
-    # check_vma=False: gradients stay per device until apply_gradients averages them. With the check on, JAX would
-    # sum them behind our back, and the mean would be too large by the number of devices.
+    # check_vma=False: gradients stay per device until apply_gradients averages them. With the check, JAX would sum
+    # them implicitly, and the mean would be too large by a factor of the number of devices.
     mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(keep, keep, split), out_specs=(keep, keep), check_vma=False)
     return jax.jit(mapped, donate_argnums=donated, compiler_options=compiler_options())
   if mode == "pmap":
@@ -259,12 +259,12 @@ def compile_step(
 
 
 def _per_device(x: Array, axis: int, devices: int) -> Array:
-  """[..., B, ...] -> [..., devices, B / devices, ...], as pmap wants it."""
+  """Reshapes [..., B, ...] to [..., devices, B / devices, ...] for pmap."""
   return x.reshape(x.shape[:axis] + (devices, x.shape[axis] // devices) + x.shape[axis + 1 :])
 
 
 def all_finite(tree: PyTree) -> dict[str, Array]:
-  """{path: whether every element is finite} of the floating-point leaves."""
+  """Returns {path: whether every element is finite} for the floating-point leaves."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {
     jax.tree_util.keystr(path): jnp.all(jnp.isfinite(leaf))

@@ -1,4 +1,4 @@
-"""One schedule type for every number that changes during training: a function of a counter (steps or a net's updates).
+"""Schedules of numbers that change during training, as functions of a counter (steps or a network's updates).
 
 In a config, a scheduled number is a plain number or a section, e.g. ``{"name": "linear", "start": 0.5, "end": 0.7,
 "steps": 1000}``.
@@ -16,12 +16,12 @@ from common.errors import ConfigError
 from common.types import Array
 
 Schedule = Callable[[Array], Array]  # counter (int32 scalar) -> float32 scalar
-Scheduled = float | Mapping[str, Any]  # how a config writes one
+Scheduled = float | Mapping[str, Any]  # the form in a config
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-  """Always ``value``."""
+  """Stays at ``value``."""
 
   value: float
 
@@ -31,7 +31,7 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-  """``start`` up to ``delay``, then a straight line that reaches ``end`` after ``steps`` more, and stays there."""
+  """Stays at ``start`` until ``delay``, then moves to ``end`` in a straight line over ``steps``."""
 
   start: float
   end: float
@@ -64,7 +64,7 @@ class Cosine:
 
 @dataclasses.dataclass(frozen=True)
 class Exponential:
-  """``start * factor^count``, not below ``floor``."""
+  """Equals ``start * factor^count``, but at least ``floor``."""
 
   start: float
   factor: float
@@ -79,7 +79,7 @@ class Exponential:
 
 @dataclasses.dataclass(frozen=True)
 class Piecewise:
-  """``start``, multiplied by ``factor`` at each of the counts ``milestones``."""
+  """Begins at ``start`` and is multiplied by ``factor`` at each count in ``milestones``."""
 
   start: float
   factor: float
@@ -100,12 +100,12 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 def build_schedule(value: Scheduled, path: str) -> Schedule:
-  """A schedule from a number or a section; ``path`` names it in errors."""
+  """Builds a schedule from a number or a config section; ``path`` names it in errors."""
   return Constant(float(value)) if isinstance(value, int | float) else build(SCHEDULES, value, path)
 
 
 def moving(owner: object) -> dict[str, Schedule]:
-  """The attributes of ``owner`` that are schedules and no constants."""
+  """Returns the attributes of ``owner`` that are non-constant schedules."""
   kinds = (Linear, Cosine, Exponential, Piecewise)
   return {name: value for name, value in vars(owner).items() if isinstance(value, kinds)}
 

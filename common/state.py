@@ -1,4 +1,4 @@
-"""The state of one network, and the one place where it is updated."""
+"""The state of one network, and the only function that updates it."""
 
 import dataclasses
 from typing import Any
@@ -18,16 +18,16 @@ from common.types import Array, Mean, Metrics, PyTree
 
 
 class NetState(flax.struct.PyTreeNode):
-  """Everything of one network that training changes.
+  """The part of one network that training changes.
 
   Attributes:
     params: the parameters that the optimizer moves.
     mutable: other collections (BatchNorm statistics), as flax names them.
-    opt_state: the optimizer's.
-    ema_params: running average of params, or None where none is kept.
-    ema_mutable: that of the other collections (also of a VQ-VAE's codebook), by the same decay, but for spectral
-      norm's vectors.
-    updates: int32, updates of this network so far; drives its schedules.
+    opt_state: the optimizer's state.
+    ema_params: running average of params, None if no average is kept.
+    ema_mutable: running average of the other collections (also a VQ-VAE's codebook) with the same decay, except
+      spectral norm's vectors.
+    updates: int32, number of updates of this network so far; drives its schedules.
   """
 
   params: PyTree
@@ -38,9 +38,9 @@ class NetState(flax.struct.PyTreeNode):
   updates: Array
 
   def variables(self, *, ema: bool = False) -> dict[str, PyTree]:
-    """What ``module.apply`` takes; with ``ema`` the averages, where they are kept.
+    """Returns the variables for ``module.apply``; with ``ema`` the averages, if they are kept.
 
-    Singular vectors do not average: those of the averaged kernels are found anew, from the ones at hand.
+    Averages of singular vectors are meaningless: those of the averaged kernels are computed from the current ones.
     """
     if not ema or self.ema_params is None:
       return {"params": self.params, **self.mutable}
@@ -48,7 +48,7 @@ class NetState(flax.struct.PyTreeNode):
     return {"params": self.ema_params, **(self.ema_mutable or {}), **start}
 
   def with_collection(self, name: str, value: PyTree) -> "NetState":
-    """With this in the place of a collection, and of its average where that is kept."""
+    """Returns the state with ``value`` as the collection ``name``, and as its average if one is kept."""
     average = None if self.ema_mutable is None else {**self.ema_mutable, name: value}
     return self.replace(mutable={**self.mutable, name: value}, ema_mutable=average)
 
@@ -59,7 +59,7 @@ NORMS_EVERY = 10  # updates
 def init_network(
   module: nn.Module, tx: optax.GradientTransformation, ema: Ema, rng: Array, *inputs: Any, **kwargs: Any
 ) -> NetState:
-  """Initialises ``module`` on example inputs; to be called under jit or eval_shape."""
+  """Initialises ``module`` on example inputs; call it under jit or eval_shape."""
   variables = dict(module.init({"params": rng}, *inputs, **kwargs))
   params = variables.pop("params")
   return NetState(
@@ -81,20 +81,20 @@ def apply_gradients(
   mutable: dict[str, PyTree] | None = None,
   axis_name: str | None = None,
 ) -> tuple[NetState, Metrics]:
-  """One update of one network; nothing else calls ``tx.update``.
+  """Updates one network; no other function calls ``tx.update``.
 
   Args:
     net: the network's state.
-    grads: gradients of the local batch's mean loss; averaged over devices here.
-    tx: its optimizer.
-    ema: how its average is kept.
+    grads: gradients of the mean loss of the local batch; averaged over devices here.
+    tx: the network's optimizer.
+    ema: the rule of the network's average.
     mutable: new collections of this pass, None to keep the old ones; averaged over devices, which only matters
-      where BatchNorm is per device.
+      if BatchNorm is per device.
     axis_name: the device axis, None for the global view.
 
   Returns:
-    The new state and {"grad_norm", "update_norm", "param_norm"}, global L2 norms of every tenth update from the first
-    on; the last is of the parameters before it.
+    The new state and {"grad_norm", "update_norm", "param_norm"}, global L2 norms at every tenth update, beginning
+    with the first; "param_norm" is taken before the update.
   """
   grads = batch_mean(grads, axis_name)
   updates, opt_state = tx.update(grads, net.opt_state, net.params)
@@ -112,12 +112,12 @@ def apply_gradients(
 
 
 def _averaged(mutable: dict[str, PyTree]) -> dict[str, PyTree]:
-  """The collections that an average is kept of."""
+  """Returns the collections that are averaged."""
   return {name: value for name, value in mutable.items() if name != VECTORS}
 
 
 def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
-  # At every update they would take a quarter of the time of a small MLP's step on a CPU.
+  # Computed at every update, they would take a quarter of a small MLP's step on a CPU.
   due = net.updates % NORMS_EVERY == 0
   trees = {"grad_norm": grads, "update_norm": updates, "param_norm": net.params}
   norms = lax.cond(due, lambda: [optax.tree.norm(x) for x in trees.values()], lambda: [jnp.zeros(())] * len(trees))
@@ -125,10 +125,10 @@ def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
 
 
 def transfer_weights(source: PyTree, target: PyTree) -> PyTree:
-  """``target`` with the parameters, averages and collections of ``source``; optimizers and counters stay as they are.
+  """Copies parameters, averages and collections from ``source`` to ``target``; optimizers and counters stay.
 
   Raises:
-    ConfigError: where the two are not of the same networks, naming up to three differences.
+    ConfigError: the two states have different networks; the text names up to three differences.
   """
 
   def networks(state: PyTree) -> dict[str, NetState]:

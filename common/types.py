@@ -16,14 +16,14 @@ Latents = Any  # [N, Z], or a tuple of such arrays, one for each stochastic laye
 
 
 class Mean(flax.struct.PyTreeNode):
-  """A mean kept as its total and its count, so that steps, devices and masked batches add up exactly."""
+  """A mean stored as total and count, so that sums over steps, devices and masked batches are exact."""
 
   total: Array
   count: Array
 
   @classmethod
   def of(cls, values: Array, mask: Array | None = None) -> "Mean":
-    """The mean over the leading axis of ``values`` [B, ...]; rows with mask 0 do not count."""
+    """Averages ``values`` [B, ...] over the leading axis; rows with mask 0 are ignored."""
     if mask is None:
       return cls(jnp.sum(values, axis=0), jnp.asarray(values.shape[0], jnp.float32))
     # where, not a product: a padded row may hold inf or nan.

@@ -171,7 +171,7 @@ def test_every_field_is_of_some_config_and_every_shared_key_has_a_field():
   [
     ("dcgan:tiny", "generator", {"name": "dcgann"}, r'config\.generator\.name="dcgann".*did you mean "dcgan"'),
     ("dcgan:tiny", "generator", {"name": "dcgan", "witdh": 8}, r'config\.generator\.witdh.*did you mean "width"'),
-    ("gan:tiny", "loss", {"name": "saturating", "scale": 1.0}, r"config\.loss\.scale is unknown.*takes nothing"),
+    ("gan:tiny", "loss", {"name": "saturating", "scale": 1.0}, r"config\.loss\.scale is unknown.*takes no arguments"),
     ("gan:tiny", "conditioning", {"name": "cat"}, r'config\.conditioning\.name="cat" is not one of auxiliary, concat'),
     ("gan:tiny", "generator_optim", {"name": "sgd"}, r"config\.generator_optim lacks learning_rate"),
     ("gan:tiny", "generator_optim", {"learning_rate": 1.0}, r'config\.generator_optim\.name="None"'),
