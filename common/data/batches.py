@@ -1,7 +1,7 @@
-"""From a split to the inputs of compiled calls, and from those to a batch inside the compiled step.
+"""Feeds splits to compiled calls, and gathers the batch inside the compiled step.
 
-A small set lives on the devices and a call brings indices; a large one is read ahead and a call brings its rows. Both
-follow the same index stream, so which one runs changes nothing but speed.
+A small set stays on the devices, and a call passes indices; a large set is read ahead, and a call passes its rows. Both
+follow the same index stream, so the choice affects speed only.
 """
 
 import functools
@@ -19,12 +19,12 @@ from common.types import Array, PyTree
 
 
 def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:
-  """Whether the split fits in ``resident_mb`` on this process's devices together."""
+  """Returns whether copies of the split on all devices of this process fit in ``resident_mb`` together."""
   return split.nbytes * len(mesh.local_devices) <= resident_mb * 2**20
 
 
 def gather(data: PyTree, inputs: dict[str, Array]) -> dict[str, Array]:
-  """One raw batch inside the compiled step: image, label, index and, in evaluation, mask."""
+  """Gathers one raw batch inside the compiled step: image, label, index and, in evaluation, mask."""
   if "example" not in inputs:
     return inputs
   rest = {name: value for name, value in inputs.items() if name != "example"}
@@ -32,10 +32,10 @@ def gather(data: PyTree, inputs: dict[str, Array]) -> dict[str, Array]:
 
 
 class TrainFeed:
-  """Inputs of training calls; the one for ``step`` is a pure function of (seed, step).
+  """Makes the inputs of training calls; the input for ``step`` is a pure function of (seed, step).
 
   Attributes:
-    data: what lives on the devices, an argument of every call.
+    data: the arrays that stay on the devices, an argument of every call.
     batch_axis: the axis of the global batch in the inputs' leaves.
   """
 
@@ -61,7 +61,7 @@ class TrainFeed:
     self._next_step = -1
 
   def __call__(self, step: int) -> PyTree:
-    """Placed inputs of the steps step .. step + steps_per_call - 1."""
+    """Returns the placed inputs of the steps step .. step + steps_per_call - 1."""
     rows = local_rows(self._batch_size)
     index = np.arange(self._batch_size, dtype=np.int32)[rows]
     inputs = {"index": np.broadcast_to(index, (*self._lead, len(index)))}
@@ -86,7 +86,7 @@ class TrainFeed:
 
 
 class EvalFeed:
-  """A split once, in order; the last batch is padded with its first example under mask 0.
+  """Iterates over a split once, in order; the last batch is padded with its first example and mask 0.
 
   ``index`` is the example's number in the split, so that its random draws do not depend on the batch size.
   """
@@ -94,18 +94,18 @@ class EvalFeed:
   batch_axis = 0
 
   def __init__(self, split: Split, mesh: Mesh, *, batch_size: int, resident_mb: int):
-    # The mask pads, so that any batch divides over any number of devices.
+    # Padding makes the batch divisible by the number of devices.
     self._split, self._mesh, self._batch_size = split, mesh, batch_size + -batch_size % mesh.size
     self._resident = is_resident(split, mesh, resident_mb)
 
   @functools.cached_property
   def data(self) -> PyTree:
-    """What lives on the devices, an argument of every call; read and placed when first asked for."""
+    """The arrays that stay on the devices, an argument of every call; read and placed on first access."""
     return replicate(self._split.arrays(), self._mesh) if self._resident else {}
 
   @property
   def shapes(self) -> tuple[PyTree, PyTree]:
-    """(data, one batch of inputs) as ShapeDtypeStructs, for tracing before anything is read."""
+    """(data, one batch of inputs) as ShapeDtypeStructs, for tracing before data are read."""
     batch, kinds = self._batch_size, self._split.row_types
 
     def rows(num: int) -> PyTree:

@@ -1,4 +1,4 @@
-"""Attention between the places of an image."""
+"""Self-attention over the positions of an image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +17,14 @@ Initializer = Callable[..., Array]
 class SelfAttention(nn.Module):
   """x + gamma * W_o softmax(q^T k) v, [B, H, W, C] -> [B, H, W, C] (Zhang et al. 2019, arXiv:1805.08318, Eq. 1 to 4).
 
-  q has C / 8 channels, k as many and v C / 2; all are 1x1 convolutions without biases. As in the authors' code, k and v
-  are the largest of each 2x2 places, so that each place looks at a quarter as many. gamma starts at 0: at first the
-  layer is the identity, and only gamma has a gradient.
+  q and k have C / 8 channels, v has C / 2; all are 1x1 convolutions without biases. As in the authors' code, k and v
+  are max-pooled by 2x2, so that each position attends to a quarter of the positions. gamma starts at 0: at first the
+  layer is the identity, and only gamma has a nonzero gradient.
 
   Attributes:
     spectral_norm: divides each convolution's weights by their largest singular value.
     kernel_init: initializer of the 1x1 kernels.
-    dtype: of the computation; scores and their softmax are float32.
+    dtype: dtype of the computation; scores and their softmax are float32.
   """
 
   spectral_norm: bool = True

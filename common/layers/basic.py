@@ -15,16 +15,15 @@ Initializer = Callable[..., Array]
 
 
 def with_planes(x: Array, y: Array) -> Array:
-  """Values [B, K] as constant feature maps beside x, [B, H, W, C] -> [B, H, W, C + K]."""
+  """Appends values y [B, K] to x as constant feature maps, [B, H, W, C] -> [B, H, W, C + K]."""
   return jnp.concatenate([x, jnp.broadcast_to(y[:, None, None, :], (*x.shape[:3], y.shape[-1]))], axis=-1)
 
 
 class Dropout(nn.Module):
   """Zeroes each value with probability ``rate`` and divides the others by 1 - rate (Srivastava et al. 2014, inverted).
 
-  Row i's mask is a function of rows[i] and of the module's place in the network, so that it does not depend on the rest
-  of the batch or on the number of devices, and no two layers share one. A layer called twice with the same rows draws
-  the same mask twice.
+  Row i's mask depends on rows[i] and on the module's path in the network only: not on the rest of the batch or on the
+  number of devices, and different layers have different masks. Two calls of a layer with the same rows use one mask.
 
   Attributes:
     rate: probability of a zero, 0 <= rate < 1.
@@ -34,7 +33,7 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, rows: Array, *, train: bool) -> Array:
-    """x [B, ...], keys [B] -> [B, ...]; x itself unless ``train``."""
+    """Maps x [B, ...] and keys [B] to [B, ...]; returns x unless ``train``."""
     if not 0.0 <= self.rate < 1.0:
       raise ConfigError(f"a dropout of {self.rate} is not in [0, 1)")
     if not train or self.rate == 0.0:
@@ -50,10 +49,10 @@ class Maxout(nn.Module):
 
   Attributes:
     features: number of outputs.
-    pieces: affine maps to each output.
+    pieces: number of affine maps per output.
     kernel_init: initializer of the kernel [I, pieces * features].
     bias_init: initializer of the bias [pieces * features].
-    dtype: of the computation; None takes the widest of input and parameters, which are float32.
+    dtype: dtype of the computation; None takes the widest of input and parameters, which are float32.
   """
 
   features: int
@@ -80,13 +79,13 @@ ACTIVATIONS = {
 
 
 def output_activation(x: Array, pixel_range: tuple[float, float]) -> Array:
-  """Squashes any number into the pixel range: tanh into (-1, 1), a sigmoid into (0, 1)."""
+  """Squashes real numbers into the pixel range, by tanh into (-1, 1), by a sigmoid into (0, 1)."""
   low, high = pixel_range
   return jnp.tanh(x) if low < 0 else low + (high - low) * nn.sigmoid(x)
 
 
 def symmetric_uniform(limit: float) -> Initializer:
-  """U(-limit, limit)."""
+  """Returns an initializer that samples U(-limit, limit)."""
 
   def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
     return jax.random.uniform(key, shape, dtype, -limit, limit)

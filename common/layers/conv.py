@@ -1,7 +1,7 @@
-"""Convolution and transposed convolution for Flax networks, which know nothing of the form that runs.
+"""Convolution and transposed convolution for Flax networks, in the form that is fast on the backend.
 
-On a CPU that is the canonical one of `common.layers.conv_maps`; GPU and TPU compilers choose layouts themselves, and
-there it is plain lax.
+On a CPU this is the canonical form of `common.layers.conv_maps`; GPU and TPU compilers choose layouts themselves, so
+plain lax is used there.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def _pair(value: int | Sequence[int]) -> Pair:
 
 
 def _resolve_padding(padding: Padding, size: Pair, kernel_size: Pair, strides: Pair) -> tuple[Pair, Pair]:
-  """Padding in numbers for a convolution whose input has ``size``; SAME as TensorFlow has it, the odd pixel after."""
+  """Returns the padding in pixels for an input of ``size``; SAME pads an odd pixel at the end, as TensorFlow does."""
   if isinstance(padding, int):
     padding = ((padding, padding),) * 2
   elif padding == "VALID":
@@ -50,7 +50,7 @@ def _resolve_padding(padding: Padding, size: Pair, kernel_size: Pair, strides: P
 def _operands(
   module: "Conv | ConvTranspose", x: Array, inputs: int, kernel_init: Initializer
 ) -> tuple[Array, Array, Array | None]:
-  """x, kernel [kh, kw, inputs, features] and bias in the dtype of the computation."""
+  """Returns x, kernel [kh, kw, inputs, features] and bias in the dtype of the computation."""
   shape = (*_pair(module.kernel_size), inputs, module.features)
   kernel = module.param("kernel", kernel_init, shape, jnp.float32)
   bias = module.param("bias", module.bias_init, (module.features,), jnp.float32) if module.use_bias else None
@@ -59,22 +59,22 @@ def _operands(
 
 
 class Conv(nn.Module):
-  """2-D convolution (cross-correlation), [N, H, W, I] -> [N, H', W', features]; the function of ``flax.linen.Conv``.
+  """2-D convolution (cross-correlation), [N, H, W, I] -> [N, H', W', features], equal to ``flax.linen.Conv``.
 
   Attributes:
     features: number of output channels.
-    kernel_size: (height, width), or one number for both; so with the strides.
+    kernel_size: (height, width), or one number for both; the same applies to strides.
     strides: step of the kernel between two output pixels.
     padding: "SAME" (H' = ceil(H / stride)), "VALID" (none), pixels on every side, or ((top, bottom), (left, right)).
     use_bias: adds a bias [features].
     kernel_init: initializer of the kernel [kh, kw, I, features].
     bias_init: initializer of the bias.
-    dtype: of the computation; None takes the widest of input and parameters, which are float32.
-    form: "canonical", "lax", or "auto": canonical on CPU, lax elsewhere. The function is the same.
-    resample: "double" for nearest-neighbour doubling of the image before the convolution, "halve" for means of 2x2
-      pixels after it; with an odd kernel, stride 1 and SAME.
-    groups: parts of the channels, each of which only the same part of the features sees; the kernel is
-      [kh, kw, I / groups, features].
+    dtype: dtype of the computation; None takes the widest of input and parameters, which are float32.
+    form: "canonical", "lax", or "auto": canonical on CPU, lax elsewhere; results are equal.
+    resample: "double" doubles the image by nearest neighbours before the convolution, "halve" averages 2x2 pixels
+      after it; both need an odd kernel, stride 1 and SAME.
+    groups: number of groups into which channels and features are split; each group of features depends on its group
+      of channels only, and the kernel is [kh, kw, I / groups, features].
   """
 
   features: int
@@ -107,7 +107,7 @@ class Conv(nn.Module):
     return y if bias is None else y + bias
 
   def _resampled(self, x: Array, kernel: Array) -> Array:
-    """The convolution beside a doubling or halving; canonical, as one of stride 2, with 4/9 of the work for 3x3."""
+    """Fuses doubling or halving into the convolution; canonical: one of stride 2, with 4/9 of the work for 3x3."""
     (kernel_y, kernel_x), (height, width) = kernel.shape[:2], x.shape[1:3]
     if self.resample not in ("double", "halve"):
       raise ConfigError(f'resample="{self.resample}" is not one of none, double, halve')
@@ -133,20 +133,20 @@ class Conv(nn.Module):
 
 
 def _summed(kernel: Array) -> Array:
-  """The kernel [kh + 1, kw + 1, I, O] that sums the kernel [kh, kw, I, O] at the four places of 2x2 pixels."""
+  """Adds a kernel [kh, kw, I, O] at the four offsets of 2x2 pixels -> [kh + 1, kw + 1, I, O]."""
   places = [((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)) for i in (0, 1) for j in (0, 1)]
   return sum((jnp.pad(kernel, place) for place in places[1:]), start=jnp.pad(kernel, places[0]))
 
 
 def double(x: Array) -> Array:
-  """Each pixel four times, [B, H, W, C] -> [B, 2H, 2W, C]."""
+  """Repeats each pixel 2x2 times, [B, H, W, C] -> [B, 2H, 2W, C]."""
   batch, height, width, channels = x.shape
   x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
   return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def halve(x: Array) -> Array:
-  """The mean of each 2x2 pixels, [B, H, W, C] -> [B, H/2, W/2, C]."""
+  """Averages each 2x2 pixels, [B, H, W, C] -> [B, H/2, W/2, C]."""
   batch, height, width, channels = x.shape
   return jnp.mean(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
 
@@ -154,18 +154,18 @@ def halve(x: Array) -> Array:
 class ConvTranspose(nn.Module):
   """2-D transposed convolution, [N, H, W, I] -> [N, H', W', features].
 
-  Exactly the input gradient of the `Conv` with the same kernel size, strides and padding that takes
-  [N, H', W', features] to [N, H, W, I]. The kernel is stored as that Conv's, [kh, kw, features, I]; initializers see it
-  as [kh, kw, I, features]. PyTorch's weight is this kernel transposed to (I, features, kh, kw);
-  ``flax.linen.ConvTranspose`` has its channel axes swapped and uses it flipped in height and width.
+  This is the input gradient of the matching `Conv`, which has the same kernel size, strides and padding and maps
+  [N, H', W', features] to [N, H, W, I]. The kernel is stored as that Conv's, [kh, kw, features, I]; initializers
+  receive the shape [kh, kw, I, features]. PyTorch's weight is this kernel transposed to (I, features, kh, kw);
+  ``flax.linen.ConvTranspose`` swaps its channel axes and flips it in height and width.
 
   Attributes:
-    features, kernel_size, strides, use_bias, kernel_init, bias_init, dtype, form: as of `Conv`.
-    padding: that of the matching `Conv`, which takes pixels away here. "SAME": H' = H * stride. Otherwise, as in
-      PyTorch, H' = (H - 1) * stride - top - bottom + kernel + output_padding, where "VALID" is 0; so a kernel of 4 with
-      stride 2 and padding 1 is "SAME".
-    output_padding: pixels of H' and W' that the matching `Conv` leaves out at the end, where stride > 1; not with
-      "SAME".
+    features, kernel_size, strides, use_bias, kernel_init, bias_init, dtype, form: as in `Conv`.
+    padding: the padding of the matching `Conv`, which removes pixels here. "SAME": H' = H * stride. Otherwise, as in
+      PyTorch, H' = (H - 1) * stride - top - bottom + kernel + output_padding, where "VALID" means 0; a kernel of 4
+      with stride 2 and padding 1 equals "SAME".
+    output_padding: number of pixels at the end of H' and W' that the matching `Conv` with stride > 1 does not reach;
+      not allowed with "SAME".
   """
 
   features: int
@@ -182,7 +182,7 @@ class ConvTranspose(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     geometry = self._matching_conv(_pair(x.shape[1:3]))
-    # In that layout no pass has to transpose it.
+    # In this layout no pass has to transpose the kernel.
     x, kernel, bias = _operands(self, x, x.shape[3], lambda *args: jnp.swapaxes(self.kernel_init(*args), 2, 3))
     convolve = conv_maps.input_gradient if _is_canonical(self.form) else conv_maps.lax_input_gradient
     y = convolve(geometry, x, kernel)

@@ -1,4 +1,4 @@
-"""Normalization over the batch."""
+"""Batch normalization."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,24 +16,24 @@ Initializer = Callable[..., Array]
 class BatchNorm(nn.Module):
   """y = scale * (x - mean) / sqrt(var + epsilon) + bias, [B, ..., C] -> [B, ..., C] (Ioffe & Szegedy 2015).
 
-  Mean and variance are over all axes but the last, and over all devices of ``axis_name``. The collection "batch_stats"
-  holds the running "mean" and "var" [C] that evaluation uses. The running variance is the biased one (TensorFlow,
-  Flax); PyTorch's is n / (n - 1) times as large, for n values a channel. Statistics are float32 whatever the input is.
-  In training, a mutable collection "moments" gets the batch's own mean and var in the same tree.
+  Mean and variance are taken over all axes but the last, and over all devices of ``axis_name``. The collection
+  "batch_stats" holds the running "mean" and "var" [C] that evaluation uses. The running variance is the biased one
+  (TensorFlow, Flax); PyTorch's is n / (n - 1) times as large, for n values per channel. Statistics are always float32.
+  In training, a mutable collection "moments" receives the batch's own mean and var in the same tree.
 
   Attributes:
-    momentum: of the running statistics, as in TensorFlow: running = momentum * running + (1 - momentum) * batch.
+    momentum: decay of the running statistics, as in TensorFlow: running = momentum * running + (1 - momentum) * batch.
       PyTorch's momentum is 1 - momentum.
     epsilon: added to the variance.
     use_scale: learns a factor [C].
     use_bias: learns a shift [C].
     scale_init: initializer of the scale.
     bias_init: initializer of the bias.
-    axis_name: mapped axis (of shard_map or pmap) to synchronise the statistics over; None: this device's batch.
-    dtype: of the output; None takes the input's.
-    num_classes: conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017): a scale and a bias for each of so
-      many labels, [num_classes, C], under statistics over all of them; 0: one for all. Scales start at ``scale_init``
-      (1), not at 0 as a bare linear map of the label has them: at the start a label changes nothing.
+    axis_name: mapped axis (of shard_map or pmap) over which statistics are synchronised; None: this device's batch.
+    dtype: dtype of the output; None takes the input's.
+    num_classes: conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017): one scale and bias per label,
+      [num_classes, C], with statistics over all labels; 0: one for all. Scales start at ``scale_init`` (1), not at 0
+      as a linear map of the label would: at the start a label has no effect.
   """
 
   momentum: float = 0.99
@@ -54,7 +54,7 @@ class BatchNorm(nn.Module):
     ``init`` only creates them.
 
     Raises:
-      ValueError: no labels with ``num_classes``.
+      ValueError: ``num_classes`` is set and labels are missing.
     """
     if self.num_classes and labels is None:
       raise ValueError(f"BatchNorm of num_classes={self.num_classes} needs labels")
@@ -65,14 +65,14 @@ class BatchNorm(nn.Module):
 
     x = x.astype(jnp.float32)
     if train:
-      # The mean comes first: E[x^2] - E[x]^2 loses all digits where the mean is large, and squared deviations from the
-      # mean of one device would not add up to those from the mean of all.
+      # The mean comes first: E[x^2] - E[x]^2 cancels if the mean is large, and squared deviations from the mean of one
+      # device do not add up to those from the mean of all.
       axes = tuple(range(x.ndim - 1))
-      axis_name = None if self.is_initializing() else self.axis_name  # init runs outside of the mapped step
+      axis_name = None if self.is_initializing() else self.axis_name  # init runs outside the mapped step
       mean = batch_mean(jnp.mean(x, axes), axis_name)
       centered = x - mean
       var = batch_mean(jnp.mean(jnp.square(centered), axes), axis_name)
-      if not self.is_initializing():  # kept where a caller makes "moments" mutable: this batch's own statistics
+      if not self.is_initializing():  # this batch's own statistics, kept if "moments" is mutable
         for name, value in (("mean", mean), ("var", var)):
           self.sow("moments", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: ())
       if self.is_mutable_collection("batch_stats") and not self.is_initializing():
@@ -91,7 +91,7 @@ class BatchNorm(nn.Module):
     return y.astype(dtype)
 
   def _affine(self, name: str, init: Initializer, x: Array, labels: Array | None) -> Array:
-    """A parameter [C], or its rows of the labels, [B, 1, ..., C]."""
+    """Returns a parameter [C], or one row per label, [B, 1, ..., C]."""
     if not self.num_classes:
       return self.param(name, init, x.shape[-1:], jnp.float32)
     rows = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]

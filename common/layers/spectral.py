@@ -1,4 +1,4 @@
-"""Spectral normalization: a layer whose weight has a largest singular value of about 1."""
+"""Spectral normalization: divides a layer's weight by its largest singular value."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,27 +6,26 @@ from jax import lax
 
 from common.types import Array
 
-EPSILON = 1e-12  # beside a norm, as in Miyato's code and in PyTorch
-VECTORS = "spectral"  # the collection of vectors that were found for these kernels
-START = "spectral_start"  # a collection of vectors that were found for other kernels, near these
+EPSILON = 1e-12  # added to a norm, as in Miyato's code and in PyTorch
+VECTORS = "spectral"  # the collection of singular vectors of these kernels
+START = "spectral_start"  # a collection of singular vectors of other kernels, close to these
 TOLERANCE, MOST_ITERATIONS = 1e-6, 1000
 
 
 class SpectralNorm(nn.Module):
   """A layer with W / sigma(W) in place of its kernel W, [B, ..., I] -> [B, ..., O] (Miyato et al. 2018, Algorithm 1).
 
-  W is the kernel as a matrix [I, O]; of a convolution [kh, kw, I, O] the rows are (kh, kw, I), as the authors have it,
-  which bounds each patch's map and not that of the whole image. sigma = v^T W u with the singular vectors that the
-  collection "spectral" holds: "u" [O] and "v" [rows], of unit length. They are constants to autodiff; sigma has a
-  derivative through W.
+  W is the kernel as a matrix [I, O]. A convolution [kh, kw, I, O] has rows (kh, kw, I), as in the authors' code, which
+  bounds the map of each patch, not that of the whole image. sigma = v^T W u with the unit singular vectors "u" [O] and
+  "v" [rows] of the collection "spectral". Autodiff treats them as constants and differentiates sigma through W.
 
-  Where "spectral" is mutable, one power iteration comes first: v <- W u, u <- W^T v. Where it is not, the vectors are
-  read as they are, and the function is that of the last iteration. ``init`` draws u and derives v. Where the
-  collection "spectral_start" stands in its place, as with averaged kernels, power iterations go on from its u until one
-  raises sigma by less than a millionth. Parameters stay under the layer's own name.
+  If "spectral" is mutable, one power iteration comes first: v <- W u, u <- W^T v. Otherwise the stored vectors are used
+  unchanged. ``init`` samples u and computes v. If the collection "spectral_start" is given instead, as for averaged
+  kernels, power iterations continue from its u until one raises sigma by less than a millionth. Parameters stay under
+  the layer's own name.
 
   Attributes:
-    layer: `Conv`, ``nn.Dense`` or another layer of one argument with a parameter "kernel", outputs last.
+    layer: `Conv`, ``nn.Dense`` or another one-argument layer with a parameter "kernel" whose last axis is the output.
   """
 
   layer: nn.Module
@@ -47,8 +46,8 @@ class SpectralNorm(nn.Module):
     return self.layer.clone(parent=None).apply({"params": {**params, "kernel": params["kernel"] / sigma}}, x)
 
   def _tracked(self, matrix: Array) -> tuple[Array, Array]:
-    """The vectors v and u of the collection, after an iteration where it is mutable."""
-    # From the initializers' stream, and at init only.
+    """Returns the collection's vectors v and u, after one iteration if it is mutable."""
+    # Sampled at init only, from the initializers' stream.
     u = self.variable(VECTORS, "u", lambda: _unit(self._draw(matrix.shape[1:])))
     v = self.variable(VECTORS, "v", lambda: _unit(matrix @ u.value))
     if self.is_mutable_collection(VECTORS) and not self.is_initializing():
@@ -61,7 +60,7 @@ class SpectralNorm(nn.Module):
 
 
 def converged(matrix: Array, u: Array) -> tuple[Array, Array]:
-  """The first singular vectors of [rows, O] by power iterations from u [O]: v [rows] and u."""
+  """Computes the first singular vectors v [rows] and u [O] of ``matrix`` by power iterations from u."""
 
   def iterate(carry: tuple[Array, ...]) -> tuple[Array, ...]:
     count, _, u, sigma, _ = carry
