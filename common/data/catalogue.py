@@ -1,4 +1,4 @@
-"""From config.data.name to a source: what is looked for and where, and the one error when nothing is found."""
+"""Opens the data source that config.data.name names, or raises one error that lists where it was searched."""
 
 import pathlib
 import re
@@ -27,17 +27,17 @@ _NAMES = (
 
 
 def open_source(data: Any) -> Source:
-  """The source that config.data names; the first of these that has it.
+  """Opens the source that config.data names, from the first of these places that has it.
 
-  1. ``digits`` (comes with the code), ``gaussians8``, ``blobs`` or ``blobs:CLASSES`` (made here).
-  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: the vectors of a file in
+  1. ``digits`` (shipped with the code), ``gaussians8``, ``blobs`` or ``blobs:CLASSES`` (generated).
+  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: vectors from a file in
      ``data.dir``.
-  3. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; with no ``data.dir``, the IDX
-     files of a Debian package.
-  4. A set of tfds in ``data.dir`` (or tfds' own directory), prepared there first if ``data.download``.
+  3. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
+     IDX files of a Debian package.
+  4. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
 
   Raises:
-    ConfigError: nothing found, or what was found cannot be read.
+    ConfigError: the set is missing or cannot be read.
   """
   if data.name == "digits":
     return digits()
@@ -54,7 +54,7 @@ def open_source(data: Any) -> Source:
       base.name = data.name.removeprefix(PREFIX)
     return stacked(data.name, open_source(base))
   directories = _directories(data)
-  # Of a set that is published in another form IDX files would be another set's.
+  # IDX files cannot belong to a set that is published in another format.
   in_idx = "mnist" in data.name or data.name not in _NAMES
   return (
     (idx.find(data.name, directories) if in_idx else None)
@@ -96,7 +96,7 @@ def _missing(data: Any, directories: list[pathlib.Path]) -> Source:
 
 
 def _seen(root: pathlib.Path, pattern: str) -> str:
-  """What is in a directory where no file of the ``pattern`` was found, with what to do about it where that is known."""
+  """Describes a directory without files of the ``pattern``, with advice for well-known cases."""
   if not root.is_dir():
     return f"{root} {'is no directory' if root.exists() else 'does not exist'}"
   names = sorted(path.name for path in root.iterdir())

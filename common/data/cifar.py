@@ -1,6 +1,7 @@
 """CIFAR-10's binary version, cifar-10-binary.tar.gz unpacked (Krizhevsky 2009: www.cs.toronto.edu/~kriz/cifar.html).
 
-A record is a byte of label and 3,072 of the image: 32x32 of red, of green and of blue. The pickled version is not read.
+A record is one byte for the label and 3,072 for the image: 32x32 red, then green, then blue.
+The pickled version is not read.
 """
 
 import functools
@@ -18,7 +19,7 @@ _RECORD = 1 + 3 * 32 * 32
 
 
 def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
-  """CIFAR-10 in the first of the directories, or of their folders ``FOLDER``, that has a file of it, or None.
+  """Opens CIFAR-10 in the first directory, or its folder ``FOLDER``, that has one of the files; None if none has.
 
   Raises:
     ConfigError: some of the files are missing or truncated.
@@ -49,7 +50,7 @@ def _open(name: str, place: pathlib.Path) -> ArraySource:
 
 
 def _records(path: pathlib.Path) -> int:
-  """How many images a file has, by its size."""
+  """Returns the number of images in a file, computed from its size."""
   if not path.is_file():
     raise ConfigError(f"{path} is missing, and other files of CIFAR-10 are there; unpack cifar-10-binary.tar.gz again")
   count, rest = divmod(path.stat().st_size, _RECORD)

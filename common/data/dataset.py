@@ -1,4 +1,4 @@
-"""A data set as a config describes it: three splits of uint8 images, read when first used, and its spec."""
+"""The data set of a config: three splits of uint8 images, read on first use, and its spec."""
 
 import dataclasses
 import functools
@@ -18,16 +18,16 @@ from common.errors import ConfigError
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 
-_CHUNK = 1024  # examples decoded and resized at a time: bounds what is held twice
+_CHUNK = 1024  # examples decoded and resized at a time; limits the extra memory
 
 
 class Split:
-  """A range of a source's split at the config's shape; nothing is read before `arrays` or `rows`.
+  """A range of a source's split at the config's shape; images are read on the first `arrays` or `rows`.
 
   Args:
-    source: where the examples are.
+    source: provides the examples.
     part: (name of the source's split, first example, one past the last).
-    shape: of an image, (height, width, channels).
+    shape: (height, width, channels) of an image.
     resize: one of `common.data.resize.MODES`.
     binarize_after: the splits that are binarized before this one, from the same random stream; None: no binarization.
   """
@@ -53,17 +53,17 @@ class Split:
 
   @property
   def row_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of one example's entries."""
+    """{name: (shape, dtype)} of one example's entries."""
     image = np.dtype(np.float32 if self._source.kind == "points" else np.uint8)
     return {"image": (self._shape, image), "label": ((), np.dtype(np.int32))}
 
   @property
   def nbytes(self) -> int:
-    """What `arrays` takes, in bytes."""
+    """Size of `arrays`, in bytes."""
     return len(self) * sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.row_types.values())
 
   def arrays(self) -> Rows:
-    """The whole split, kept in RAM from then on; do not write to it."""
+    """Reads the whole split and keeps it in RAM; do not write to it."""
     with self._lock:
       if self._arrays is None:
         self._arrays = self._read_all()
@@ -72,12 +72,12 @@ class Split:
       return self._arrays
 
   def labels(self) -> np.ndarray | None:
-    """All labels, int32 [N]; None where it would take too long to collect them."""
+    """Returns all labels, int32 [N]; None if collecting them would take too long."""
     labels = self._source.labels(self._name)
     return None if labels is None else labels[self._start : self._stop]
 
   def sha8(self) -> str:
-    """The first eight digits of the sha256 of all images and then all labels, which are read for it."""
+    """Reads all images and labels and returns the first eight digits of their sha256."""
     digest, labels = hashlib.sha256(f"{len(self)} {self._shape}".encode()), []
     for first in range(0, len(self), _CHUNK):
       rows = self.rows(np.arange(first, min(first + _CHUNK, len(self))))
@@ -87,7 +87,7 @@ class Split:
     return digest.hexdigest()[:8]
 
   def rows(self, indices: np.ndarray) -> Rows:
-    """The examples ``indices`` [n] of the split, and only those where the source allows it."""
+    """Reads the examples ``indices`` [n] of the split, and no others if the source allows it."""
     indices = np.asarray(indices)
     if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
       raise IndexError(f"indices {indices.min()} .. {indices.max()} of a split of {len(self)} examples")
@@ -115,9 +115,9 @@ class Split:
     return whole
 
   def _binarized(self, images: np.ndarray) -> np.ndarray:
-    """One draw for good, 0 or 255, as Norouzi et al. 2020 (Exemplar VAE) did it: seed 777, validation first."""
+    """Binarizes once to 0 or 255, as Norouzi et al. 2020 (Exemplar VAE) do: seed 777, validation first."""
     generator = np.random.RandomState(777)
-    # Black pixels take nothing from the generator, so the way to a later split leads through the earlier one's images.
+    # Black pixels do not advance the generator, so its state for a later split depends on the earlier split's images.
     for earlier in self._binarize_after or ():
       generator.binomial(1, earlier._read_all()["image"] / 255)
     return generator.binomial(1, images / 255).astype(np.uint8) * np.uint8(255)
@@ -125,7 +125,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Three splits; opening one reads headers only, ``spec`` reads the train split (a part of it where that is large)."""
+  """Three splits; opening reads headers only, ``spec`` reads the train split (or a part of a large one)."""
 
   train: Split
   validation: Split
@@ -137,7 +137,7 @@ class Dataset:
 
   @functools.cached_property
   def spec(self) -> Spec:
-    """What a model must know of the set."""
+    """Properties of the set that a model depends on."""
     return Spec(
       image_shape=self.image_shape,
       num_classes=self.source.num_classes,
@@ -150,47 +150,47 @@ class Dataset:
 
   @property
   def notes(self) -> list[str]:
-    """What a user should know of how the set is read, one line each."""
+    """Notes for the user on how the set is read, one line each."""
     sized = size_note(self.source.native_shape, self.image_shape, self.resize) if self.source.kind == "images" else ""
     found = ", ".join(map(str, self._classes[:20])) + (", ..." if len(self._classes) > 20 else "")
-    occur = f"of the labels 0 .. {self.source.num_classes - 1} the train split has {found} only; no others are drawn"
+    occur = f"of the labels 0 .. {self.source.num_classes - 1} the train split has {found} only; no others are sampled"
     return [*self.source.notes, *filter(None, [sized, occur if found else ""])]
 
   @functools.cached_property
   def _labels(self) -> np.ndarray | None:
-    """The training labels; None where there are none, or nobody can tell in short time."""
+    """The training labels; None if there are none, or if collecting them would take too long."""
     return self.train.labels() if self.source.num_classes else None
 
   @property
   def _classes(self) -> tuple[int, ...]:
-    """The labels that occur in training where some do not; else empty, also where nobody can tell."""
+    """The labels that occur in training; empty if all of them do, or if the labels were not collected."""
     occurring = np.arange(self.source.num_classes) if self._labels is None else np.unique(self._labels)
     return () if len(occurring) == self.source.num_classes else tuple(occurring.tolist())
 
   @functools.cached_property
   def mean_image(self) -> np.ndarray:
-    """The mean of the training images, which are all read, [H, W, C] in pixel_range."""
+    """The mean of all training images, [H, W, C] in pixel_range."""
     low, high = self.pixel_range
     return low + (high - low) * np.asarray(self.train.arrays()["image"].mean(axis=0, dtype=np.float64)) / 255
 
   def _fingerprint(self) -> str:
-    """The hash of all training images, or of the first and last 16 where reading them is costly; then of the labels."""
+    """Hashes the training images, or the first and last 16 if reading is slow, and then the labels."""
     digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())
     if self.source.in_memory:
       rows = self.train.arrays()
     else:
       rows = self.train.rows(np.unique(np.r_[:16, -16:0] % len(self.train)))
-    digest.update(np.ascontiguousarray(rows["image"]).data)  # the buffer itself: bytes would be a copy
+    digest.update(np.ascontiguousarray(rows["image"]).data)  # hashes the buffer without a copy
     labels = rows["label"] if self._labels is None else self._labels
     of_labels = hashlib.sha256(labels.astype(np.int32).tobytes()).hexdigest() if self.source.num_classes else ""
     return digest.hexdigest()[:HASH] + of_labels[:HASH]
 
 
 def open_dataset(data: Any) -> Dataset:
-  """The data set of config.data; see configs/schema.py for its keys and catalogue.py for what is found where.
+  """Opens the data set of config.data; configs/schema.py has its keys, catalogue.py the places that are searched.
 
   Raises:
-    ConfigError: a set that cannot be found or read, or settings that it does not allow.
+    ConfigError: the set is missing or cannot be read, or it does not allow these settings.
   """
   source = open_source(data)
   low, high = (float(bound) for bound in data.pixel_range)
@@ -213,7 +213,7 @@ def open_dataset(data: Any) -> Dataset:
 
 
 def _check(data: Any, kind: str, low: float, high: float) -> None:
-  """Refuses settings that contradict each other."""
+  """Raises ConfigError for settings that contradict each other."""
   if data.binarize not in ("none", "dynamic"):
     raise ConfigError(f'config.data.binarize="{data.binarize}" is not one of none, dynamic')
   if not low < high:

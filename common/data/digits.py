@@ -1,4 +1,4 @@
-"""The data set that comes with the code: 1,797 hand-written digits of 8 x 8 pixels (DIGITS_LICENSE.md)."""
+"""The data set that is shipped with the code: 1,797 hand-written digits of 8 x 8 pixels (DIGITS_LICENSE.md)."""
 
 import functools
 import pathlib
@@ -9,12 +9,12 @@ from common.data import stream
 from common.data.source import ArraySource
 
 # The order is permutation(1797, 0); its first 1,400 are the train split, the next 97 validation, the last 300 test. The
-# file's own order would not do: neighbours are by the same hand.
+# file's own order is unsuitable: neighbouring digits have the same writer.
 SIZES = {"train": 1400, "validation": 97, "test": 300}
 
 
 def digits() -> ArraySource:
-  """Grey uint8 [8, 8, 1], 10 classes."""
+  """Returns the digits, grey uint8 [8, 8, 1], 10 classes."""
   return ArraySource("digits", (8, 8, 1), 10, SIZES, _load)
 
 

@@ -20,14 +20,14 @@ from common.data.source import ArraySource, white_of_all
 from common.errors import ConfigError
 
 _PREFIXES = {"train": "train", "test": "t10k"}
-_NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # of others: the largest training label, plus 1
+_NUM_CLASSES = {"mnist": 10, "fashion_mnist": 10, "kmnist": 10}  # other sets: the largest training label plus 1
 _OF_LABELS = {"1feba77c": "mnist", "657fbd22": "fashion_mnist"}  # by the sha256 of their training labels
-_GLIMPSE = 1000  # images, by which the value of white is judged
+_GLIMPSE = 1000  # number of images from which the value of white is inferred
 _GZIP = b"\x1f\x8b"
 
 
 def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
-  """The IDX set in the first of the directories that has one, or None; reads headers, labels and a few images."""
+  """Opens the IDX set in the first directory that has one, or returns None; reads headers, labels and a few images."""
   for directory in directories:
     found = {split: _files(directory, prefix) for split, prefix in _PREFIXES.items()}
     files = {split: pair for split, pair in found.items() if pair}
@@ -37,7 +37,7 @@ def find(name: str, directories: Iterable[pathlib.Path]) -> ArraySource | None:
 
 
 def _files(directory: pathlib.Path, prefix: str) -> tuple[pathlib.Path, pathlib.Path] | None:
-  """The files of images and labels of a split; None without images."""
+  """Returns the files of images and labels of a split; None without images."""
 
   def existing(stem: str) -> pathlib.Path | None:
     # Kaggle and 7-zip write train-images.idx3-ubyte, or put the file into a folder of its own name.
@@ -75,28 +75,28 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
   height, width = shapes[first][1:]
   white, notes = white_of_all({str(path): _first_images(path, max(height * width, 1)) for path, _ in files.values()})
   if name.startswith("emnist"):
-    notes = (*notes, "EMNIST's own files have rows and columns exchanged; these are read as they are stored")
+    notes = (*notes, "EMNIST's own files have rows and columns swapped; these are read as stored")
   return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 
 def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
-  """The axes that a file's header announces."""
+  """Reads the shape from a file's header."""
   with _reader(path) as file:
     return _header(path, file, ndim)
 
 
 def _first_images(path: pathlib.Path, size: int) -> np.ndarray:
-  """Some images of ``size`` bytes, uint8 [N, size]."""
+  """Reads the first images of ``size`` bytes, uint8 [N, size]."""
   with _reader(path) as file:
     pixels = np.frombuffer(_bytes(path, file, 16 + _GLIMPSE * size), np.uint8, offset=16)
   return pixels[: pixels.size // size * size].reshape(-1, size)
 
 
 def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
-  """A whole file as uint8."""
+  """Reads a whole file as uint8."""
   shape = _shape(path, ndim)
   try:
-    # In one call, which leaves Python's lock to other threads; a reader's many small ones would queue for it.
+    # One call, which releases the GIL for other threads; many small reads would compete for it.
     stored = path.read_bytes()
     data = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
   except (EOFError, OSError, zlib.error) as error:
@@ -118,7 +118,7 @@ def _header(path: pathlib.Path, file: BinaryIO, ndim: int) -> tuple[int, ...]:
 
 
 def _bytes(path: pathlib.Path, file: BinaryIO, count: int) -> bytes:
-  """The next ``count`` bytes, or all there are."""
+  """Reads the next ``count`` bytes, or all that are left."""
   try:
     return file.read(count)
   except (EOFError, OSError, zlib.error) as error:

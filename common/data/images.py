@@ -1,4 +1,4 @@
-"""Pictures of pictures: grids, scatter plots and PNG files."""
+"""Image grids, scatter plots and PNG files."""
 
 import io
 from pathlib import Path
@@ -7,18 +7,18 @@ import numpy as np
 
 from common import files
 
-MIN_CELL = 32  # pixels a side; smaller images are magnified by whole factors, so that a person sees them
+MIN_CELL = 32  # pixels per side; smaller images are magnified by whole factors to be visible
 MARGIN = 2  # grey pixels between images
 
 
 def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
-  """Floats in ``pixel_range`` -> uint8, rounded, clipped."""
+  """Converts floats in ``pixel_range`` to uint8, rounded and clipped."""
   low, high = pixel_range
   return np.clip(np.rint((np.asarray(images, np.float32) - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
-  """uint8 [N, H, W, C] -> one uint8 picture [rows * h, columns * w, C], row by row, grey where images run out."""
+  """Tiles images uint8 [N, H, W, C] row by row into one, [rows * h, columns * w, C]; unused cells are grey."""
   factor = max(1, -(-MIN_CELL // images.shape[1]))
   images = images.repeat(factor, axis=1).repeat(factor, axis=2)
   images = np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), constant_values=128)
@@ -31,7 +31,7 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def scatter(points: np.ndarray, size: int = 256, extent: float = 3.0) -> np.ndarray:
-  """Points [N, 2] in [-extent, extent]^2 -> a white uint8 picture [size, size, 1] with a dark dot for each."""
+  """Plots points [N, 2] in [-extent, extent]^2 as black dots on a white image, uint8 [size, size, 1]."""
   picture = np.full((size, size, 1), 255, np.uint8)
   cells = np.rint((np.asarray(points) / extent + 1.0) * (size - 1) / 2.0).astype(np.int64)
   for x, y in cells[np.all((cells >= 1) & (cells < size - 1), axis=-1)]:
@@ -40,7 +40,7 @@ def scatter(points: np.ndarray, size: int = 256, extent: float = 3.0) -> np.ndar
 
 
 def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], columns: int) -> np.ndarray:
-  """What a person looks at: a grid of images, one image pixel by pixel, or a scatter plot of points [N, 1, 1, 2]."""
+  """Renders for display: a grid of images, a single image as it is, or a scatter plot of points [N, 1, 1, 2]."""
   if kind == "points":
     return scatter(np.asarray(images).reshape(-1, 2))
   pixels = to_uint8(images, pixel_range)
@@ -48,7 +48,7 @@ def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], col
 
 
 def save_png(path: Path, image: np.ndarray) -> bytes:
-  """Writes uint8 [H, W, 1 or 3] and returns the file's bytes; the file appears whole or not at all."""
+  """Writes uint8 [H, W, 1 or 3] and returns the file's bytes; the file is written atomically."""
   from PIL import Image
 
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Vectors of floats in a file: what a model made of the images of each split."""
+"""Latents of the images of each split, stored in a file and opened as a data set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ from common.errors import ConfigError
 
 NAME = "latents"
 FILE = "latents.npz"
-_WEIGHTS = "weights"  # in it beside the splits: a hash of those that the latents are of
+_WEIGHTS = "weights"  # entry beside the splits: a hash of the weights that computed the latents
 
 
 def save_latents(directory: Path, splits: Mapping[str, np.ndarray], weights: str) -> None:
-  """Writes {split: float32 [N, 1, 1, Z]}, whole or not at all, and the hash of the weights that made them."""
+  """Atomically writes {split: float32 [N, 1, 1, Z]} and the hash of the weights that computed them."""
   arrays: dict[str, Any] = {name: np.asarray(z, np.float32) for name, z in splits.items()}
   arrays[_WEIGHTS] = np.array(weights)
   with files.replacing(directory / FILE) as file:
@@ -24,20 +24,20 @@ def save_latents(directory: Path, splits: Mapping[str, np.ndarray], weights: str
 
 
 def check_weights(directory: Path, weights: str) -> None:
-  """Raises ConfigError where the latents in ``directory``, if any, are of other weights."""
+  """Raises ConfigError if ``directory`` has latents that other weights computed."""
   if not (directory / FILE).exists():
     return
   with np.load(directory / FILE, allow_pickle=False) as archive:
-    known = str(archive[_WEIGHTS]) if _WEIGHTS in archive.files else weights  # older versions kept none
+    known = str(archive[_WEIGHTS]) if _WEIGHTS in archive.files else weights  # older versions stored no hash
   if known != weights:
     raise ConfigError(f"{directory} was fitted to other weights than its run has now; remove it, and fit anew")
 
 
 def latents(directory: str) -> ArraySource:
-  """The vectors that `save_latents` wrote, as points.
+  """Opens the vectors that `save_latents` wrote, as points.
 
   Raises:
-    ConfigError: there is no such file.
+    ConfigError: the file is missing.
   """
   path = Path(directory) / FILE
   if not directory or not path.is_file():

@@ -1,4 +1,4 @@
-"""Pictures from .npz and .npy files, as uint8, and a report of what was done (`common.data.picture_files.Report`)."""
+"""Reads images from .npz and .npy files as uint8, with a `common.data.picture_files.Report` of the conversions."""
 
 import zipfile
 import zlib
@@ -12,14 +12,14 @@ from common.errors import ConfigError
 
 
 def read_arrays(path: Path, background: int = 255) -> tuple[np.ndarray, np.ndarray | None, Report]:
-  """The pictures uint8 [N, H, W, 1 or 3] of a file, its labels int32 [N] or None, and what was done.
+  """Returns a file's images uint8 [N, H, W, 1 or 3], its labels int32 [N] or None, and a report.
 
-  A .npz has "images", or one array only, and may have "labels" [N]. Arrays are [N, H, W] or [N, H, W, C], a channel
-  more than 1 or 3 being opacity; uint8, or floats in [0, 1], which are rounded as this project's own samples are, or
-  bool. Where uint8 has 0 and 1 only, 1 is white.
+  A .npz has "images", or a single array, and may have "labels" [N]. Arrays are [N, H, W] or [N, H, W, C]; a second or
+  fourth channel is opacity. They are uint8, bool, or floats in [0, 1], which are rounded like this project's own
+  samples. If a uint8 array has 0 and 1 only, 1 is white.
 
   Raises:
-    ConfigError: not such a file, or a shape, type or range that is none of these.
+    ConfigError: not such a file, or another shape, dtype or range.
   """
   try:
     with path.open("rb") as file:
@@ -50,7 +50,7 @@ def read_arrays(path: Path, background: int = 255) -> tuple[np.ndarray, np.ndarr
 
 
 def _to_uint8(images: np.ndarray, path: Path, report: Report) -> np.ndarray:
-  """uint8 [N, H, W, C]."""
+  """Converts to uint8 [N, H, W, C]."""
   if images.ndim == 3:
     images = images[..., None]
   if images.ndim != 4 or images.shape[-1] not in (1, 2, 3, 4) or not len(images):

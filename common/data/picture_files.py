@@ -1,9 +1,9 @@
-"""Pictures from files as a viewer shows them, uint8, and a report of what was read, changed and left out.
+"""Reads image files as a viewer shows them, as uint8, with a report of what was read, changed and left out.
 
-All formats that Pillow reads by itself are known by their content. A picture is turned as its EXIF says, and what is
-transparent is laid on white or black. 16 bits become 8 by value / 257, rounded; of several channels of 16 bits Pillow
-keeps the high bytes. Palettes, CMYK and the like become RGB, an animation is its first frame, and colours are not
-converted by ICC profiles.
+The content determines the format, which may be any that Pillow reads by itself. An image is rotated as its EXIF says,
+and transparent pixels are composited on white or black. 16 bits become 8 by value / 257, rounded; for several 16-bit
+channels Pillow keeps the high bytes. Palettes, CMYK and the like become RGB, an animation is reduced to its first
+frame, and ICC profiles are ignored.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from common.errors import ConfigError
 
 BACKGROUNDS = {"white": 255, "black": 0}
 
-# Beside what begins with a dot: what macOS, Windows and network disks leave in folders of pictures.
+# Files that macOS, Windows and network disks leave in folders, in addition to names that begin with a dot.
 _HIDDEN = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
-# Pillow knows these, but cannot draw them, or only by another program (EPS).
+# Pillow identifies these, but cannot decode them, or only with another program (EPS).
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _NOT_KNOWN = (".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw")
 _LOSSY = {"JPEG", "AVIF", "JPEG2000", "DDS", "BLP", "FTEX", "PCD"}
@@ -33,19 +33,19 @@ _LUMINANCE = np.array([
 
 
 class PictureError(ValueError):
-  """A file that should be a picture and cannot be read; its text says why."""
+  """An image file that cannot be read; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """One picture.
+  """One decoded image.
 
   Attributes:
     pixels: uint8 [H, W, 1 or 3].
     format: "PNG", "JPEG", ...
-    lossy: what may have lost detail when it was written: the format, "palette", or "" for nothing.
-    quality: of a JPEG file, 1 .. 100, by its tables.
-    changes: what was done, and left alone, beside decoding.
+    lossy: the format or "palette" if writing the file may have lost detail, else "".
+    quality: the quality of a JPEG file, 1 .. 100, inferred from its tables.
+    changes: conversions after decoding, and properties that were ignored.
   """
 
   pixels: np.ndarray
@@ -57,7 +57,7 @@ class Picture:
 
 @dataclasses.dataclass
 class Report:
-  """What was read, in numbers of pictures by kind."""
+  """Counts of images by format, loss, quality, conversion and reason for leaving out."""
 
   formats: Counter[str] = dataclasses.field(default_factory=Counter)
   lossy: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Report:
 
   @property
   def quantization(self) -> str:
-    """As a score's protocol says it: "files" where the bytes are those that somebody stored, or what coding lost."""
+    """The entry of a score's protocol: "files" if all files are lossless, else the lossy codings."""
     if not self.lossy:
       return "files"
     low, high = (min(self.qualities), max(self.qualities)) if self.qualities else (0, 0)
@@ -83,7 +83,7 @@ class Report:
     return "uint8, " + ", ".join(f"{kind}{quality if kind == 'JPEG' else ''}" for kind in sorted(self.lossy))
 
   def record(self) -> dict[str, Any]:
-    """For a score's protocol; empty parts are left out."""
+    """Returns the counts for a score's protocol, without empty parts."""
     parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     return {name: {str(key): parts[name][key] for key in sorted(parts[name])} for name in parts if parts[name]}
 
@@ -96,10 +96,10 @@ class Report:
 
 
 def read_folder(root: Path, background: int = 255) -> tuple[list[Path], list[np.ndarray], Report]:
-  """All pictures below a directory: their files, pixels [H, W, C], and what was done. All are grey, or all in colour.
+  """Reads all images below a directory: files, pixels [H, W, C], report. All are grey, or all are RGB.
 
   Raises:
-    ConfigError: no pictures, or some that are damaged or truncated, which are named.
+    ConfigError: there are no images, or some are damaged or truncated; the text names them.
   """
   candidates, left_out = list_files(root)
   report = Report(left_out=left_out)
@@ -133,12 +133,13 @@ def read_folder(root: Path, background: int = 255) -> tuple[list[Path], list[np.
 
 
 def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
-  """The files below a directory in the order of their names, and how many were left out, by reason.
+  """Lists the files below a directory in the order of their names, and counts those left out, by reason.
 
-  Links are followed. What they reach a second time (a loop, two links to one file) is left out, and what is hidden too.
+  Links are followed. Hidden files are left out, and so are files that links reach a second time (loops, two links to
+  one file).
 
   Raises:
-    ConfigError: a directory that cannot be listed.
+    ConfigError: a directory cannot be listed.
   """
   files: list[Path] = []
   left_out: Counter[str] = Counter()
@@ -161,7 +162,7 @@ def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
       seen.add(real)
       if os.path.isdir(real):
         visit(entry)
-      elif os.path.isfile(real) or not os.path.exists(real):  # a broken link is named when it is read
+      elif os.path.isfile(real) or not os.path.exists(real):  # reading a broken link raises an error that names it
         files.append(entry)
       else:
         left_out["no regular file"] += 1
@@ -171,12 +172,12 @@ def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def read_picture(path: Path, background: int = 255) -> Picture | None:
-  """A file's picture, what is transparent laid on ``background``; None where its content and name are no picture's.
+  """Reads an image file, composited on ``background``; None if neither content nor name are those of an image.
 
   Raises:
-    PictureError: a picture that is damaged, truncated, or that cannot be shown in 8 bits without a choice.
+    PictureError: the image is damaged or truncated, or its conversion to 8 bits is ambiguous.
   """
-  from PIL import Image, UnidentifiedImageError  # only pictures from files need it
+  from PIL import Image, UnidentifiedImageError  # only image files need it
 
   Image.init()
   try:
@@ -192,7 +193,7 @@ def read_picture(path: Path, background: int = 255) -> Picture | None:
     raise
   except OSError as error:
     raise PictureError(error.strerror or str(error)) from None
-  except Exception as error:  # Pillow's readers meet damaged bytes with errors of any class
+  except Exception as error:  # Pillow's readers raise errors of any class on damaged bytes
     raise PictureError(str(error) or type(error).__name__) from None
 
 
@@ -211,7 +212,7 @@ def _shown(picture: Any, file: BinaryIO, background: int) -> Picture:
     changes.append("16 bits to 8")
   try:
     turned = picture.getexif().get(0x0112, 1) in range(2, 9)
-  except Exception:  # damaged EXIF hides no pixels: viewers show the picture as it is stored
+  except Exception:  # damaged EXIF does not affect the pixels; viewers show the image as stored
     turned = False
     changes.append("damaged EXIF, ignored")
   if turned:
@@ -226,7 +227,7 @@ def _shown(picture: Any, file: BinaryIO, background: int) -> Picture:
 
 
 def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[str]]:
-  """uint8 [H, W, 1 or 3] of a decoded picture that stands upright, and what was done for it."""
+  """Converts a decoded, upright image to uint8 [H, W, 1 or 3]; returns it with the conversions."""
   mode, deep = picture.mode, None
   if mode.startswith("I;16") or (mode == "I" and name in ("PNG", "PPM")):
     deep = np.asarray(picture).astype(np.int64)
@@ -255,7 +256,7 @@ def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[
 
 
 def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
-  """uint8 [..., C + 1], the last channel opacity, laid on a grey level -> uint8 [..., C], and the change if any."""
+  """Composites uint8 [..., C + 1], whose last channel is opacity, on a grey level -> uint8 [..., C], changes."""
   colour, alpha = pixels[..., :-1].astype(np.int32), pixels[..., -1:].astype(np.int32)
   if np.all(alpha == 255):
     return pixels[..., :-1], []
@@ -265,7 +266,7 @@ def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
 
 
 def jpeg_quality(table: list[int]) -> int:
-  """The quality whose luminance table in libjpeg is nearest to this one [64]; exact for files that libjpeg wrote."""
+  """Returns the libjpeg quality with the nearest luminance table [64]; exact for files that libjpeg wrote."""
   qualities = np.arange(1, 101)
   scale = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
   tables = np.clip((_LUMINANCE * scale[:, None] + 50) // 100, 1, 255)
@@ -273,11 +274,11 @@ def jpeg_quality(table: list[int]) -> int:
 
 
 def _webp_is_lossless(file: BinaryIO) -> bool:
-  """By the first chunk of pixels in the file: VP8L, or VP8 with its losses."""
+  """Reads the first pixel chunk of the file: VP8L is lossless, VP8 is lossy."""
   file.seek(12)
   while len(head := file.read(8)) == 8:
     if head[:4] in (b"VP8L", b"VP8 "):
       return head[:4] == b"VP8L"
     size = int.from_bytes(head[4:], "little")
-    file.seek(16 if head[:4] == b"ANMF" else size + size % 2, 1)  # a frame holds its pixels behind 16 bytes
+    file.seek(16 if head[:4] == b"ANMF" else size + size % 2, 1)  # the pixels of a frame follow after 16 bytes
   return False

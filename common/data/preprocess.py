@@ -1,4 +1,4 @@
-"""From stored bytes to what a network sees, inside the compiled step; row i draws from (rng, index[i]) only."""
+"""Preprocesses stored bytes inside the compiled step; randomness of row i depends on (rng, index[i]) only."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,17 @@ from common.types import Array, Batch
 def preprocess(
   raw: Mapping[str, Array], rng: Array, *, spec: Spec, flip: bool, dequantize: bool, binarize: str, train: bool
 ) -> Batch:
-  """Flips, dequantizes or binarizes, and scales the images of a batch; its other entries pass.
+  """Flips, dequantizes or binarizes, and scales the images of a batch; other entries are unchanged.
 
   Args:
-    raw: "image" uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2], left as they are), "label" [B], "index" [B], the row
-      in the global batch, and whatever else ("mask").
-    rng: the step's key.
+    raw: "image" uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2], which are unchanged), "label" [B], "index" [B], the
+      row in the global batch, and possibly others ("mask").
+    rng: the key of the step.
     spec: its pixel_range is the range of the result, float32.
-    flip: mirror each training image with probability 1/2.
-    dequantize: (x + U[0, 1)) / 256 in place of x / 255, also in evaluation (Theis et al. 2016).
-    binarize: "none", or "dynamic": a training pixel is 1 with probability x / 255, drawn anew at each use (Burda et al.
-      2016); evaluation sets come as 0 or 255 already (dataset.py).
+    flip: whether to mirror each training image with probability 1/2.
+    dequantize: whether to use (x + U[0, 1)) / 256 instead of x / 255, also in evaluation (Theis et al. 2016).
+    binarize: "none", or "dynamic": a training pixel is 1 with probability x / 255, sampled at each use (Burda et al.
+      2016); evaluation sets are already 0 or 255 (dataset.py).
     train: whether the batch is for training.
   """
   if spec.kind == "points":
@@ -37,7 +37,7 @@ def preprocess(
     mirrored = random.uniform(rows("flip"), (1, 1, 1)) < 0.5
     x = jnp.where(mirrored, x[:, :, ::-1], x)
   if dequantize:
-    # Near 256 the sum can round up to it, which a model of [0, 1) takes as infinitely unlikely.
+    # Close to 256 the sum can round up to 256, which has density 0 under a model of [0, 1).
     noisy = x + random.uniform(rows("dequantize"), spec.image_shape)
     x = jnp.minimum(noisy, np.nextafter(np.float32(256), np.float32(0))) / 256
   else:

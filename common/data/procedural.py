@@ -1,7 +1,7 @@
-"""Data made by arithmetic: a mixture of Gaussians in the plane, to count modes, and coloured blobs at any size.
+"""Generated data: a mixture of Gaussians in the plane, to count modes, and coloured blobs of any size.
 
-Every number comes from raw Philox words, so a set is the same on every machine and in every NumPy version but for the
-last bit of exp, log and cos.
+Every number comes from raw Philox words, so a set is the same on every machine and in every NumPy version,
+except for the last bit of exp, log and cos.
 """
 
 import dataclasses
@@ -18,17 +18,17 @@ BLOBS = {"train": 4096, "validation": 512, "test": 1024}
 
 
 def gaussian_modes() -> tuple[np.ndarray, float]:
-  """The centres [8, 2] and the standard deviation of the components of ``gaussians8``.
+  """Returns the centres [8, 2] and the standard deviation of the components of ``gaussians8``.
 
-  A circle of radius 2, sd 0.02 (Metz et al. 2017, Unrolled GANs, App. A). A sample counts as of high quality within 3
-  sd of a centre (VEEGAN), and a mode as covered if it has one.
+  They form a circle of radius 2, sd 0.02 (Metz et al. 2017, Unrolled GANs, App. A). A sample within 3 sd of a centre
+  counts as of high quality (VEEGAN), and a mode with such a sample as covered.
   """
   angles = np.arange(8) * (2 * np.pi / 8)
   return 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), 0.02
 
 
 def gaussians() -> ArraySource:
-  """Points float32 [1, 1, 2] of the mixture with equal weights; the label is the component."""
+  """Returns points float32 [1, 1, 2] from the mixture with equal weights; the label is the component."""
   return ArraySource("gaussians8", (1, 1, 2), 8, POINTS, _points, "points")
 
 
@@ -37,7 +37,7 @@ def _points(split: str) -> tuple[np.ndarray, np.ndarray]:
   centers, deviation = gaussian_modes()
   draws = _uniform("gaussians8", split, POINTS[split], 3)
   labels = (draws[:, 0] * len(centers)).astype(np.int32)
-  # Box and Muller (1958): two uniforms give two independent normals.
+  # Box and Muller (1958): two uniform numbers give two independent normal ones.
   radius, angle = np.sqrt(-2.0 * np.log(draws[:, 1])), 2.0 * np.pi * draws[:, 2]
   noise = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
   return (centers[labels] + deviation * noise).astype(np.float32)[:, None, None, :], labels
@@ -45,10 +45,10 @@ def _points(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Blobs:
-  """Two smooth blobs on black, uint8 [size, size, channels]; a Source that renders only what is read.
+  """Two smooth blobs on black, uint8 [size, size, channels]; a Source that renders only the examples that are read.
 
-  The class (without classes, chance) sets where the large blob lies, an angle around the middle, and its hue; jitter
-  and a small stray blob make the examples of a class differ.
+  The class (or chance, without classes) sets the large blob's angle around the centre and its hue; jitter and a small
+  second blob vary the examples of a class.
   """
 
   name: str
@@ -60,7 +60,7 @@ class Blobs:
   notes: Sequence[str] = ()
 
   def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Always all draws of the split: 11 numbers an example, so that no example depends on which others are read.
+    # Always draws 11 numbers for each example of the split, so that no example depends on which others are read.
     draws = _uniform("blobs", split, BLOBS[split], 11)[indices]
     labels = self.labels(split)[indices]
     turn = labels / self.num_classes if self.num_classes else draws[:, 0]
@@ -79,7 +79,7 @@ class Blobs:
     return (_uniform("blobs", split, BLOBS[split], 11)[:, 0] * self.num_classes).astype(np.int32)
 
   def _bump(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""
+    """Renders Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""
     height, _, channels = self.native_shape
     grid = (np.arange(height) + 0.5) / height
     rows, columns = (
@@ -90,6 +90,6 @@ class Blobs:
 
 @functools.cache
 def _uniform(name: str, split: str, num: int, width: int) -> np.ndarray:
-  """U(0, 1) draws [num, width]; never 0, so that a logarithm of them is finite."""
+  """Samples U(0, 1), [num, width]; never 0, so that logarithms are finite."""
   words = np.random.Philox(key=[zlib.crc32(f"{name}/{split}".encode()), 0]).random_raw(num * width)
   return ((words >> np.uint64(12)) + 0.5).reshape(num, width) * 2.0**-52

@@ -1,4 +1,4 @@
-"""From stored images to the shape that a config asks for; once, on the host, in uint8."""
+"""Resizes stored images to the shape of the config, once, on the host, in uint8."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ import numpy as np
 from common.errors import ConfigError
 
 Shape = tuple[int, int, int]
-Native = tuple[int | None, int | None, int]  # None where images differ in size
+Native = tuple[int | None, int | None, int]  # None if images differ in size
 
 MODES = ("pad", "crop", "stretch")
 
 
 def target_shape(native: Native, image_size: int, channels: int, resize: str) -> Shape:
-  """The (height, width, channels) that `fit` will make; 0 for size or channels keeps the native one.
+  """Returns the (height, width, channels) that `fit` produces; 0 for size or channels keeps the native value.
 
   Raises:
-    ConfigError: what cannot be done, before any image is read.
+    ConfigError: the conversion is impossible; raised before any image is read.
   """
   if resize not in MODES:
     renamed = '; "bilinear" is called crop now' if resize == "bilinear" else ""
@@ -48,12 +48,11 @@ def target_shape(native: Native, image_size: int, channels: int, resize: str) ->
 
 
 def fit(images: np.ndarray | Sequence[np.ndarray], shape: Shape, resize: str) -> np.ndarray:
-  """Brings images to ``shape``, [N, h, w, c] or a list of [h, w, c], uint8 -> uint8 [N, H, W, C].
+  """Converts images [N, h, w, c], or a list of [h, w, c], uint8, to ``shape``: uint8 [N, H, W, C].
 
-  ``pad`` centres them on zeros (28 -> 32 puts 2 on each side). ``crop`` resizes the middle square of each, and
-  ``stretch`` all of it, whatever its proportions; both by PIL's bilinear filter, which is antialiased where it shrinks.
-  Grey becomes RGB by repetition; RGB becomes grey by
-  luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded.
+  ``pad`` centres them on zeros (28 -> 32 puts 2 on each side). ``crop`` resizes the central square, ``stretch`` the
+  whole image regardless of its proportions, both with PIL's bilinear filter, which is antialiased when it shrinks. Grey
+  becomes RGB by repetition; RGB becomes grey by luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded.
   """
   if not isinstance(images, np.ndarray):
     return np.concatenate([fit(image[None], shape, resize) for image in images])
@@ -63,7 +62,7 @@ def fit(images: np.ndarray | Sequence[np.ndarray], shape: Shape, resize: str) ->
 
 
 def described(native: Native, shape: Shape, resize: str) -> str:
-  """What `fit` does to the size of an image: "none", or e.g. "bilinear to 64", "middle square, bilinear to 64"."""
+  """Describes how `fit` changes the size: "none", or e.g. "bilinear to 64", "middle square, bilinear to 64"."""
   if native[:2] == shape[:2]:
     return "none"
   if resize == "pad":
@@ -73,7 +72,7 @@ def described(native: Native, shape: Shape, resize: str) -> str:
 
 
 def size_note(native: Native, shape: Shape, resize: str) -> str:
-  """A line for the start of a run on what happens to images of another size, and what of them is lost; or ""."""
+  """Describes for the start of a run how images are resized and which part is lost; "" if they are not."""
   done = described(native, shape, resize)
   if done == "none":
     return ""
@@ -117,7 +116,7 @@ def _bilinear(images: np.ndarray, to_height: int, to_width: int, *, crop: bool) 
     images = images[:, top : top + side, left : left + side]
   resized = np.empty((num, to_height, to_width, channels), np.uint8)
   for row, image in zip(resized, images, strict=True):
-    # PIL knows grey images as [H, W].
+    # PIL expects grey images as [H, W].
     picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
     row[:] = np.asarray(picture.resize((to_width, to_height), Image.Resampling.BILINEAR)).reshape(row.shape)
   return resized

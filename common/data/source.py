@@ -1,4 +1,4 @@
-"""What a place that data come from must offer, and the one class for everything that fits in RAM."""
+"""The interface of data sources, and the implementation for data that fit in RAM."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,22 +8,22 @@ import numpy as np
 
 from common.errors import ConfigError
 
-# Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] where
+# Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] if
 # they differ in size; labels int32 [N].
 Examples = tuple[np.ndarray | list[np.ndarray], np.ndarray]
 
 
 class Source(Protocol):
-  """Examples by split and number, at the size they are stored in; opening one reads headers only.
+  """Provides examples by split and index, at their stored size; opening a source reads headers only.
 
   Attributes:
     name: as in config.data.name.
-    native_shape: (height, width, channels); height and width are None where the images differ in size.
-    num_classes: labels are below it, 0 where there are none; which of them occur, `labels` says.
+    native_shape: (height, width, channels); height and width are None if the images differ in size.
+    num_classes: labels are below this number, 0 without labels; `labels` tells which of them occur.
     kind: "images" or "points".
-    in_memory: whether a read costs the whole split once and nothing afterwards.
+    in_memory: whether the first read loads the whole split, so that later reads are free.
     sizes: number of examples of each split.
-    notes: what a user should know of how it is read, one line each.
+    notes: notes for the user on how the source is read, one line each.
   """
 
   @property
@@ -42,19 +42,19 @@ class Source(Protocol):
   def notes(self) -> Sequence[str]: ...
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
-    """The examples ``indices`` [N] of a split, and only those where ``in_memory`` is False."""
+    """Reads the examples ``indices`` [N] of a split, and no others if ``in_memory`` is False."""
     ...
 
   def labels(self, split: str) -> np.ndarray | None:
-    """All labels of a split, int32 [N]; None where it would take too long to collect them."""
+    """Returns all labels of a split, int32 [N]; None if collecting them would take too long."""
     ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
-  """A Source whose splits are arrays; ``load(split)`` makes them on first use and must remember them.
+  """A Source whose splits are arrays; ``load(split)`` reads them on first use and must cache them.
 
-  ``white`` is the value that white has in ``load``'s images (`white_of`).
+  ``white`` is the value of white in the loaded images (`white_of`).
   """
 
   name: str
@@ -76,9 +76,9 @@ class ArraySource:
 
 
 def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:
-  """The value of white, judged by some images: 1 where they have 0 and 1 only, as binarized sets do, else 255.
+  """Infers the value of white from some images: 1 if they have 0 and 1 only, as binarized sets do, else 255.
 
-  With it come the source's `notes` of it.
+  The second return value contains `notes` for the source.
   """
   largest = max((int(image.max()) for image in images), default=255)
   if largest == 1:
@@ -89,10 +89,10 @@ def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[s
 
 
 def white_of_all(splits: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> tuple[int, Sequence[str]]:
-  """`white_of` the splits of a set, each judged by some of its images; their keys name them in the error.
+  """Applies `white_of` to some images of each split; the keys name the splits in the error.
 
   Raises:
-    ConfigError: it is 1 in some and 255 in others.
+    ConfigError: white is 1 in some splits and 255 in others.
   """
   judged = {name: white_of(images) for name, images in splits.items() if len(images)}
   binary = [name for name, (white, _) in judged.items() if white == 1]
@@ -106,10 +106,10 @@ def white_of_all(splits: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> tup
 
 
 def to_white_255(images: np.ndarray, white: int, name: str) -> np.ndarray:
-  """Images whose white is ``white`` as images whose white is 255.
+  """Rescales images with the given value of white so that white is 255.
 
   Raises:
-    ConfigError: a pixel above ``white``, so that `white_of` was misled.
+    ConfigError: a pixel is above ``white``, so `white_of` inferred it wrongly.
   """
   if white == 255:
     return images

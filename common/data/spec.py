@@ -1,4 +1,4 @@
-"""What a model must know of its data. No JAX here: data are opened and read while it is imported."""
+"""The properties of a data set that a model depends on. Free of JAX: data are read while JAX is imported."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ HASH = 16  # characters of the hash of images, or of labels
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-  """What a model must know of a data set; spec.json in a workdir, so that sampling needs no data.
+  """The properties of a data set that a model depends on; stored as spec.json, so that sampling needs no data.
 
   Attributes:
     image_shape: (height, width, channels).
-    num_classes: labels are below it; 0 where there are none.
+    num_classes: labels are below this number; 0 without labels.
     num_examples: size of the train split.
     kind: "images", or "points" (float32 [B, 1, 1, 2], drawn as a scatter plot).
-    pixel_range: (low, high) of the floats that the networks see and make.
-    fingerprint: hashes of the train split's images and, where it has any, labels: a resumed run notices other data.
-    classes: the labels that occur in training, where some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
-      empty where all do.
+    pixel_range: (low, high) of images as floats, for the networks' inputs and outputs.
+    fingerprint: hashes of the train split's images and labels (if any), by which a resumed run detects other data.
+    classes: the labels that occur in training, if some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
+      empty if all of them do.
   """
 
   image_shape: tuple[int, int, int]
@@ -32,7 +32,7 @@ class Spec:
 
   @property
   def labels(self) -> tuple[int, ...]:
-    """The labels that occur in training; of others there is nothing to draw."""
+    """The labels that occur in training; others are not sampled."""
     return self.classes or tuple(range(self.num_classes))
 
   def differences(self, now: "Spec") -> list[str]:

@@ -1,6 +1,6 @@
-"""Three grey images of another set as the colour channels of one: 10 classes become 1,000 modes (Metz et al. 2017).
+"""Stacks three grey images of another set as colour channels: 10 classes become 1,000 modes (Metz et al. 2017).
 
-The test of mode collapse on "stacked MNIST"; its label is 100 a + 10 b + c of the channels' labels.
+"Stacked MNIST" is a test of mode collapse; its label is 100 a + 10 b + c of the channels' labels.
 """
 
 import functools
@@ -17,12 +17,12 @@ SIZES = {"train": 128000, "validation": 10000, "test": 26000}  # training and te
 
 
 def stacked(name: str, base: Source) -> ArraySource:
-  """``name`` over the grey images of ``base``; which three an image has depends on the split and on its number only.
+  """Stacks the grey images of ``base``; the choice of the three depends on the split and the image's index only.
 
-  The training and validation images are of the train split of ``base``, the others of its test split.
+  Training and validation images come from the train split of ``base``, test images from its test split.
 
   Raises:
-    ConfigError: a set that is not of grey images of one size in memory, with labels.
+    ConfigError: ``base`` lacks labels, or its images are not grey, of one size and in memory.
   """
   height, width, channels = base.native_shape
   if channels != 1 or height is None or width is None or not base.num_classes or not base.in_memory:
@@ -42,6 +42,6 @@ def stacked(name: str, base: Source) -> ArraySource:
 
 
 def _draws(split: str, size: int) -> np.ndarray:
-  """Three numbers below ``size`` for each image of the split, [N, 3]."""
+  """Draws three indices below ``size`` for each image of the split, [N, 3]."""
   words: Any = np.random.Philox(key=[zlib.crc32(f"stacked/{split}".encode()), 0]).random_raw(3 * SIZES[split])
   return (words % np.uint64(size)).astype(np.int64).reshape(-1, 3)

@@ -6,16 +6,16 @@ import numpy as np
 
 
 def permutation(num: int, seed: int, epoch: int = 0) -> np.ndarray:
-  """The order of 0 .. num - 1 in one epoch, int32 [num].
+  """Returns the order of 0 .. num - 1 in one epoch, int32 [num].
 
-  It sorts raw Philox words: they are the same in every NumPy version, which ``Generator.permutation`` does not promise.
+  Sorts raw Philox words, which are the same in every NumPy version; ``Generator.permutation`` does not promise that.
   """
   words = np.random.Philox(key=np.array([seed % 2**64, epoch], np.uint64)).random_raw(num)
   return np.argsort(words, kind="stable").astype(np.int32)
 
 
 class IndexStream:
-  """An endless stream of examples, each once an epoch, whatever the batch size and however many processes read it.
+  """An endless stream with each example once per epoch, for any batch size and number of processes.
 
   Position p holds element ``p % num_examples`` of the permutation of epoch ``p // num_examples``. Epochs follow each
   other without a gap, so a batch may hold the end of one and the start of the next.
@@ -25,10 +25,10 @@ class IndexStream:
     self._num_examples = num_examples
     self._seed = seed
     self._epochs: dict[int, np.ndarray] = {}
-    self._lock = threading.Lock()  # stream_reader.py asks from several threads
+    self._lock = threading.Lock()  # stream_reader.py calls from several threads
 
   def indices(self, start: int, count: int) -> np.ndarray:
-    """The examples at positions start .. start + count - 1, int32 [count]."""
+    """Returns the examples at positions start .. start + count - 1, int32 [count]."""
     pieces = []
     position, stop = start, start + count
     while position < stop:
@@ -39,7 +39,7 @@ class IndexStream:
     return np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
 
   def _epoch(self, epoch: int) -> np.ndarray:
-    """The permutation of one epoch; two are kept, for the batches that lie across a boundary."""
+    """Returns the permutation of one epoch; keeps two, for batches across a boundary."""
     with self._lock:
       if epoch not in self._epochs:
         if len(self._epochs) == 2:

@@ -1,7 +1,7 @@
-"""TensorFlow Datasets in array_record format, read without TensorFlow; preparing a set does need it.
+"""Reads TensorFlow Datasets in array_record format without TensorFlow; preparing a set needs it.
 
-Not parquet: tfds 4.9.10 wrote 3,400 of 60,000 rows in silence. Hence also the check of the length below; a source of
-array_record believes dataset_info.json in this, so that missing records show when they are read.
+Parquet is not used: tfds 4.9.10 silently wrote 3,400 of 60,000 rows. The length is therefore checked below; an
+array_record source takes its length from dataset_info.json, so missing records are detected only when they are read.
 """
 
 import importlib.util
@@ -17,23 +17,23 @@ import numpy as np
 from common.data.source import Examples, to_white_255, white_of_all
 from common.errors import ConfigError
 
-_GLIMPSE = 64  # images of a split, spread over all, by which the value of white is judged
-_COUNTED = 100_000  # examples at most whose labels are collected to see which classes occur
+_GLIMPSE = 64  # images, evenly spread over a split, from which the value of white is inferred
+_COUNTED = 100_000  # maximum number of examples whose labels are collected to see which classes occur
 
 
 def directory(data_dir: str) -> pathlib.Path:
-  """Where prepared sets are looked for: config.data.dir, or else tfds' own default."""
+  """Returns the directory of prepared sets: config.data.dir, or tfds' own default."""
   return pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
-  """The prepared set, prepared now if ``download``; None where there is none.
+  """Opens the prepared set, after preparing it if ``download``; None if there is none.
 
   Raises:
-    ConfigError: a set that cannot be read or prepared, or a package that is missing.
+    ConfigError: the set cannot be read or prepared, or a package is missing.
   """
   root = directory(data_dir)
-  # A look at the disk first: importing tfds takes a second, and its builder warns where nothing is prepared.
+  # Check the disk first: importing tfds takes a second, and its builder warns about sets that are not prepared.
   prepared = any((root / name.split(":")[0]).glob("**/dataset_info.json"))
   if not prepared and not download:
     return None
@@ -45,7 +45,7 @@ def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
   try:
     builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
   except ValueError as error:
-    if not prepared:  # an unknown name, or one that tfds cannot parse: its text of 4,000 characters helps nobody
+    if not prepared:  # an unknown name, or one that tfds cannot parse: its message of 4,000 characters is not helpful
       return None
     raise ConfigError(
       f'config.data.name="{name}": tfds does not read what lies in {root} as array_record ({_first_line(error)}); '
@@ -63,7 +63,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _prepare(builder: Any, name: str) -> None:
-  """Downloads and writes a set; what would fail for sure is an error at once, not after ten tries of each file."""
+  """Downloads and writes a set; certain failures raise at once instead of after ten attempts per file."""
   if importlib.util.find_spec("tensorflow") is None:
     raise ConfigError(f'config.data.download=True: preparing "{name}" needs TensorFlow: pip install -e .[tfds-prepare]')
   for host in {urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()} - {None}:
@@ -75,7 +75,7 @@ def _prepare(builder: Any, name: str) -> None:
 
 
 class TfdsSource:
-  """A prepared set with a feature "image" and, where it has classes, "label"; decodes only what is read."""
+  """A prepared set with a feature "image" and, if it has classes, "label"; decodes only the examples that are read."""
 
   kind = "images"
   in_memory = False
@@ -108,7 +108,7 @@ class TfdsSource:
       }
     )
     if self._sideways:
-      self.notes = (*self.notes, "EMNIST is stored with rows and columns exchanged; its images are read upright")
+      self.notes = (*self.notes, "EMNIST is stored with rows and columns swapped; its images are read upright")
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     rows = self._rows(self._open(split), split, indices)
@@ -130,7 +130,7 @@ class TfdsSource:
   def _rows(self, source: Any, split: str, indices: np.ndarray) -> list[dict[str, Any]]:
     try:
       return source.__getitems__([int(index) for index in indices])
-    except RuntimeError as error:  # array_record's, for a file that is missing, truncated or too short
+    except RuntimeError as error:  # raised by array_record for a file that is missing, truncated or too short
       raise ConfigError(f'{self._builder.data_path}: split "{split}" is damaged ({error}); prepare it again') from None
 
   def _open(self, split: str) -> Any:

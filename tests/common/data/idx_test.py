@@ -105,7 +105,7 @@ def test_classes_are_those_that_occur(tmp_path, labels, occur):
   data = open_dataset(config(tmp_path, name="letters"))
   assert data.spec.labels == data.spec.classes == tuple(occur)
   assert (data.train.arrays()["label"] == labels[:15]).all()  # by the names that the set gives them
-  assert f"has {', '.join(map(str, occur))} only; no others are drawn" in data.notes[0]
+  assert f"has {', '.join(map(str, occur))} only; no others are sampled" in data.notes[0]
   few = open_dataset(config(tmp_path, name="letters", train_split="train[:2]"))
   assert few.spec.labels == tuple(sorted(labels[:2]))  # what is trained on counts, not what the file has
 
@@ -113,7 +113,7 @@ def test_classes_are_those_that_occur(tmp_path, labels, occur):
 def test_of_a_set_that_has_all_classes_nothing_is_said(tmp_path):
   write(tmp_path)
   (said,) = open_dataset(config(tmp_path, name="emnist")).notes
-  assert "these are read as they are stored" in said  # the one set whose own files lie on their side
+  assert "these are read as stored" in said  # the one set whose own files lie on their side
   data = open_dataset(config(tmp_path))
   assert data.spec.classes == () and data.spec.labels == tuple(range(10)) and data.notes == []
 
