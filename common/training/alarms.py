@@ -25,7 +25,7 @@ class Raised:
 
   @property
   def text(self) -> str:
-    """What a person reads."""
+    """The message for the user."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
     return (
       f"alarm at step {self.step:,}: {self.alarm.signal} ({values} over the last {self.alarm.window:,} steps); "

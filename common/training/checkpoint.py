@@ -114,7 +114,7 @@ class Checkpoints:
 
     Returns as soon as the caller may donate the arrays: orbax holds views of what it has not yet written, and XLA does
     not reuse a buffer that has one. Checkpoints of this step, and those that were later than the step from which
-    training resumed, are of an abandoned course: they go when the new one is complete.
+    training resumed, belong to an abandoned run: they are removed when the new one is complete.
 
     Raises:
       CheckpointError: the last save failed, the disk lacks space, or this is a reader.

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.jsonl and TensorBoard by step, timing.jsonl by the clock, and lines for a person."""
+"""Logs of a run: metrics.jsonl and TensorBoard per step, timing.jsonl by wall-clock time, and status lines."""
 
 import contextlib
 import json

@@ -93,7 +93,7 @@ class Program:
     return self._traced_init.lower().compile()()
 
   def state_shapes(self) -> PyTree:
-    """What a checkpoint is restored to.
+    """The template that a checkpoint is restored to.
 
     Raises:
       ConfigError: an array of size 0, or what the networks refuse while they are traced.

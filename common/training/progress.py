@@ -1,4 +1,4 @@
-"""What the loop carries besides the state, and saves with it: sums since the last log line, and early stopping."""
+"""The loop's own data, saved with the state: sums since the last log line, and early stopping."""
 
 import dataclasses
 from collections.abc import Mapping

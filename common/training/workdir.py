@@ -107,7 +107,7 @@ def check_resume(
   if refused:
     shown = "; ".join(refused[:5]) + (f"; and {len(refused) - 5} more" if len(refused) > 5 else "")
     raise ConfigError(f"{workdir} holds a run with other settings: {shown}\nUse its settings, or {elsewhere}.")
-  unknown = [] if known == spec else ["the run is of a version that kept nothing of its labels: they are not compared"]
+  unknown = [] if known == spec else ["the run comes from a version that stored no labels: they are not compared"]
   if (workdir / "versions.json").exists():
     read_json(workdir / "versions.json")  # what is damaged is found before anything is written
   else:

@@ -80,7 +80,7 @@ def exit_code(command: Callable[[], int]) -> int:
 
 
 def explained(error: Exception) -> str:
-  """What a person should know of an error that comes from outside the program; empty for any other."""
+  """Explains an error that comes from outside the program; returns "" for any other."""
   if isinstance(error, REFUSALS):
     return in_own_flags(str(error))
   if isinstance(error, OSError) and error.errno in _WAYS:

@@ -54,7 +54,7 @@ def test_a_run_of_before_labels_were_hashed_goes_on_and_says_so(copy, capfd):
   write_json(copy / "spec.json", {**spec, "fingerprint": spec["fingerprint"][:16]})
   assert call("train", *WORDS, f"--workdir={copy}") == 0
   err = capfd.readouterr().err
-  assert "kept nothing of its labels: they are not compared" in err and "changed since" not in err
+  assert "stored no labels: they are not compared" in err and "changed since" not in err
   assert read_spec(copy).fingerprint == spec["fingerprint"]  # from now on they are
 
 

@@ -95,5 +95,5 @@ def load(path: Path) -> TrainedClassifier:
   spec = Spec.from_json(about["spec"])
   network = build(NETWORKS, about["model"], "model", num_classes=spec.num_classes, bn_axis_name=None, dtype="float32")
   variables = traverse_util.unflatten_dict(arrays, sep="/")
-  dataset = about.get("dataset", "")  # which files of before have not
+  dataset = about.get("dataset", "")  # missing in older files
   return TrainedClassifier(network, variables, dataset, spec, about["accuracy"])

@@ -52,7 +52,7 @@ class Extractor:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What an extractor may need to know of the pictures: shape, data set, and where large weights are kept."""
+  """The context of an extractor: shape and data set of the images, and the directory of large weights."""
 
   image_shape: tuple[int, int, int]
   kind: str

@@ -156,7 +156,7 @@ class InceptionE(nn.Module):
 class InceptionV3(nn.Module):
   """`prepare`d images [B, 299, 299, 3] -> every head of HEADS by name, [B, its size], in the type of the images.
 
-  Of "64", "192", "768" and "2048", a head is the mean over the image after the layer of so many channels; FID takes
+  The heads "64", "192", "768" and "2048" are means over the image after the layer with that width; FID takes
   "2048". "logits_unbiased" are the logits without the last layer's bias, which the Inception Score takes. Its arrays
   come from a file (`common.evaluation.features.inception_weights`); ``init`` makes zeros, for their names and shapes.
   """

@@ -1,4 +1,4 @@
-"""What the convolutions of a network pass on to its next layers, as features of pictures."""
+"""The outputs of a network's convolutions as features of images."""
 
 import math
 from collections.abc import Callable

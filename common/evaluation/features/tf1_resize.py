@@ -22,7 +22,7 @@ def tf1_resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _neighbours(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Of each new pixel of an axis: the old ones before and after it, and how far it is from the former, in [0, 1)."""
+  """Returns per new pixel of an axis the old pixels before and after it, and its offset from the first, in [0, 1)."""
   place = np.arange(new_size, dtype=np.float32) * np.float32(size / new_size)
   before = place.astype(np.int64)
   return before, np.minimum(before + 1, size - 1), place - before.astype(np.float32)
