@@ -91,12 +91,27 @@ def test_plain_english(name):
     "told of a score that these images have not.",
     "the mode that a model has not",
     "The file is of an older version.",
-    "the rows are of the\n  last run",
+    "the rows are of\n  the last run",
     "runs of before commit 1234567",
   ],
 )
 def test_the_rule_bites(text):
   assert broken(text)
+
+
+@pytest.mark.parametrize(
+  ("name", "source"),
+  [
+    ("a.py", "x = 1  # the first so many\n"),
+    ("a.py", 'x = 1\n\n\ndef f():\n  raise ValueError(f"the first so many of {x}")\n'),
+    ("a.md", "A text.\n\nIt names the first so\nmany updates.\n"),
+  ],
+  ids=["comment", "string", "paragraph"],
+)
+def test_all_texts_are_read(tmp_path, name, source):
+  path = tmp_path / name
+  path.write_text(source)
+  assert any(broken(text) for _, text in texts(path))
 
 
 @pytest.mark.parametrize("text", ["Of the means over a split.", "What a run writes down.", "What the trainer needs."])
