@@ -35,7 +35,7 @@ def define_flags() -> None:
   flags.DEFINE_list("checkpoint", ["last"], "last, best, or the number of a step; several with commas")
   flags.DEFINE_string("metrics", "model", "what to measure: names with commas, or {name: {setting: value}}")
   flags.DEFINE_integer("num_samples", 10000, "how many pictures to draw", lower_bound=1)
-  flags.DEFINE_integer("num_real", 0, "the first so many of the split only; 0 for all", lower_bound=0)
+  flags.DEFINE_integer("num_real", 0, "use only the first N images of the split; 0 for all", lower_bound=0)
   flags.DEFINE_string(
     "features", "classifier", "classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function"
   )

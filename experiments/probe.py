@@ -26,7 +26,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   flags.DEFINE_string("workdir", "", "directory of the run")
   flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-  flags.DEFINE_integer("num_train", 0, "the first so many training pictures only; 0 for all", lower_bound=0)
+  flags.DEFINE_integer("num_train", 0, "use only the first N training images; 0 for all", lower_bound=0)
   flags.DEFINE_bool("floors", True, "the untrained network and the pixels too")
   flags.DEFINE_integer("memory_mb", 2048, "what the features may take; more is an error before any work", lower_bound=1)
   flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
