@@ -1,4 +1,4 @@
-"""Every shared key of a config: its default, its meaning, the values it may have, and whether a run may change it.
+"""The one table of a config's shared keys: default, meaning, rule, and whether a run may change them.
 
 A paper's file starts from `get_config`, adds its own sections and returns the config locked, so that a key that does
 not exist cannot be set by mistake. A choice is one section ``{"name": ..., **arguments}``; it is checked against the
@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 VERSION = 3  # of config.json; from 3 on a key or argument that a run's record lacks takes its default
-LAST_OF_VERSION_2 = "b7ec8bb"  # the last commit that reads the runs of before
+LAST_OF_VERSION_2 = "b7ec8bb"  # the last commit that reads runs of version 2
 
 
 class Key(NamedTuple):
   """One key.
 
   Attributes:
-    default: its value in `get_config`, which fixes its type.
-    doc: what it means, for --help.
-    rule: which values it may have, in words; empty for all.
-    holds: whether a value keeps the rule.
+    default: the value in `get_config`, whose type every other value must have.
+    doc: the meaning, as a line of --help.
+    rule: the allowed values in words; empty if every value is allowed.
+    holds: tells whether a value keeps the rule.
     may_change: whether a run may be continued under another value.
   """
 
@@ -48,63 +48,82 @@ def _one_of(doc: str, *choices: Any) -> Key:
 
 
 KEYS: dict[str, Key] = {
-  "seed": Key(0, "seed of weights, data order and noise", "must be in [0, 2^32)", lambda v: 0 <= v < 2**32),
-  "family": Key("", "which code trains this config: a name of FAMILIES in experiments/__init__.py"),
-  "dtype": _one_of("what networks compute in; parameters, statistics and losses stay float32", "float32", "bfloat16"),
-  "data.name": Key(
-    "digits", "digits, a set of IDX files such as mnist, cifar10, any TFDS image set, gaussians8, blobs"
+  "seed": Key(
+    0,
+    "seed of the initial weights, the order of the data and all noise",
+    "must be in [0, 2^32)",
+    lambda v: 0 <= v < 2**32,
   ),
-  "data.dir": Key("", "directory of the prepared files; empty: the usual places", may_change=True),
-  "data.train_split": Key("train", 'training examples, as in "train[:50000]"'),
-  "data.validation_split": Key("validation", "examples for model selection and early stopping"),
-  "data.test_split": Key("test", "examples that are used for results only"),
-  "data.image_size": _not_negative(0, "height and width of the images that networks see; 0: the data set's own"),
-  "data.channels": _one_of("color channels of the images that networks see; 0: the data set's own", 0, 1, 3),
+  "family": Key("", "module that trains this config: gan, vae, sampler, classifier, or the import path of your own"),
+  "dtype": _one_of(
+    "number format in which networks compute; parameters, statistics and losses stay float32", "float32", "bfloat16"
+  ),
+  "data.name": Key(
+    "digits", "data set: digits, mnist or other IDX files, cifar10, any image set of TFDS, gaussians8, or blobs"
+  ),
+  "data.dir": Key("", "directory of the prepared files; empty means the usual places", may_change=True),
+  "data.train_split": Key("train", 'slice of the data set to train on, such as "train[:50000]"'),
+  "data.validation_split": Key("validation", "slice that is used for choosing a checkpoint and for early stopping"),
+  "data.test_split": Key("test", "slice that is used for final results only"),
+  "data.image_size": _not_negative(0, "height and width of the images that networks see; 0 keeps the data set's own"),
+  "data.channels": _one_of("color channels of the images that networks see; 0 keeps the data set's own", 0, 1, 3),
   "data.resize": _one_of(
-    "how images get their size: padded, or cropped or stretched and resized", "pad", "crop", "stretch"
+    "how images reach data.image_size: by padding, by cropping and scaling, or by stretching", "pad", "crop", "stretch"
   ),
   "data.pixel_range": Key(
     (0.0, 1.0),
-    "lowest and highest value of a pixel for the networks",
+    "lowest and highest value of a pixel as networks see it",
     "must be (0.0, 1.0) or (-1.0, 1.0)",
     lambda v: tuple(v) in ((0.0, 1.0), (-1.0, 1.0)),
   ),
-  "data.download": Key(False, "download and prepare a missing TFDS set (extra tfds-prepare)", may_change=True),
-  "data.flip": Key(False, "mirror each training image with probability 1/2 at each use"),
-  "data.dequantize": Key(False, "add uniform noise of one grey level, so that densities are bounded"),
+  "data.download": Key(
+    False, "download and prepare a TFDS set that is missing; this needs the extra tfds-prepare", may_change=True
+  ),
+  "data.flip": Key(False, "mirror each training image with probability 1/2 every time it is used"),
+  "data.dequantize": Key(False, "add uniform noise as wide as one grey level, so that densities stay bounded"),
   "data.binarize": _one_of(
-    "dynamic: training pixels are sampled at each use, those of evaluation splits once", "none", "dynamic"
+    "dynamic samples black or white pixels: anew every time for training images, once for the others", "none", "dynamic"
   ),
   "data.resident_mb": _not_negative(
-    2048, "a data set up to this size in MB, over all local devices, is kept on the devices", may_change=True
+    2048, "a data set of up to this many MB, summed over local devices, is kept on the devices", may_change=True
   ),
-  "train.num_steps": _above_zero(1000, "training steps in total; for a GAN, generator updates", may_change=True),
-  "train.batch_size": _above_zero(64, "images per batch over all devices"),
-  "train.steps_per_call": _above_zero(10, "steps per dispatch; affects speed only", may_change=True),
-  "train.grad_clip": _not_negative(0.0, "global norm to which gradients are clipped; 0: no clipping"),
+  "train.num_steps": _above_zero(1000, "number of training steps; in a GAN, of generator updates", may_change=True),
+  "train.batch_size": _above_zero(64, "images per batch, summed over all devices"),
+  "train.steps_per_call": _above_zero(
+    10, "training steps that one compiled call runs; changes speed only", may_change=True
+  ),
+  "train.grad_clip": _not_negative(0.0, "global norm to which gradients are clipped; 0 turns clipping off"),
   "train.patience": _not_negative(
-    0, "evaluations without a better checkpoint.keep_best before training stops; 0: never", may_change=True
+    0,
+    "training stops after this many evaluations without a better checkpoint.keep_best; 0 means never",
+    may_change=True,
   ),
-  "train.patience_from": _not_negative(0, "first step whose evaluation counts for train.patience", may_change=True),
+  "train.patience_from": _not_negative(0, "step from which evaluations count for train.patience", may_change=True),
   "checkpoint.every": _above_zero(500, "steps between checkpoints", may_change=True),
   "checkpoint.keep": _above_zero(2, "number of recent checkpoints to keep", may_change=True),
-  "checkpoint.keep_best": Key("", "validation metric whose best checkpoint is kept too; empty: none"),
-  "checkpoint.best_mode": _one_of("whether the smallest or the largest value is the best", "min", "max"),
-  "log.every": _above_zero(100, "steps between lines of metrics.jsonl, each the mean since the last", may_change=True),
-  "samples.every": _not_negative(500, "steps between saved samples; 0: none", may_change=True),
-  "evaluate.every": _not_negative(500, "steps between evaluations on the validation split; 0: none", may_change=True),
-  "evaluate.metrics": Key({}, "metrics of samples at each evaluation, {name: {setting: value}}; empty: none"),
-  "evaluate.num_samples": _above_zero(10000, "number of samples for these metrics"),
-  "evaluate.features": Key("classifier", "their extractor: classifier, inception, random, pixels, or module:function"),
-  "parallel.mode": _one_of("how a step is compiled for the devices", "jit", "shard_map", "pmap"),
+  "checkpoint.keep_best": Key("", "validation metric whose best checkpoint is kept as well; empty keeps none"),
+  "checkpoint.best_mode": _one_of("whether the smallest or the largest value of that metric is the best", "min", "max"),
+  "log.every": _above_zero(
+    100, "steps between lines of metrics.jsonl, each a mean over the steps since the last line", may_change=True
+  ),
+  "samples.every": _not_negative(500, "steps between saved pictures of samples; 0 saves none", may_change=True),
+  "evaluate.every": _not_negative(
+    500, "steps between evaluations on the validation split; 0 means never", may_change=True
+  ),
+  "evaluate.metrics": Key({}, "metrics of samples computed at each evaluation, as {name: {setting: value}}"),
+  "evaluate.num_samples": _above_zero(10000, "number of samples for evaluate.metrics"),
+  "evaluate.features": Key(
+    "classifier", "feature extractor of evaluate.metrics: classifier, inception, random, pixels, or module:function"
+  ),
+  "parallel.mode": _one_of("how a training step is compiled for several devices", "jit", "shard_map", "pmap"),
   "parallel.sync_batch_norm": Key(
-    True, "BatchNorm over the global batch; False: per device in the modes shard_map and pmap"
+    True, "whether BatchNorm averages over the global batch; False means per device in shard_map and pmap"
   ),
 }
 SECTIONS: dict[str, Any] = {"ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0}}
 
 GAN_KEYS: dict[str, Key] = {
-  "z_dim": _above_zero(128, "number of latents of the generator"),
+  "z_dim": _above_zero(128, "number of latent variables that the generator gets"),
   "z_prior": _one_of(
     "distribution of the latents: N(0, I), U[-1, 1), or U[-sqrt 3, sqrt 3), whose variance is 1",
     *("normal", "uniform", "standard_uniform"),
@@ -131,7 +150,7 @@ GAN_KEYS: dict[str, Key] = {
   ),
   "discriminator_loss_scale": _above_zero(1.0, "factor of the discriminator's loss; many codes have 0.5"),
 }
-# What most papers have; a choice is one section.
+# The keys and sections that a family adds; a choice is one section.
 FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
   "gan": (
     GAN_KEYS,
@@ -157,12 +176,12 @@ FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
 
 
 def keys(family: str) -> dict[str, Key]:
-  """The shared keys of a family's configs, by dotted path."""
+  """Returns the shared keys of a family's configs by dotted path; a family without keys here has those of all."""
   return {**KEYS, **FAMILIES.get(family, ({}, {}))[0]}
 
 
 def get_config(family: str = "") -> ConfigDict:
-  """The shared keys of every family, and those of this one, at their defaults; not locked."""
+  """Returns an unlocked config with the shared keys of all families and those of this family at their defaults."""
   values = {path: key.default for path, key in keys(family).items()} | {"family": family}
   config = ConfigDict({**SECTIONS, **FAMILIES.get(family, ({}, {}))[1]})
   for path, value in values.items():
@@ -187,7 +206,7 @@ def may_change(path: str) -> bool:
 
 
 def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-  """A run's recorded config with the keys that it lacks at their defaults, and a line for each of these."""
+  """Returns a run's recorded config completed with the defaults of the keys it lacks, and a note on each of these."""
   complete: dict[str, Any] = json.loads(json.dumps(record))
   sections = {**SECTIONS, **FAMILIES.get(record["family"], ({}, {}))[1]}
   defaults = {**{path: key.default for path, key in keys(record["family"]).items()}, **sections}
@@ -204,7 +223,7 @@ def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
 
 
 def problems(config: ConfigDict) -> list[str]:
-  """Every shared key that breaks its rule, one line each: field, value, rule."""
+  """Returns one line for each shared key that breaks its rule: field, value, rule."""
   values = {path: value_at(config, path) for path in (*KEYS, *GAN_KEYS)}
   broken = [
     f"config.{path}={values[path]} {key.rule}"
@@ -215,7 +234,7 @@ def problems(config: ConfigDict) -> list[str]:
 
 
 def value_at(config: Any, path: str) -> Any:
-  """The value at a dotted path, or None where there is none."""
+  """Returns the value at a dotted path, or None if the config lacks it."""
   for key in path.split("."):
     if key not in config:
       return None
@@ -228,34 +247,34 @@ def _interval_problems(config: Any) -> list[str]:
   paths = ("train.num_steps", "log.every", "samples.every", "evaluate.every", "checkpoint.every")
   intervals = {path: value_at(config, path) for path in paths}
   fits = math.gcd(call, *intervals.values())
-  found = [
+  broken = [
     f"config.{path}={interval} must be a multiple of config.train.steps_per_call={call}; "
     f"set --config.train.steps_per_call={fits} or another interval"
     for path, interval in intervals.items()
     if interval % call
   ]
-  if not found and save % log:
-    found.append(
+  if not broken and save % log:
+    broken.append(
       f"config.checkpoint.every={save} must be a multiple of config.log.every={log}; "
       f"set --config.checkpoint.every={save + -save % log} or --config.log.every={math.gcd(save, log)}"
     )
   if config.train.patience and not (config.checkpoint.keep_best and config.evaluate.every):
-    found.append(
+    broken.append(
       f"config.train.patience={config.train.patience} needs config.checkpoint.keep_best and config.evaluate.every; "
       "set both, or --config.train.patience=0"
     )
-  return found
+  return broken
 
 
 def _average_problems(config: Any) -> list[str]:
-  """Refuses an average in which the weights at its start still make up more than a twentieth at the end."""
+  """Refuses an average of weights whose starting point still makes up more than a twentieth of it at the end."""
   decay, warmup, start, half_life, ramp = (
     value_at(config, f"ema.{key}") for key in ("decay", "warmup", "start", "updates", "ramp")
   )
   updates = config.train.num_steps - (start or 0)
-  if decay and warmup is not None and updates > 0:  # a warm-up that is left out is 10
+  if decay and warmup is not None and updates > 0:  # without a warm-up in the config it is 10
     said, way, part = f"warmup={warmup}", "warmup=10.0", 1.0
-    for t in range(updates):  # as `common.ema.by_decay` has it
+    for t in range(updates):  # as in `common.ema.by_decay`
       part *= min(decay, (1 + t) / max(warmup + t, 1e-8))
       if part <= 0.05:
         break

@@ -1,7 +1,8 @@
-"""Command lines. FAMILIES names the code that trains a config's family, imported on use.
+"""The commands, and the families of models that they train.
 
-That is a function of (config, spec, axis_name). Its module may have TABLES, {section: {name: constructor}}, which says
-what the sections of a config choose from, for --help and for the defaults of arguments.
+A family is a module with ``from_config(config, spec, axis_name)``, which returns a `common.algorithm.Trainable`. It may
+have ``TABLES``, {section of the config: {name: constructor}}, from which --help and the defaults of arguments are read.
+``config.family`` is a short name of FAMILIES or the import path of any other module.
 """
 
 import importlib
@@ -24,33 +25,43 @@ for _name in ("common", "configs", "gan", "vae"):
 sys.path.remove(str(ROOT))
 
 FAMILIES = {
-  "gan": "gan.from_config:from_config",
-  "vae": "vae.from_config:from_config",
-  "sampler": "vae.samplers.from_config:from_config",
-  "classifier": "common.evaluation.features.classifier:from_config",
+  "gan": "gan.from_config",
+  "vae": "vae.from_config",
+  "sampler": "vae.samplers.from_config",
+  "classifier": "common.evaluation.features.classifier",
 }
 
 
-def family(name: str) -> tuple[ModuleType, Callable[..., "Trainable"]]:
-  """The module that trains a config's family, and its function of FAMILIES.
+def family(name: str) -> ModuleType:
+  """Imports the module that trains a config's family: that of FAMILIES, or the one that the name itself is.
 
   Raises:
-    ConfigError: a name that is not in FAMILIES.
+    ConfigError: no such module, or a module without ``from_config``.
   """
-  from common.build import choose
+  from common.errors import ConfigError, nearest
 
-  path, _, function = choose(FAMILIES, name, "config.family").partition(":")
-  module = importlib.import_module(path)
-  return module, getattr(module, function)
+  path = FAMILIES.get(name, name)
+  way_out = f"take one of {', '.join(FAMILIES)} or the import path of a module{nearest(name, FAMILIES)}"
+  if not all(part.isidentifier() for part in path.split(".")):
+    raise ConfigError(f'config.family="{name}" is not a family; {way_out}')
+  try:
+    module = importlib.import_module(path)
+  except ModuleNotFoundError as error:
+    if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+      raise  # the module exists, and an import of its own fails
+    raise ConfigError(f'config.family="{name}" is not a family, and no module has this name; {way_out}') from None
+  if not hasattr(module, "from_config"):
+    raise ConfigError(f'config.family="{name}": {module.__file__} lacks the function from_config; {way_out}')
+  return module
 
 
 def tables(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
-  """{section: {name: constructor}}: what the sections of a family's configs choose from."""
+  """Returns {section: {name: constructor}}, from which the sections of a family's configs choose."""
   from common.ema import EMAS
 
-  return {"ema": EMAS, **getattr(family(name)[0], "TABLES", {})}
+  return {"ema": EMAS, **getattr(family(name), "TABLES", {})}
 
 
 def build_algorithm(config: Any, spec: "Spec", axis_name: str | None = None) -> "Trainable":
-  """The algorithm of ``config`` for data of ``spec``; no arrays are made."""
-  return family(config.family)[1](config, spec, axis_name)
+  """Builds the algorithm of ``config`` for data of ``spec``; no arrays are made."""
+  return family(config.family).from_config(config, spec, axis_name)

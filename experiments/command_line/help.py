@@ -1,7 +1,8 @@
-"""--help: the command's docstring and flags, and the fields of the config that it names."""
+"""Writes --help: the command's docstring and flags, and the fields of the config that it names."""
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from experiments import tables
 
 
 def help_text(doc: str, program: str) -> str:
-  """The command's docstring and flags."""
+  """Returns the command's docstring and one line for each flag."""
   lines = [doc.strip(), "", "flags:"]
   by_module = dict(flags.FLAGS.flags_by_module_dict())
   own = ("__main__", "experiments.command_line.flags", *(m for m in by_module if m.startswith("experiments.")))
@@ -30,14 +31,14 @@ def help_text(doc: str, program: str) -> str:
 
 
 def config_text(file: Path, config: ConfigDict) -> str:
-  """The docstring of a config's file and a line for each field."""
+  """Returns the docstring of a config's file and one line for each field."""
   doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
   indented = [f"  {line}" for line in doc.splitlines()]
   return "\n".join([f"{file}:", "", *indented, "", "fields of --config:", *field_lines(config)])
 
 
 def field_lines(config: ConfigDict) -> list[str]:
-  """For each field its path, type, value and one line of documentation."""
+  """Returns for each field one line with its path, type, value and meaning."""
   known = schema.keys(config.family)
   lines = []
   for path, value in flatten(config.to_dict()).items():
@@ -48,7 +49,7 @@ def field_lines(config: ConfigDict) -> list[str]:
 
 
 def choice_doc(config: Any, path: str) -> str:
-  """Returns one line on a field of a section: the choices of a name, or what the constructor says of an argument."""
+  """Returns the meaning of a section's field: the choices of a name, or an argument by its constructor's docstring."""
   if path.startswith("evaluate.metrics."):
     from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
 
@@ -70,11 +71,15 @@ def choice_doc(config: Any, path: str) -> str:
   if not key:
     return _summary(constructor)
   if table is SCHEDULES:
-    return f"{key} of the schedule"
+    return f"the argument {key} of the schedule"
   argument, _, part = key.partition(".")
   if part:
     schedule = SCHEDULES[settings[argument].name]
-    return f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}" if part == "name" else f"{part} of the schedule"
+    return (
+      f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}"
+      if part == "name"
+      else f"the argument {part} of the schedule"
+    )
   return _argument(constructor, key)
 
 
@@ -83,9 +88,10 @@ def _summary(constructor: Callable[..., Any]) -> str:
 
 
 def _argument(constructor: Callable[..., Any], key: str) -> str:
-  """The line ``key: ...`` of the docstring's Attributes or Args, else the type."""
-  for line in (inspect.getdoc(constructor) or "").splitlines():
-    if line.strip().startswith(f"{key}:"):
-      return line.strip().partition(":")[2].strip()
+  """Returns the paragraph ``key: ...`` of the docstring's Attributes or Args, else the argument's type."""
+  doc = inspect.getdoc(constructor) or ""
+  described = re.search(rf"^( +){key}: (.*(?:\n\1 +\S.*)*)", doc, re.M)
+  if described:
+    return " ".join(described[2].split())
   annotation = parameters(constructor)[key].annotation
   return getattr(annotation, "__name__", str(annotation))

@@ -1,4 +1,4 @@
-"""README's "Adding to it", followed in a copy of the code: what it says is enough to train, score and ask for help."""
+"""README's "Adding to it" is followed: its steps are enough to train, to score and to ask for help."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reliability import ROOT
+from common.errors import ConfigError
+from experiments import ROOT, family
 
 FAMILY = '''
 """Reconstruction from a linear bottleneck."""
@@ -19,6 +20,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from common.build import build
 from common.types import Array, Mean
 from common.data.spec import Spec
 from common.ema import NO_EMA, Ema
@@ -58,36 +60,55 @@ class Linear:
   def summarize(self, means):
     return {}
 
+class Narrow(nn.Module):
+  """A bottleneck.
+
+  Attributes:
+    width: units of the bottleneck.
+  """
+  pixels: int
+  width: int
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(self.pixels)(nn.Dense(self.width)(x))
+
+TABLES = {"model": {"narrow": Narrow}}
+
 def from_config(config, spec, axis_name=None):
   pixels = spec.image_shape[0] * spec.image_shape[1] * spec.image_shape[2]
-  network = nn.Sequential([nn.Dense(config.model.width), nn.Dense(pixels)])
+  network = build(TABLES["model"], config.model, "model", pixels=pixels)
   return Linear(spec, network, optax.adam(1e-2), axis_name)
 '''
+
+LINEAR = """
+from configs import recipes, schema
+
+def get_config(argument=""):
+  dataset, words = recipes.variants(argument, ("digits",))
+  config = schema.get_config("linear")
+  recipes.use_dataset(config, dataset)
+  config.model = {"name": "narrow", "width": 4}
+  return recipes.finish(config, words)
+"""
 
 PAPER = """
 from configs import recipes, schema
 
 def get_config(argument=""):
   _, words = recipes.variants(argument, ("digits",))
-  config = schema.get_config("linear" if NAME == "linear" else "gan")
+  config = schema.get_config("gan")
   config.data.update({"name": "stripes", "image_size": 8})
-  if NAME == "linear":
-    config.model = {"width": 4}
-    recipes.use_dataset(config, "digits")
-  else:
-    config.z_dim, config.loss = 4, {"name": "squared", "scale": 2.0}
-    config.generator = {"name": "flat", "start": 0.1}
-    config.discriminator = {"name": "mlp", "width": 8}
-    config.discriminator_optim = config.generator_optim = recipes.adam(1e-3)
-    config.evaluate.update({"metrics": {"grey": {"shift": 1.0}}, "num_samples": 20})
+  config.z_dim, config.loss = 4, {"name": "squared", "scale": 2.0}
+  config.generator = {"name": "flat", "start": 0.1}
+  config.discriminator = {"name": "mlp", "width": 8}
+  config.discriminator_optim = config.generator_optim = recipes.adam(1e-3)
+  config.evaluate.update({"metrics": {"grey": {"shift": 1.0}}, "num_samples": 20})
   return recipes.finish(config, words)
 """
 
-ADDED = {  # what the user writes: a file of one's own, or lines before an entry of a table
-  "linear.py": FAMILY,
-  "experiments/__init__.py": ('  "gan": ', '  "linear": "linear:from_config",\n'),
-  "configs/linear.py": PAPER.replace("NAME", '"linear"'),
-  "configs/others.py": PAPER.replace("NAME", '"others"'),
+ADDED = {  # what the user writes in the code: a new file, or lines before an entry of a table
+  "configs/others.py": PAPER,
   "gan/losses.py": (
     "LOSSES = {",
     "def squared(scale: float) -> AdversarialLoss:\n"
@@ -167,29 +188,49 @@ def copy(tmp_path_factory) -> Path:
   return root
 
 
-def command(copy: Path, *words: object) -> str:
-  env = {**os.environ, "PYTHONPATH": str(copy)}
+def command(place: Path, root: Path, *words: object) -> str:
+  """Runs a command of the code in ``root`` from the folder ``place``; returns what it prints."""
+  env = {**os.environ, "PYTHONPATH": str(root)}
   call = [sys.executable, "-m", *map(str, words)]
-  done = subprocess.run(call, cwd=copy, env=env, capture_output=True, text=True, timeout=400)
+  done = subprocess.run(call, cwd=place, env=env, capture_output=True, text=True, timeout=400)
   assert done.returncode == 0, done.stderr
   return done.stdout
 
 
-@pytest.mark.parametrize("name", ["linear", "others"])
-def test_what_the_readme_says_is_enough(copy, name):
-  workdir = copy / "runs" / name
-  command(copy, "experiments.train", f"--config={name}:tiny", f"--workdir={workdir}")
+def lines_of(workdir: Path, split: str) -> list[dict[str, float]]:
   lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-  train = [line for line in lines if line["split"] == "train"]
-  validation = [line for line in lines if line["split"] == "validation"]
-  assert train[-1]["step"] == 40
-  if name == "linear":
-    assert train[-1]["loss"] < train[0]["loss"] and validation[-1]["loss"] < validation[0]["loss"]
-  else:
-    assert validation[-1]["grey"] == pytest.approx(1.0 + 0.1 * 255, abs=10.0)
+  return [line for line in lines if line["split"] == split]
 
 
-def test_help_has_the_choices_that_a_family_lists(copy):
-  out = command(copy, "experiments.train", "--config=others:tiny", "--help")
+def test_a_family_and_its_config_in_a_folder_of_their_own(tmp_path):
+  (tmp_path / "linear.py").write_text(FAMILY)
+  (tmp_path / "bottleneck.py").write_text(LINEAR)
+  train = ("experiments.train", "--config=bottleneck.py:tiny", f"--workdir={tmp_path / 'run'}")
+  command(tmp_path, ROOT, *train)
+  for split in ("train", "validation"):
+    first, *_, last = lines_of(tmp_path / "run", split)
+    assert last["step"] == 40 and last["loss"] < first["loss"]
+  out = command(tmp_path, ROOT, *train, "--help")
+  assert "--config.model.name: str = 'narrow'  one of narrow: A bottleneck." in out
+  assert "--config.model.width: int = 4  units of the bottleneck." in out
+
+
+def test_a_loss_a_network_a_data_set_and_a_metric_in_a_copy_of_the_code(copy):
+  workdir = copy / "runs" / "others"
+  command(copy, copy, "experiments.train", "--config=others:tiny", f"--workdir={workdir}")
+  assert lines_of(workdir, "train")[-1]["step"] == 40
+  assert lines_of(workdir, "validation")[-1]["grey"] == pytest.approx(1.0 + 0.1 * 255, abs=10.0)
+  out = command(copy, copy, "experiments.train", "--config=others:tiny", "--help")
   assert "--config.loss.scale: float = 2.0" in out and "hinge" in out and "squared, " in out
-  assert "--config.model.width: int = 4" in command(copy, "experiments.train", "--config=linear:tiny", "--help")
+
+
+def test_a_family_that_is_no_module_is_refused(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  (tmp_path / "without.py").touch()
+  (tmp_path / "broken.py").write_text("import a_module_that_is_missing")
+  for name, text in {"gna": 'did you mean "gan"?', "a b": "is not a family", "without": "lacks the function"}.items():
+    with pytest.raises(ConfigError, match=f'config.family="{name}"') as error:
+      family(name)
+    assert text in str(error.value)
+  with pytest.raises(ModuleNotFoundError, match="a_module_that_is_missing"):
+    family("broken")
