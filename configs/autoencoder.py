@@ -14,14 +14,12 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL, ("conv", "denoising"))
-  conv, tiny = "conv" in words, "tiny" in words
-  config = schema.get_config("vae")
-  recipes.use_grey_images(config, dataset, batch_size=100, tiny=tiny)
+  config, _, words = recipes.vae(argument, ("conv", "denoising"), protocol=recipes.use_grey_images, batch_size=100)
+  conv = "conv" in words
   config.model = {"name": "mlp", "z_dim": 32, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
     config.model = {"name": "conv", "z_dim": 32, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}

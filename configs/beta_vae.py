@@ -17,13 +17,11 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL, ("capacity", "infogan"))
-  config = schema.get_config("vae")
-  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, ("capacity", "infogan"), batch_size=100)
   config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "relu"}
   if "infogan" in words:
     batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}

@@ -16,14 +16,12 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL, ("conv",))
-  conv, tiny = "conv" in words, "tiny" in words
-  config = schema.get_config("vae")
-  recipes.use_binary_images(config, dataset, batch_size=128, tiny=tiny)
+  config, _, words = recipes.vae(argument, ("conv",), batch_size=128)
+  conv = "conv" in words
   config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
     config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}

@@ -15,13 +15,13 @@ Time: fashion_mnist 12 s an epoch, 33 with ``vampprior``, each on one core of a 
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.GREY, ("vampprior",))
-  config = schema.get_config("vae")
-  recipes.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
+  config, _, words = recipes.vae(
+    argument, ("vampprior",), datasets=recipes.GREY, protocol=recipes.use_exemplar_protocol
+  )
   config.model = {"name": "hvae", "z_dim": 40, "lower_z_dim": 40, "width": 300}
   if "vampprior" in words:
     config.prior = {"name": "vampprior", "components": 500, "mean": 0.05, "deviation": 0.01}

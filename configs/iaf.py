@@ -16,13 +16,11 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.GREY, ("planar",))
-  config = schema.get_config("vae")
-  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, ("planar",), datasets=recipes.GREY, batch_size=100)
   config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   config.posterior = {"name": "inverse_autoregressive", "steps": 2, "width": 320, "layers": 2, "context": 80}
   if "planar" in words:

@@ -16,13 +16,11 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL, ("mmd",))
-  config = schema.get_config("vae")
-  recipes.use_binary_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, ("mmd",), batch_size=100)
   config.model = {"name": "infogan", "z_dim": 16, "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.objective = {"name": "info_vae", "alpha": float("mmd" in words), "weight": 1000.0, "kernel": "gaussian"}
   config.optim = recipes.adam(1e-3)

@@ -24,7 +24,7 @@ Time: fashion_mnist at half its width 1,900 images/s on one core of a newer Xeon
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 MODELS = ("l2", "gradient", "vae")
 # Of the mean of z^2 and of the regularizer, beside the mean squared error, in the configurations of the authors' code.
@@ -33,10 +33,8 @@ CIFAR10 = {"none": (1e-2, 0.0), "l2": (1e-3, 1e-6), "gradient": (9e-4, 0.5e-7)}
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL, MODELS)
+  config, dataset, words = recipes.vae(argument, MODELS, protocol=recipes.use_grey_images, batch_size=100)
   model = recipes.one_of(words, MODELS, "none")
-  config = schema.get_config("vae")
-  recipes.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
   colour = dataset == "cifar10"
   z_dim, pixels = 128 if colour else 16, config.data.image_size**2 * config.data.channels
   batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}

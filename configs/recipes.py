@@ -1,7 +1,7 @@
-"""What several papers share: data sets, the words after the colon of --config, and recipes."""
+"""Parts that the configs of several papers share: data sets, the words after the colon of --config, and recipes."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -46,7 +46,7 @@ GREY = ("digits", "fashion_mnist", "mnist")
 ALL = (*GREY, "cifar10")
 TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000}
 FEW = 10000  # examples, below which an epoch is too short to evaluate after each
-FEATURES = {  # what pictures are seen with; a classifier where one comes with the code
+FEATURES = {  # the extractor of sample metrics: a classifier where one comes with the code
   "digits": "classifier",
   "fashion_mnist": "classifier",
   "gaussians8": "pixels",
@@ -58,10 +58,11 @@ FEATURES = {  # what pictures are seen with; a classifier where one comes with t
 def use_binary_images(
   config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False
 ) -> None:
-  """A data set of black and white pixels, drawn anew from the grey values at each use, those of held-out images once.
+  """Sets a data set of black and white pixels, which are sampled from the grey values every time an image is used.
 
-  An evaluation, pictures and a checkpoint after each epoch; 3,000 steps on the few digits, which are 16x16, evaluated
-  every 500. The best bound on the validation split is kept.
+  Pixels of held-out images are sampled once. Evaluations, pictures and checkpoints come after each epoch, and the
+  checkpoint with the best bound on the validation split is kept. The few digits, at 16x16, get 3,000 steps and an
+  evaluation every 500.
   """
   use_dataset(config, dataset, image_size=16 if dataset == "digits" else 0, tiny=tiny)
   examples = TRAIN_EXAMPLES[dataset]
@@ -74,12 +75,12 @@ def use_binary_images(
 
 
 def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
-  """Data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795), by its code.
+  """Sets data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795).
 
-  50,000 images of a batch of 100, Adam 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000
-  epochs, stopping after more than 50 without a better validation bound, which count from the end of the warm-up;
-  log-variances in [-6, 2]. Not as there: rates are closed forms where there are any, beta rises with each step, not
-  each epoch; probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
+  As in its code: 50,000 images, batch 100, Adam 5e-4 on gradients of unit norm, log-variances in [-6, 2]; beta rises
+  from 0 to 1 over 100 epochs; training stops after 2,000 epochs, or when more than 50 after the warm-up bring no better
+  validation bound. Not as there: a rate is a closed form where one exists; beta rises with each step, not each epoch;
+  probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
   """
   use_binary_images(config, dataset, batch_size=100, epochs=2000, tiny=tiny)
   epoch = config.evaluate.every
@@ -94,14 +95,14 @@ def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = Fals
 
 
 def use_grey_images(config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False) -> None:
-  """As `use_binary_images`, under grey values as they are; the least distortion on the validation split is kept."""
+  """Does what `use_binary_images` does, but keeps grey values, and the checkpoint with the least distortion."""
   use_binary_images(config, dataset, batch_size=batch_size, epochs=epochs, tiny=tiny)
   config.data.binarize = "none"
   config.checkpoint.update({"keep_best": "distortion", "best_mode": "min"})
 
 
 def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
-  """Sets the intervals: of log lines, and of evaluations, pictures and checkpoints."""
+  """Sets the steps between log lines, and those between evaluations, pictures and checkpoints."""
   config.log.every = log
   config.evaluate.every = config.samples.every = config.checkpoint.every = rest
 
@@ -129,7 +130,7 @@ def variants(argument: str, datasets: Collection[str], others: Collection[str] =
 
 
 def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: bool = False) -> None:
-  """Points ``config.data`` at a data set; ``tiny`` at procedural blobs of its shape (digits stay digits)."""
+  """Sets ``config.data`` to a data set or, if ``tiny``, to generated blobs of its shape; digits stay digits."""
   config.data.update(DATASETS[dataset])
   if image_size:
     config.data.image_size = image_size
@@ -143,7 +144,7 @@ def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: 
 
 
 def shrink(config: ConfigDict) -> None:
-  """The shared part of every ``tiny`` variant: 40 steps of 48, enough to see that all of it runs."""
+  """Applies what every ``tiny`` variant has: 40 steps of 48 images, enough to see that everything runs."""
   config.train.update({"num_steps": 40, "batch_size": 48, "steps_per_call": 5})
   set_every(config, log=10, rest=20)
 
@@ -164,15 +165,15 @@ def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str,
 
 
 def adam(learning_rate: Any, b1: float = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> dict[str, Any]:
-  """Adam, whose defaults are those of its paper (Kingma & Ba 2015)."""
+  """Returns the section of Adam; the defaults are those of its paper (Kingma & Ba 2015)."""
   return {"name": "adam", "learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
 
 
 def one_of(words: Collection[str], models: Collection[str], default: str) -> str:
-  """The one word of ``models`` among the variants, or the default.
+  """Returns the word of ``models`` that is among the variants, or the default if none is.
 
   Raises:
-    ValueError: two of them.
+    ValueError: two of them are.
   """
   chosen = sorted(set(words) & set(models))
   if len(chosen) > 1:
@@ -188,7 +189,7 @@ def gan(
   num_steps: int = 10000,
   batch_size: int = 64,
 ) -> tuple[ConfigDict, str, set[str]]:
-  """A GAN on images in [-1, 1]: (config, data set, other words of ``argument``).
+  """Starts the config of a GAN on images in [-1, 1]; returns (config, data set, other words of ``argument``).
 
   Args:
     argument: what follows the colon of --config.
@@ -206,8 +207,31 @@ def gan(
   return config, dataset, words
 
 
+def vae(
+  argument: str,
+  others: Collection[str] = (),
+  *,
+  datasets: Collection[str] = ALL,
+  protocol: Callable[..., None] = use_binary_images,
+  **settings: int,
+) -> tuple[ConfigDict, str, set[str]]:
+  """Starts the config of a VAE; returns (config, data set, other words of ``argument``).
+
+  Args:
+    argument: what follows the colon of --config.
+    others: the variants that are not data sets.
+    datasets: the data sets; the first is the default.
+    protocol: sets data and training: `use_binary_images`, `use_grey_images` or `use_exemplar_protocol`.
+    **settings: arguments of the protocol, such as ``batch_size``.
+  """
+  dataset, words = variants(argument, datasets, others)
+  config = schema.get_config("vae")
+  protocol(config, dataset, tiny="tiny" in words, **settings)
+  return config, dataset, words
+
+
 def use_dcgan(config: ConfigDict, *, width: int = 64, kernel_size: int = 4, batch_norm: bool = True) -> None:
-  """The networks of DCGAN, as most code bases train them; ``batch_norm`` says whether D has BatchNorm."""
+  """Sets DCGAN's networks as most code bases train them; ``batch_norm`` says whether D has BatchNorm."""
   network = {"name": "dcgan", "width": width, "kernel_size": kernel_size}
   statistics = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.generator = {**network, **statistics}
@@ -215,7 +239,7 @@ def use_dcgan(config: ConfigDict, *, width: int = 64, kernel_size: int = 4, batc
 
 
 def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, str, set[str]]:
-  """The recipe of SNGAN's ResNet, as configs/sngan.py describes it; as `gan`, with ``quick`` if it is in ``others``."""
+  """Starts a config as `gan` does, with the recipe of configs/sngan.py, and with ``quick`` if ``others`` has it."""
   config, dataset, words = gan(argument, others)
   full_size = dataset == "cifar10"
   if full_size:

@@ -17,13 +17,11 @@ Time: not measured; --check tells.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL)
-  config = schema.get_config("vae")
-  recipes.use_grey_images(config, dataset, batch_size=64, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, protocol=recipes.use_grey_images, batch_size=64)
   batch_norm = {"bn_momentum": 0.999, "bn_epsilon": 1e-5}
   config.model = {"name": "infogan", "z_dim": 64, "width": 64, "hidden": 1024, **batch_norm}
   config.posterior = {"name": "diagonal_gaussian", "softplus": True}

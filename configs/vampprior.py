@@ -17,13 +17,11 @@ Time: fashion_mnist 24 s an epoch on one core of a newer Xeon; early stopping ta
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.GREY)
-  config = schema.get_config("vae")
-  recipes.use_exemplar_protocol(config, dataset, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, datasets=recipes.GREY, protocol=recipes.use_exemplar_protocol)
   config.model = {"name": "gated_mlp", "z_dim": 40, "width": 300, "layers": 2}
   config.prior = {"name": "vampprior", "components": 500, "mean": 0.05, "deviation": 0.01}
   return recipes.finish(config, words, model={"width": 32}, prior={"components": 10})

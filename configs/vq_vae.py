@@ -20,16 +20,14 @@ Time: fashion_mnist at half its width 820 images/s on one core of a newer Xeon.
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 SIDE = {"digits": 4, "fashion_mnist": 7, "mnist": 7, "cifar10": 8}  # of the map of codes
 CODE_DIM = 64
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, SIDE)
-  config = schema.get_config("vae")
-  recipes.use_grey_images(config, dataset, batch_size=128, tiny="tiny" in words)
+  config, dataset, words = recipes.vae(argument, datasets=SIDE, protocol=recipes.use_grey_images, batch_size=128)
   config.model = {"name": "resnet", "z_dim": SIDE[dataset] ** 2 * CODE_DIM, "width": 128, "hidden": 32, "maps": True}
   config.likelihood = {"name": "discretized_logistic"} if dataset == "cifar10" else {"name": "gaussian", "sigma": 0.1}
   config.posterior = {

@@ -19,13 +19,11 @@ Time: fashion_mnist at half its width 1,600 images/s on one core of a newer Xeon
 
 from ml_collections import ConfigDict
 
-from configs import recipes, schema
+from configs import recipes
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  dataset, words = recipes.variants(argument, recipes.ALL)
-  config = schema.get_config("vae")
-  recipes.use_grey_images(config, dataset, batch_size=100, tiny="tiny" in words)
+  config, _, words = recipes.vae(argument, protocol=recipes.use_grey_images, batch_size=100)
   config.model = {"name": "infogan", "z_dim": 8, "width": 64, "hidden": 1024, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.likelihood = {"name": "gaussian", "sigma": 0.5**0.5}
   config.posterior = {"name": "deterministic"}
