@@ -47,6 +47,7 @@ def main() -> int:
   from experiments.command_line import compilation_cache
   from experiments.command_line.running import claimed, to_the_end
   from experiments.restore import restore, sampler_workdir
+  from vae.samplers.fitted import Fitted
 
   status = Status(enabled=True)
   compilation_cache.start(status)
@@ -59,13 +60,17 @@ def main() -> int:
   config = _config(run, settings, workdir)
   _write_latents(run, workdir, mesh, status)
   dataset = open_dataset(config.data)
-  algorithm: Any = build_algorithm(config, dataset.spec)
+  algorithm = build_algorithm(config, dataset.spec)
   z = dataset.train.arrays()["image"].reshape(len(dataset.train), -1)
   elsewhere = f"a fit from the beginning: remove {workdir}"
   with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere) as start_at:
     # One device: these networks are small, and a batch need not divide over several.
     program = Program(algorithm, dataset, config, parallel.make_mesh(1))
-    fit = evaluated_run(program, workdir, status, lambda: algorithm.start(program.init(), z))
+
+    def initial() -> Any:
+      return algorithm.start(program.init(), z) if isinstance(algorithm, Fitted) else program.init()
+
+    fit = evaluated_run(program, workdir, status, initial)
     start_at(fit.step)
     return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents", elsewhere)
 
@@ -99,7 +104,7 @@ def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
   """The latents of each split into the workdir, where they are not there yet."""
   from common.data.latents import FILE, check_weights, save_latents
   from experiments.restore import open_data, weights_of
-  from vae.samplers.latents import encode
+  from vae.samplers.latents import encode, is_of_codes
 
   command_line.make_directory("workdir", workdir)
   weights = weights_of(run)
@@ -114,6 +119,7 @@ def _write_latents(run: Any, workdir: Path, mesh: Any, status: Any) -> None:
       workdir,
       {name: encode(run.algorithm, run.state, split, run.config, mesh, name=name) for name, split in splits.items()},
       weights,
+      standardise=not is_of_codes(run.algorithm),
     )
 
 

@@ -114,9 +114,10 @@ def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) ->
   run = restore(workdir, checkpoint, mesh)
   if sampler == "prior":
     return run
-  from common.data.latents import check_weights
+  from common.data.latents import check_weights, units
+  from common.parallel import replicate
   from vae.samplers.latents import check_sampler
-  from vae.samplers.sampled import SampledState, SampledVAE
+  from vae.samplers.with_prior import with_prior
   from vae.vae import VAE
 
   if not isinstance(run.algorithm, VAE):
@@ -129,10 +130,11 @@ def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) ->
   check_weights(place, weights_of(run))
   fitted: Any = restore(place, "best", mesh)
   settings = [f"{key}={value}" for key, value in fitted.config.sampler.items() if key != "name"]
+  algorithm, state = with_prior(run.algorithm, run.state, fitted.algorithm, fitted.state, replicate(units(place), mesh))
   return dataclasses.replace(
     run,
-    algorithm=SampledVAE(run.algorithm, fitted.algorithm),
-    state=SampledState(run.state.step, run.state.net, fitted.state),
+    algorithm=algorithm,
+    state=state,
     notes=(*run.notes, *fitted.notes, f"{sampler} of {place} at its best step, {fitted.step:,}"),
     sampler=f"{sampler}({', '.join(settings)}), best of {fitted.config.train.num_steps:,} steps",
   )

@@ -116,9 +116,10 @@ def test_a_start_that_saved_nothing_binds_its_workdir_to_nothing(copy, capfd):
 
 
 def test_a_sampler_fitted_to_other_weights_is_refused(tmp_path):
-  save_latents(tmp_path, {"train": np.zeros((2, 1, 1, 3))}, "of these")
+  save_latents(tmp_path, {"train": np.zeros((2, 1, 1, 3))}, "of these", standardise=False)
   check_weights(tmp_path, "of these")
-  check_weights(tmp_path / "elsewhere", "any")
+  with pytest.raises(Exception, match=r"latents.npz is missing.*fit anew"):
+    check_weights(tmp_path / "elsewhere", "any")
   with pytest.raises(Exception, match="was fitted to other weights than its run has now; remove it, and fit anew"):
     check_weights(tmp_path, "of others")
 

@@ -1,4 +1,4 @@
-"""Densities of latents against closed forms, scipy and scikit-learn; and the VAE that draws from them."""
+"""Densities of latents against closed forms, scipy and scikit-learn; and the VAE that has one as its prior."""
 
 import dataclasses
 import functools
@@ -12,7 +12,8 @@ from jax import lax
 from scipy import stats
 
 from common import random
-from common.algorithm import Generative, LatentVariable
+from common.algorithm import LatentVariable
+from common.data.latents import latents, save_latents, units
 from common.data.spec import Spec
 from common.errors import ConfigError
 from configs import samplers
@@ -20,7 +21,8 @@ from tests.vae.tiny_model import model_of
 from vae.samplers.from_config import from_config
 from vae.samplers.gmm import FullMixture
 from vae.samplers.latents import check_sampler, code_map, size
-from vae.samplers.sampled import SampledState, SampledVAE
+from vae.samplers.two_stage import SecondStage
+from vae.samplers.with_prior import with_prior
 
 
 @functools.cache
@@ -87,51 +89,51 @@ def test_a_mixtures_draws_have_its_moments():
   np.testing.assert_allclose(draw(rows(20000)[7:9]), z[7:9], atol=1e-4)  # row i is of key i only
 
 
+def log_p(algorithm, state, z):
+  """log p of the latents z [N, Z] in the density's own units."""
+  return jax.jit(lambda v, z: algorithm.module.apply(v, z, method="log_prob"))(state.net.variables(ema=True), z)
+
+
+def standard(z):
+  return (z - z.mean(axis=0)) / z.std(axis=0)
+
+
 def test_one_gaussian_starts_at_the_latents_own():
-  z = three_clusters()
+  z = standard(three_clusters())
   algorithm, state = fresh("gmm", 2, components=1)
-  state = algorithm.start(state, z)
   expected = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False))
-  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, atol=0.02)
+  np.testing.assert_allclose(log_p(algorithm, algorithm.start(state, z), z), expected, atol=0.02)
 
 
 def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   """Mean log-likelihoods in nats; that of one Gaussian is well below."""
   mixture = pytest.importorskip("sklearn.mixture", reason="scikit-learn of the extra [dev] is not installed")
-  z = three_clusters()
+  z = standard(three_clusters())
   expected = mixture.GaussianMixture(3, n_init=5, random_state=0).fit(z).score(z)
   algorithm, state = fresh("gmm", 2, components=3)
-  state = algorithm.start(state, z)
   batch = {"image": jnp.asarray(z)[:, None, None], "index": jnp.arange(len(z)), "mask": jnp.ones(len(z))}
 
   @jax.jit
   def train(state):
     return jax.lax.fori_loop(0, 300, lambda _, s: algorithm.train_step(s, batch, jax.random.key(0))[0], state)
 
-  state = train(state)
-  nll = algorithm.eval_step(state, batch, jax.random.key(0))["nll"]
+  nll = algorithm.eval_step(train(algorithm.start(state, z)), batch, jax.random.key(0))["nll"]
   assert abs(float(-nll.total / nll.count) - expected) < 0.05
   alone = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False)).mean()
   assert expected - alone > 0.3
 
 
-def test_a_flow_starts_as_independent_normals_in_the_latents_units():
-  z = three_clusters()
-  algorithm, state = fresh("flow", 2, layers=2, width=8)
-  state = algorithm.start(state, z)
-  expected = stats.norm.logpdf(z, z.mean(axis=0), z.std(axis=0)).sum(axis=-1)
-  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, rtol=1e-4)
-  draws = np.asarray(jax.jit(algorithm.draw)(state, rows(2000)))
-  np.testing.assert_allclose(draws.std(axis=0), z.std(axis=0), rtol=0.1)
-
-
-def test_a_latent_that_does_not_vary_is_no_division_by_zero():
+def test_latents_are_kept_in_units_of_their_own(tmp_path):
+  """A latent that does not vary is no division by zero, and a density starts at finite values on it."""
   z = np.concatenate([three_clusters(), np.full((600, 1), 3.0, np.float32)], axis=1)
-  for name, settings in (("gmm", {"components": 2}), ("flow", {"layers": 2, "width": 8})):
-    algorithm, state = fresh(name, 3, **settings)
-    state = algorithm.start(state, z)
-    assert np.all(np.isfinite(jax.jit(algorithm.log_density)(state, z, rows(len(z)))))
-    np.testing.assert_allclose(jax.jit(algorithm.draw)(state, rows(50))[:, 2], 3.0, atol=1e-4)
+  save_latents(tmp_path, {"train": z[:, None, None], "test": z[:5, None, None]}, "hash", standardise=True)
+  source = latents(str(tmp_path))
+  kept, (shift, scale) = source.load("train")[0][:, 0, 0], units(tmp_path)
+  np.testing.assert_allclose(kept[:, :2].std(axis=0), 1.0, rtol=1e-3)
+  np.testing.assert_allclose(shift + scale * kept, z, rtol=1e-5, atol=1e-5)
+  np.testing.assert_array_equal(source.load("test")[0], source.load("train")[0][:5])
+  algorithm, state = fresh("gmm", 3, components=2)
+  assert np.all(np.isfinite(log_p(algorithm, algorithm.start(state, kept), kept)))
 
 
 def test_more_gaussians_than_latents_are_refused():
@@ -141,24 +143,17 @@ def test_more_gaussians_than_latents_are_refused():
 
 
 def test_a_second_stage_whose_networks_say_nothing_is_one_gaussian():
-  """Encoder and decoder at 0: q = p(u) and mean 0, so the bound is log N(z; shift, (scale sigma)^2) itself."""
-  z = three_clusters()
+  """Encoder and decoder at 0: q = p(u) and mean 0, so the bound is log N(z; 0, sigma^2) itself."""
   algorithm, state = fresh("two_stage", 2, width=4, layers=1)
-  state = algorithm.start(state, z)
   params = jax.tree.map(jnp.zeros_like, state.net.params)
   params["likelihood"]["log_var"] = jnp.float32(np.log(0.25))
-  state = state.replace(net=state.net.replace(params=params))
-  sigma = 0.5 * z.std(axis=0)
-  expected = stats.norm.logpdf(z, z.mean(axis=0), sigma).sum(axis=-1)
-  np.testing.assert_allclose(jax.jit(algorithm.log_density)(state, z, rows(len(z))), expected, rtol=1e-4)
-  draws = np.asarray(jax.jit(algorithm.draw)(state, rows(2000)))
-  np.testing.assert_allclose(draws.std(axis=0), sigma, rtol=0.1)
-  np.testing.assert_allclose(draws.mean(axis=0), z.mean(axis=0), atol=0.1 * sigma.max())
-  np.testing.assert_allclose(jax.jit(algorithm.draw)(state, rows(2000)[3:5]), draws[3:5], rtol=1e-5)
-  batch = {"image": jnp.asarray(z)[:, None, None], "index": jnp.arange(len(z)), "mask": jnp.ones(len(z))}
-  elbo = jax.jit(algorithm.eval_step)(state, {**batch, "label": batch["index"]}, jax.random.key(0))["elbo"]
-  own_units = expected.mean() + np.sum(np.log(z.std(axis=0)))
-  np.testing.assert_allclose(elbo.total / elbo.count, own_units, rtol=1e-4)
+  module, variables, z = SecondStage(algorithm.network), {"params": {"model": params}}, standard(three_clusters())
+  bound = jax.jit(lambda z, keys: module.apply(variables, z, keys, method="bound"))(z, rows(len(z)))
+  np.testing.assert_allclose(bound, stats.norm.logpdf(z, 0.0, 0.5).sum(axis=-1), rtol=1e-4)
+  sample = jax.jit(lambda keys: module.apply(variables, keys, method="sample"))
+  draws = np.asarray(sample(rows(2000)))
+  np.testing.assert_allclose(draws.std(axis=0), 0.5, rtol=0.1)
+  np.testing.assert_allclose(sample(rows(2000)[3:5]), draws[3:5], rtol=1e-5)
 
 
 def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
@@ -174,7 +169,7 @@ def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
     batch = {"image": jax.random.choice(rng, z, (128,))[:, None, None], "index": jnp.arange(128)}
     return algorithm.train_step(state, {**batch, "label": batch["index"]}, rng)
 
-  _, metrics = jax.jit(lambda s: lax.scan(step, s, jnp.arange(2000)))(algorithm.start(state, z))
+  _, metrics = jax.jit(lambda s: lax.scan(step, s, jnp.arange(2000)))(state)
   rate, bound = (metrics[name].total[-100:].mean() / 128 for name in ("rate", "elbo"))
   assert rate > 2 and bound > 1.5 - 4 * 0.5 * np.log(2 * np.pi * np.e), (rate, bound)
 
@@ -189,14 +184,13 @@ def maps_of_codes():
   """A PixelCNN of 2x2 maps of three codes, its state, and log p of every map by its number in base 3."""
   algorithm, state = fresh("autoregressive", 4, num_codes=3, height=2, width=2, channels=4, layers=1)
   every = np.float32(list(itertools.product(range(3), repeat=4)))
-  state = algorithm.start(state, every)  # numbers of codes have no units
-  return algorithm, state, np.asarray(jax.jit(algorithm.log_density)(state, every, rows(81)))
+  return algorithm, state, np.asarray(log_p(algorithm, state, every))
 
 
 def test_code_maps_are_a_distribution():
-  log_p = maps_of_codes()[2]
-  np.testing.assert_allclose(np.sum(np.exp(log_p)), 1.0, atol=1e-5)
-  assert log_p.std() > 0.01
+  of_maps = maps_of_codes()[2]
+  np.testing.assert_allclose(np.sum(np.exp(of_maps)), 1.0, atol=1e-5)
+  assert of_maps.std() > 0.01
 
 
 CODES = {
@@ -213,21 +207,29 @@ def small(kind):
   return model_of(**{"plain": {}, "codes": CODES, "layers": LAYERS}[kind])
 
 
+def put(kind, density, fitted, shift=0.0, scale=1.0):
+  """A tiny VAE with a density in the place of its prior, and its state."""
+  vae, state, _ = small(kind)
+  shift, scale = (jnp.broadcast_to(jnp.float32(value), (size(vae),)) for value in (shift, scale))
+  return with_prior(vae, state, density, fitted, (shift, scale))
+
+
 def test_a_vae_under_its_own_prior_is_unchanged():
   """A fresh flow is N(0, I), the VAE's prior: densities, bounds and their parts agree."""
   vae, state, batch = small("plain")
-  sampler, fitted = fresh("flow", 3, layers=2, width=8)
-  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
-  assert isinstance(both, Generative) and isinstance(both, LatentVariable)
+  both, pair = put("plain", *fresh("flow", 3, layers=2, width=8))
+  assert isinstance(both, LatentVariable) and both.has_prior and not both.normal_latents
   rng = jax.random.key(1)
 
   @jax.jit
   def look(pair, state):
     z, log_q = both.posterior_sample(pair, batch, rng, 2)
     drawn = both.prior_sample(pair, rng, jnp.arange(6))
+    distortion, rates = both.bound_terms(pair, batch, rng, 2)
     return {
-      "rate": (both.bound_terms(pair, batch, rng, 2)[1]["z"], log_q - vae.log_prior(state, z)),
-      "distortion": (both.bound_terms(pair, batch, rng, 2)[0], -vae.log_likelihood(state, batch, z)),
+      "rate": (rates["z"], log_q - vae.log_prior(state, z)),
+      "log_prior": (both.log_prior(pair, z), vae.log_prior(state, z)),
+      "distortion": (distortion, -vae.log_likelihood(state, batch, z)),
       "rows": (both.prior_sample(pair, rng, jnp.arange(4, 6))[0], drawn[0][4:]),
       "pictures": (both.decode(pair, drawn), vae.decode(state, drawn)),
     }, both.eval_step(pair, batch, rng)
@@ -235,30 +237,29 @@ def test_a_vae_under_its_own_prior_is_unchanged():
   pairs, metrics = look(pair, state)
   for name, (ours, expected) in pairs.items():
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5, err_msg=name)
-  found = {name: float(mean.total / mean.count) for name, mean in metrics.items()}
+  found = {name: mean.total / mean.count for name, mean in metrics.items()}
   np.testing.assert_allclose(found["elbo"], -(found["distortion"] + found["rate"]), rtol=1e-5)
   np.testing.assert_allclose(found["latent_nll"], found["latent_bits_per_dim"] * 16 * np.log(2.0), rtol=1e-5)
   assert 0.0 < found["rate"] < found["latent_nll"]
 
 
-def test_layers_are_drawn_side_by_side():
-  vae, state, _ = small("layers")
-  assert size(vae) == 5
-  sampler, fitted = fresh("gmm", 5, components=1)
-  fitted = fitted.replace(shift=jnp.arange(5.0), scale=jnp.full(5, 1e-6))
-  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
-  top, below = jax.jit(both.prior_sample)(pair, jax.random.key(0), jnp.arange(2))
-  np.testing.assert_allclose(top, [[0.0, 1.0]] * 2, atol=1e-4)
-  np.testing.assert_allclose(below, [[2.0, 3.0, 4.0]] * 2, atol=1e-4)
-  log_p = jax.jit(both.log_prior)(pair, (top[None], below[None]))
-  assert log_p.shape == (1, 2) and np.all(log_p > 5 * np.log(1e6) - 50.0)
+def test_layers_are_drawn_side_by_side_in_the_latents_units():
+  assert size(small("layers")[0]) == 5
+  algorithm, state = fresh("gmm", 5, components=1)
+  both, pair = put("layers", algorithm, state, jnp.arange(5.0), 0.1)
+  top, below = jax.jit(both.prior_sample)(pair, jax.random.key(0), jnp.arange(500))
+  z = np.concatenate([top, below], axis=-1)
+  assert (top.shape, below.shape) == ((500, 2), (500, 3))
+  np.testing.assert_allclose(z.mean(axis=0), np.arange(5.0), atol=0.03)
+  expected = stats.norm.logpdf(z, np.arange(5.0), 0.1).sum(axis=-1)
+  np.testing.assert_allclose(jax.jit(both.log_prior)(pair, (top[None], below[None]))[0], expected, rtol=1e-4)
 
 
-def test_codes_are_looked_up_and_found_again():
+def test_codes_are_looked_up_and_recognised():
   vae, state, batch = small("codes")
   assert code_map(vae) == {"num_codes": 3, "height": 2, "width": 2} and size(vae) == 4
-  sampler, fitted, log_p = maps_of_codes()
-  both, pair = SampledVAE(vae, sampler), SampledState(state.step, state.net, fitted)
+  algorithm, fitted, of_maps = maps_of_codes()
+  both, pair = put("codes", algorithm, fitted)
   rng = jax.random.key(2)
 
   @jax.jit
@@ -272,18 +273,19 @@ def test_codes_are_looked_up_and_found_again():
   assert np.all(same.sum(axis=-1) == 1)  # each position is an entry of the codebook, to the bit
   numbers = np.argmax(same, axis=-1) @ [27, 9, 3, 1]
   assert len(set(numbers)) > 3
-  np.testing.assert_allclose(log_prior, log_p[numbers], rtol=1e-5)
-  found = {name: float(mean.total / mean.count) for name, mean in metrics.items()}
+  np.testing.assert_allclose(log_prior, of_maps[numbers], rtol=1e-5)
+  found = {name: mean.total / mean.count for name, mean in metrics.items()}
   np.testing.assert_allclose(found["rate"], found["latent_nll"], rtol=1e-6)
   bits = -found["elbo"] / (16 * np.log(2.0))
   np.testing.assert_allclose(bits, found["latent_bits_per_dim"] + found["distortion"] / (16 * np.log(2.0)), rtol=1e-5)
 
 
-def test_a_bound_of_the_latents_density_is_no_likelihood():
-  vae, state, _ = small("plain")
-  sampler, fitted = fresh("two_stage", 2, width=4, layers=1)
+def test_a_second_stage_bounds_the_rate_and_is_no_likelihood():
+  both, pair = put("plain", *fresh("two_stage", 3, width=4, layers=1), scale=2.0)
+  metrics = jax.jit(both.eval_step)(pair, small("plain")[2], jax.random.key(0))
+  assert np.isfinite(metrics["elbo"].total)
   with pytest.raises(ConfigError, match="two-stage sampler bounds"):
-    SampledVAE(vae, sampler).log_prior(SampledState(state.step, state.net, fitted), (jnp.zeros((1, 2, 2)),))
+    both.log_prior(pair, (jnp.zeros((1, 2, 3)),))
 
 
 def test_samplers_that_models_cannot_have():

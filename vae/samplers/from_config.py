@@ -15,10 +15,9 @@ from vae.networks.mlp import MLP
 from vae.objectives import Elbo
 from vae.posteriors import DiagonalGaussian
 from vae.priors import StandardNormal
-from vae.samplers.autoregressive import CodeMaps, autoregressive
+from vae.samplers.autoregressive import autoregressive
 from vae.samplers.fitted import Fitted
 from vae.samplers.gmm import FullMixture, start_mixture
-from vae.samplers.two_stage import SecondStage
 from vae.vae import VAE
 
 
@@ -72,7 +71,7 @@ SAMPLERS: dict[str, Any] = {
 TABLES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 
-def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted | SecondStage:
+def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted | VAE:
   """The density that ``config`` names, of latents of ``spec``.
 
   Raises:
@@ -83,6 +82,6 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted
   if isinstance(module, SecondVAE):
     steps = round(module.warm_up * config.train.num_steps)
     objective = Elbo({"name": "linear", "start": 0.0, "end": 1.0, "steps": steps} if steps else 1.0)
-    return SecondStage(VAE(spec, module.model, objective, Nothing(), 0, tx, ema, axis_name))
+    return VAE(spec, module.model, objective, Nothing(), 0, tx, ema, axis_name)
   start = start_mixture if isinstance(module, FullMixture) else None
-  return Fitted(spec, module, not isinstance(module, CodeMaps), start, tx, ema, axis_name)
+  return Fitted(spec, module, start, tx, ema, axis_name)
