@@ -55,7 +55,7 @@ def family(name: str) -> ModuleType:
   return module
 
 
-def tables(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
+def choices(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   """Returns {section: {name: constructor}}, from which the sections of a family's configs choose."""
   from common.ema import EMAS
 

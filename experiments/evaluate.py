@@ -23,8 +23,8 @@ from typing import Any
 
 from absl import flags
 
-from common.errors import ConfigError, nearest
-from configs import recipes, samplers, schema
+from common.errors import ConfigError
+from configs import recipes, samplers
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -72,6 +72,10 @@ def define_flags() -> None:
   flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
 
 
+SETTINGS = (
+  "features", "split", "num_samples", "num_real", "seed", "truncation", "batch_norm", "sampler", "floor", "data_dir",
+  "feature_cache",
+)  # fmt: skip
 ONLY_FOR = {
   **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "sampler"), "workdir"),
   **dict.fromkeys(("reference", "resize", "background"), "samples"),
@@ -95,93 +99,51 @@ def main() -> int:
   if FLAGS.workdir:
     command_line.required("checkpoint")
     command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")
-  sections = _metrics_of_flag()
+  metrics = _metrics_of_flag()
   if FLAGS.samples and not FLAGS.reference:
     raise ConfigError(f"--samples needs --reference, one of {', '.join(recipes.DATASETS)}")
 
-  from common.data.picture_files import BACKGROUNDS
   from common.training.log import Status
-  from experiments import score_table, scoring
+  from experiments import api
   from experiments.command_line import compilation_cache
-  from experiments.picture_scoring import Settings
 
   status = Status(enabled=True)
   compilation_cache.start(status)
-  cache = compilation_cache.user_cache() / "features" if FLAGS.feature_cache is None else FLAGS.feature_cache
   found: list[dict[str, Any]] = []
-  settings = Settings(
-    sections=sections,
-    features=FLAGS.features,
-    split=FLAGS.split,
-    num_samples=FLAGS.num_samples,
-    num_real=FLAGS.num_real,
-    seed=FLAGS.seed,
-    ema=not FLAGS.raw,
-    truncation=FLAGS.truncation,
-    batch_norm=FLAGS.batch_norm,
-    sampler=FLAGS.sampler,
-    floor=FLAGS.floor,
-    data_dir=FLAGS.data_dir,
-    cache=Path(cache) if cache else None,
-    weights=compilation_cache.user_cache(),
-    say=status,
-    emit=(lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else found.append,
-  )
+  options: dict[str, Any] = {
+    **{name: FLAGS[name].value for name in SETTINGS},
+    "ema": not FLAGS.raw,
+    "status": status,
+    "emit": (lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else found.append,
+  }
   try:
     if FLAGS.samples:
-      background = BACKGROUNDS[FLAGS.background]
-      scoring.score_files(Path(FLAGS.samples), _reference_data(), FLAGS.resize, background, settings)
+      shown = {"resize": FLAGS.resize, "background": FLAGS.background}
+      api.evaluate_files(FLAGS.samples, FLAGS.reference, metrics, **shown, **options)
     else:
-      scoring.score_run(Path(FLAGS.workdir), FLAGS.checkpoint, settings)
+      api.evaluate(FLAGS.workdir, metrics, checkpoint=",".join(FLAGS.checkpoint), **options)
   finally:  # what was measured before an error is shown
     if found:
-      print(score_table.table(found))
+      print(api.table(found))
   return 0
 
 
-def _metrics_of_flag() -> dict[str, dict[str, Any]]:
-  """--metrics as {name: {setting: value}}.
+def _metrics_of_flag() -> str | dict[str, Any]:
+  """--metrics: names, or {name: {setting: value}}.
 
   Raises:
-    ConfigError: a name that is no metric, or a text that is no such section.
+    ConfigError: a text that is no such section.
   """
-  from common.evaluation.metrics.catalogue import GROUPS, LIKELIHOOD_METRICS, SAMPLE_METRICS
-
   text = FLAGS.metrics.strip()
-  sections: dict[str, dict[str, Any]] = {}
-  if text.startswith("{"):
-    try:
-      parsed = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-      parsed = None
-    if not isinstance(parsed, Mapping) or not all(isinstance(value, Mapping) for value in parsed.values()):
-      raise ConfigError(f"--metrics={text} is not {{'name': {{'setting': value}}}}")
-    sections = {str(name): dict(value) for name, value in parsed.items()}
-  else:
-    for word in filter(None, text.split(",")):
-      sections |= {name: {} for name in GROUPS.get(word, (word,))}
-  known = [*SAMPLE_METRICS, *LIKELIHOOD_METRICS, "model"]
-  for name in sections:
-    if name not in known:
-      raise ConfigError(f'--metrics: "{name}" is not one of {", ".join([*known, *GROUPS])}{nearest(name, known)}')
-  if not sections:
-    raise ConfigError(f"--metrics is empty; name some of {', '.join(known)}")
-  return sections
-
-
-def _reference_data() -> Any:
-  """config.data of --reference.
-
-  Raises:
-    ConfigError: not a set that configs/recipes.py knows.
-  """
-  if FLAGS.reference not in recipes.DATASETS:
-    hint = nearest(FLAGS.reference, recipes.DATASETS)
-    raise ConfigError(f'--reference="{FLAGS.reference}" is not one of {", ".join(recipes.DATASETS)}{hint}')
-  config = schema.get_config()
-  recipes.use_dataset(config, FLAGS.reference)
-  config.data.dir = FLAGS.data_dir
-  return config.data
+  if not text.startswith("{"):
+    return text
+  try:
+    parsed = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    parsed = None
+  if not isinstance(parsed, Mapping) or not all(isinstance(value, Mapping) for value in parsed.values()):
+    raise ConfigError(f"--metrics={text} is not {{'name': {{'setting': value}}}}")
+  return {str(name): dict(value) for name, value in parsed.items()}
 
 
 if __name__ == "__main__":

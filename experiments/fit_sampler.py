@@ -72,7 +72,8 @@ def main() -> int:
 
     fit = evaluated_run(program, workdir, status, initial)
     start_at(fit.step)
-    return to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents", elsewhere)
+    to_the_end(fit, status, "Try fewer or smaller parts in --settings, or look at the latents", elsewhere)
+  return 0
 
 
 def _config(run: Any, settings: dict[str, Any], workdir: Path) -> Any:

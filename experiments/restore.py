@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from common.training.workdir import read_json, read_spec
 from common.types import PyTree
 from configs import schema
-from experiments import build_algorithm, tables
+from experiments import build_algorithm, choices
 from experiments.command_line import flags as command_line
 
 
@@ -177,7 +177,7 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
 def with_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
   """A recorded config with every argument of its choices: one that is left out has the default of its constructor."""
   complete = json.loads(json.dumps(record))
-  for section, table in tables(record["family"]).items():
+  for section, table in choices(record["family"]).items():
     chosen = complete.get(section, {})
     of_names = chosen if section == "penalties" else {chosen.get("name"): chosen}  # penalties are named by their keys
     for name, arguments in of_names.items():

@@ -63,41 +63,31 @@ def main() -> int:
     raise ConfigError(f"--sampler={FLAGS.sampler} is for --show=samples; --show={FLAGS.show} draws no latents from it")
   command_line.check_out(out, ".png", ".npz")
 
-  import numpy as np
-
-  from common import parallel
-  from common.algorithm import Generative
-  from common.evaluation.sampling import Sampler
   from common.training.log import Status
+  from experiments import api
   from experiments.command_line import compilation_cache
-  from experiments.restore import restore_sampled
 
   status = Status(enabled=True)
   compilation_cache.start(status)
+  columns = FLAGS.columns
   with status.phase("restoring and drawing"):
-    mesh = parallel.make_mesh()
-    run = restore_sampled(Path(FLAGS.workdir), FLAGS.checkpoint, FLAGS.sampler, mesh)
-    algorithm = run.algorithm
-    if not isinstance(algorithm, Generative):
-      raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
+    run = api.load(FLAGS.workdir, FLAGS.checkpoint, sampler=FLAGS.sampler)
+    options = {"ema": not FLAGS.raw, "truncation": FLAGS.truncation, "batch_norm": FLAGS.batch_norm}
     if FLAGS.show != "samples":
-      return _write(out, run, _show(run, status), None, FLAGS.columns)
-    labels = _labels(algorithm.conditional, run.spec.labels)
-    sampler = Sampler(
-      algorithm, run.spec, mesh, ema=not FLAGS.raw, truncation=FLAGS.truncation, batch_norm=FLAGS.batch_norm
-    )
-    if algorithm.conditional and labels is None:
-      labels = sampler.labels(FLAGS.seed, np.arange(FLAGS.num))
-    num, columns = FLAGS.num if labels is None else len(labels), FLAGS.columns
-    if FLAGS.interpolate:
-      columns = FLAGS.interpolate
-      pixels = sampler.interpolate(run.state, FLAGS.seed, num, FLAGS.interpolate, labels)
+      samples = api.Samples(_show(run, status), None)
     else:
-      pixels = sampler(run.state, FLAGS.seed, num, labels)
+      labels = _labels(run.algorithm, run.spec.labels)
+      num = FLAGS.num if labels is None else len(labels)
+      if FLAGS.interpolate:
+        columns = FLAGS.interpolate
+        samples = api.interpolate(run, num, columns, seed=FLAGS.seed, labels=labels, **options)
+      else:
+        samples = api.sample(run, num, seed=FLAGS.seed, labels=labels, **options)
   for note in run.notes:
     status.line(note)
-  drawn = None if labels is None else np.repeat(labels, FLAGS.interpolate or 1)
-  return _write(out, run, pixels, drawn, columns)
+  api.save_images(out, run, samples, columns)
+  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")
+  return 0
 
 
 def _show(run: Any, status: Any) -> Any:
@@ -118,33 +108,13 @@ def _show(run: Any, status: Any) -> Any:
   return pixels
 
 
-def _write(out: Path, run: Any, pixels: Any, labels: Any, columns: int) -> int:
-  """The pictures [N, H, W, C] to ``out``, and a line that says which weights they are of."""
-  import numpy as np
-
-  from common import files
-  from common.data import images
-
-  if out.suffix == ".npz":
-    points = run.spec.kind == "points"
-    arrays: dict[str, Any] = {"images": pixels if points else images.to_uint8(pixels, run.spec.pixel_range)}
-    if labels is not None:
-      arrays["labels"] = labels
-    with files.replacing(out) as file:
-      np.savez_compressed(file, **arrays)
-  else:
-    images.save_png(out, images.picture(pixels, run.spec.kind, run.spec.pixel_range, columns))
-  print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")
-  return 0
-
-
-def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
+def _labels(algorithm: Any, known: tuple[int, ...]) -> Any:
   """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
   import numpy as np
 
   if not FLAGS.labels:
     return None
-  if not conditional:
+  if not algorithm.conditional:
     raise ConfigError(
       f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels; leave them out"
     )

@@ -7,13 +7,11 @@ program, with its traceback in a file; 130 Ctrl-C before the first step; 141 nob
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from common.errors import ConfigError
-from experiments import build_algorithm
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -53,11 +51,10 @@ def main() -> int:
   import jax
 
   from common import parallel
-  from common.evaluation.run import evaluated_run
   from common.training.log import Status
   from common.training.program import Program, check
+  from experiments import api, build_algorithm
   from experiments.command_line import compilation_cache
-  from experiments.command_line.running import claimed, to_the_end
 
   _start_devices()
   status = Status(enabled=jax.process_index() == 0)
@@ -65,30 +62,16 @@ def main() -> int:
   parallel.check_devices(config.parallel.mode, config.train.batch_size)
   with status.phase("reading the data set"):
     dataset = reading.result()
-    algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
-  mesh = parallel.make_mesh()
-  if FLAGS.check:
-    for note in dataset.notes:
-      status.line(note)
-    figures = check(Program(algorithm, dataset, config, mesh), status)
-    for name, value in figures.items() if jax.process_index() == 0 else ():
-      print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
+  if not FLAGS.check:
+    api.train(config, FLAGS.workdir, init_from=FLAGS.init_from, profile=profile, dataset=dataset, status=status)
     return 0
-
-  workdir = Path(FLAGS.workdir).absolute()
-  elsewhere = (
-    f"another --workdir, where --init_from={FLAGS.workdir} starts from its weights if the networks are the same"
-  )
-  with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere, init_from=FLAGS.init_from) as start_at:
-    program = Program(algorithm, dataset, config, mesh)
-    run = evaluated_run(program, workdir, status, lambda: _initial_state(program, status), profile)
-    if FLAGS.init_from and run.step:
-      status.line(f"--init_from={FLAGS.init_from} is not used: the run goes on from its own step {run.step:,}")
-    start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
-    for note in dataset.notes:  # not before either: an error is to stand by itself
-      status.line(note)
-    advice = "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
-    return to_the_end(run, status, advice, elsewhere)
+  algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+  for note in dataset.notes:
+    status.line(note)
+  figures = check(Program(algorithm, dataset, config, parallel.make_mesh()), status)
+  for name, value in figures.items() if jax.process_index() == 0 else ():
+    print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
+  return 0
 
 
 def _read_dataset(data: Any) -> Any:
@@ -152,18 +135,6 @@ def _profile_steps(config: Any) -> tuple[int, int] | None:
   begin = min(max(begin + -begin % call, call), last - call)
   end = min(max(end + -end % call, begin + call), last)
   raise ConfigError(f"{rule}; use --profile={begin}:{end}")
-
-
-def _initial_state(program: Any, status: Any) -> Any:
-  """The state that a run begins with: a fresh one, with the weights of --init_from where that is given."""
-  if not FLAGS.init_from:
-    return program.init()
-  from common.state import transfer_weights
-  from experiments.restore import restore
-
-  other = restore(Path(FLAGS.init_from), "last", program.mesh)
-  status.line(f"weights from step {other.step:,} of {FLAGS.init_from}")
-  return transfer_weights(other.state, program.init())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from common.data import images
-from common.errors import ConfigError
+from common.errors import ConfigError, Interrupted, NonFiniteError
 from common.parallel import to_host
 from common.training.alarms import Watch
 from common.training.checkpoint import Checkpoints, NoCheckpointError
@@ -26,14 +26,6 @@ from common.training.signals import stop_requests
 from common.types import PyTree
 
 MAX_CALLS_IN_FLIGHT = 2  # enough to hide the host; JAX 0.10 on CPU deadlocks with dozens across processes
-
-
-class NonFiniteError(RuntimeError):
-  """A loss, gradient or parameter stopped being finite; nothing of it was saved."""
-
-
-class Interrupted(Exception):
-  """A signal asked the run to stop, and it did, after saving."""
 
 
 class Run:

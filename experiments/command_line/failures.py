@@ -1,7 +1,8 @@
 """How a command ends that cannot go on: it prints three lines at most, with the way out, and exits with a code.
 
-A setting that cannot be used, a full disk, too little memory, an absent device or another process: 2. A fault of the
-program: 1, with its traceback in a file. Ctrl-C: 130. A reader that went away (| head): 141.
+A setting that cannot be used, a full disk, too little memory, an absent device or another process: 2. A number that is
+not finite: 3. A signal, with everything saved: 75. A fault of the program: 1, with its traceback in a file.
+Ctrl-C: 130. A reader that went away (| head): 141.
 """
 
 import contextlib
@@ -16,13 +17,14 @@ from pathlib import Path
 
 from absl import flags
 
-from common.errors import ConfigError
+from common.errors import ConfigError, Interrupted, NonFiniteError
 from common.training.lock import LockedError
 from common.training.manifest import CheckpointError
 
 REFUSALS = (ConfigError, CheckpointError, LockedError)
 EXIT_FAULT = 1
 EXIT_REFUSED = 2
+EXIT_NON_FINITE = 3
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal, everything saved; start the same command again
 EXIT_CTRL_C = 130
 EXIT_NO_READER = 141
@@ -68,6 +70,10 @@ def exit_code(command: Callable[[], int]) -> int:
   except KeyboardInterrupt:
     _say("interrupted")
     return EXIT_CTRL_C
+  except (Interrupted, NonFiniteError) as error:  # raised by every process alike
+    if _is_first():
+      print(f"error: {error}" if isinstance(error, NonFiniteError) else error, file=sys.stderr, flush=True)
+    return EXIT_NON_FINITE if isinstance(error, NonFiniteError) else EXIT_INTERRUPTED
   except Exception as error:
     known = explained(error)
     _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
@@ -111,6 +117,10 @@ def in_own_flags(text: str) -> str:
 def _is_one_of_several() -> bool:
   jax = sys.modules.get("jax")
   return jax is not None and jax.distributed.is_initialized()
+
+
+def _is_first() -> bool:
+  return not _is_one_of_several() or sys.modules["jax"].process_index() == 0
 
 
 def _place(error: OSError) -> str:

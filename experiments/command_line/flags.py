@@ -154,13 +154,19 @@ def config_from_flags() -> ConfigDict:
   Raises:
     ConfigError: naming each field that breaks its rule (three at most).
   """
-  config = flags.FLAGS.config
-  found = schema.problems(config)
-  if found:
-    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    raise ConfigError("\n".join(found[:3]) + more)
-  config.lock()
-  return config
+  return checked(flags.FLAGS.config)
+
+
+def checked(config: ConfigDict) -> ConfigDict:
+  """Locks a config whose shared keys all keep their rules.
+
+  Raises:
+    ConfigError: naming each field that breaks its rule (three at most).
+  """
+  if problems := schema.problems(config):
+    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    raise ConfigError("\n".join(problems[:3]) + more)
+  return config.lock()
 
 
 def thaw(record: Mapping[str, Any]) -> ConfigDict:

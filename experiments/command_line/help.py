@@ -14,7 +14,7 @@ from common.build import parameters
 from common.schedules import SCHEDULES
 from common.training.workdir import flatten
 from configs import schema
-from experiments import tables
+from experiments import choices
 
 
 def help_text(doc: str, program: str) -> str:
@@ -57,7 +57,7 @@ def choice_doc(config: Any, path: str) -> str:
     made = constructor_of(SAMPLE_METRICS, name)
     return _argument(made, key) if key else _summary(made)
   section, _, key = path.partition(".")
-  table = tables(config.family).get(section)
+  table = choices(config.family).get(section)
   if table is None:
     return ""
   if section == "penalties":  # a section of sections, named by their keys

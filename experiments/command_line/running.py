@@ -1,4 +1,4 @@
-"""What commands that train share: the claim on a workdir, and a run to its end with the exit code that it has."""
+"""Locking a workdir, and running to completion: what everything that trains shares."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,17 +10,14 @@ import jax
 
 from common import parallel
 from common.data.spec import Spec
-from common.errors import ConfigError
+from common.errors import ConfigError, Interrupted, NonFiniteError
 from common.training import workdir as description
 from common.training.lock import LockedError, WorkdirLock
 from common.training.log import Status
-from common.training.trainer import Interrupted, NonFiniteError, Run
+from common.training.trainer import Run
 from configs import schema
 from experiments.command_line import flags as command_line
-from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.restore import read_config, with_arguments
-
-EXIT_NON_FINITE = 3
 
 
 @contextmanager
@@ -73,19 +70,21 @@ def _from_anywhere(record: dict[str, Any]) -> dict[str, Any]:
   return {**record, "data": {**record["data"], "dir": str(Path(place).expanduser().absolute())}} if place else record
 
 
-def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> int:
-  """Trains, closes the run, and returns the command's exit code; ``advice`` is for numbers that are not finite."""
+def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> None:
+  """Trains to the last step and closes the run; ``advice`` is for numbers that are not finite.
+
+  Raises:
+    Interrupted: a signal stopped the run, with everything saved.
+    NonFiniteError: see there.
+  """
   try:
     run.run()
   except Interrupted:
-    status.line(f"stopped by a signal at step {run.step:,}, saved; the same command goes on")
-    return EXIT_INTERRUPTED
+    raise Interrupted(f"stopped by a signal at step {run.step:,}, saved; the same command goes on") from None
   except NonFiniteError as error:
     saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
     bound = f"; other settings need {elsewhere}" if description.has_saved(run.workdir) else ""
-    status.line(f"error: {error}; {saved}. {advice}{bound}")
-    return EXIT_NON_FINITE
+    raise NonFiniteError(f"{error}; {saved}. {advice}{bound}") from error
   finally:
     run.close()
   status.line(f"done: {run.step:,} steps in {run.workdir}")
-  return 0

@@ -17,7 +17,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.legality import Data, clashes
-from experiments import tables
+from experiments import choices
 from tests.tiny import filled
 from tests.vae.tiny_model import SPEC, config_of_model, model_of
 from vae import legality
@@ -164,7 +164,7 @@ def steps(row):
 
 def test_every_choice_has_settings_here():
   for axis, names in SMALL.items():
-    assert {section(axis, name)["name"] for name in names} == set(tables("vae")[axis])
+    assert {section(axis, name)["name"] for name in names} == set(choices("vae")[axis])
 
 
 def test_the_first_rows_have_every_value():

@@ -8,12 +8,12 @@ import numpy as np
 
 from common import random
 from common.errors import ConfigError
-from experiments import tables
+from experiments import choices
 from tests.vae.combinations_test import section
 from tests.vae.objectives_test import context_of, terms_of
 from vae import legality
 
-TABLES = tables("vae")
+TABLES = choices("vae")
 
 
 def names_of(axis, holds):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from experiments import tables
+from experiments import choices
 from tests.advice import applied, ways
 from tests.tiny import filled
 from tests.vae.combinations_test import section
@@ -25,7 +25,7 @@ from vae.objectives.importance import ImportanceWeighted
 
 POINTS = dataclasses.replace(SPEC, kind="points", image_shape=(1, 1, 2))
 BARE = dataclasses.replace(SPEC, num_classes=0)
-TABLES = tables("vae")
+TABLES = choices("vae")
 
 
 def model_and_gradient(algorithm, state, batch, seed=1):
