@@ -194,7 +194,7 @@ def write(table: Table, root: Path) -> str:
     try:
       curve.draw(shown, table.curve, f"{table.title}; tier {FLAGS.tier}", root.parent / f"{root.name}.png")
     except ImportError:
-      print("no plot: matplotlib is not installed (pip install -e '.[benchmark]')", file=sys.stderr)
+      print("no plot: matplotlib is not installed (pip install -e '.[plots]')", file=sys.stderr)
   return text
 
 

@@ -32,7 +32,7 @@ OWNERS = {  # what only one file or folder may name
   "array_record": ("common/data/",),
   "grain": ("common/data/",),
   "absl.flags": ("experiments/",),
-  "torch": ("experiments/benchmark/",),
+  "torch": (),
   "matplotlib": ("experiments/",),
   "jax.pmap": ("common/parallel.py",),
   "jax.shard_map": ("common/parallel.py",),

@@ -9,9 +9,8 @@ from absl import flags
 
 from common.data.dataset import open_dataset
 from configs import schema
-from experiments import build_algorithm
+from experiments import ROOT, build_algorithm
 from experiments.command_line import flags as command_line
-from experiments.reliability import ROOT
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -26,7 +25,7 @@ def commands() -> list[tuple[str, list[str]]]:
 def test_every_command_is_understood_and_finds_what_it_asks_for():
   kept: dict[str, str] = {}  # {workdir of a training: the metric whose best checkpoint it keeps}
   for name, words in commands():
-    module = importlib.import_module(f"experiments.{name}{'.__main__' if name == 'benchmark' else ''}")
+    module = importlib.import_module(f"experiments.{name}")
     command_line.forget()
     module.define_flags()
     if name == "evaluate":

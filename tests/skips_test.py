@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reliability import ROOT
+from experiments import ROOT
 
 _TEST = """import pytest
 def test_that_runs(): pass

@@ -16,9 +16,9 @@ from PIL import Image
 from common import parallel
 from common.data.digits import digits
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.reliability import wait_until
 from experiments.restore import restore
 from tests.experiments.runs import call, end, figures, run, start
+from tests.reliability.disturbance import wait_until
 
 TINY = "--config=vae:tiny"
 

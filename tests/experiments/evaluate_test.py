@@ -14,7 +14,6 @@ from common.data.digits import digits
 from common.errors import ConfigError
 from experiments import comparison, score_table
 from experiments.comparison import join_compared
-from experiments.damage import blur, drop_classes, noise, verdicts
 from tests.experiments.runs import call
 
 FEW = ("--num_samples=150", "--feature_cache=")
@@ -366,36 +365,3 @@ def test_lossy_files_are_ranked_with_no_others(tmp_path, capfd):
 def test_compare_takes_several_words():
   assert join_compared(["evaluate", "--compare", "a", "b", "--out=x"]) == ["evaluate", "--compare=a,b", "--out=x"]
   assert join_compared(["evaluate", "--compare=a", "b"]) == ["evaluate", "--compare=a,b"]
-
-
-def test_damage_is_what_it_is_called():
-  generator = np.random.Generator(np.random.Philox(0))
-  point = np.zeros((1, 15, 15, 1), np.uint8)
-  point[0, 7, 7] = 255
-  spread = blur(point, np.zeros(1), 1.0, generator)[0].astype(float)[0, ..., 0]
-  axis = np.arange(15) - 7
-  assert spread.sum() == pytest.approx(255, abs=20) and spread.sum(0) @ axis**2 / spread.sum() == pytest.approx(
-    1.0, abs=0.1
-  )
-  grey = np.full((50, 8, 8, 1), 128, np.uint8)
-  assert noise(grey, np.zeros(50), 0.1, generator)[0].astype(float).std() == pytest.approx(25.5, rel=0.05)
-  labels = np.arange(1000) % 10
-  images, left = drop_classes(np.arange(1000), labels, 4, generator)
-  assert (
-    set(left) == set(range(4, 10))
-    and (images % 10 == left).all()
-    and (images[labels >= 4] == np.flatnonzero(labels >= 4)).all()
-  )
-
-
-def test_a_verdict_counts_only_what_exceeds_the_error():
-  def curve(*values: float, error: float = 0.1) -> dict:
-    points = [{"strength": i, "scores": {"a": (value, error)}} for i, value in enumerate(values)]
-    return {"blur": points, "number": points}
-
-  assert verdicts(curve(1, 2, 3), {"a": "min"})["a"]["blur"] == "worse"
-  assert verdicts(curve(1, 2, 3), {"a": "max"})["a"]["blur"] == "better"
-  assert verdicts(curve(1, 2, 1.9), {"a": "min"})["a"]["blur"] == "worse"
-  assert verdicts(curve(1, 2, 1), {"a": "min"})["a"]["blur"] == "mixed"
-  assert verdicts(curve(1, 1.1, 1), {"a": "min"})["a"]["blur"] == "same"
-  assert verdicts(curve(1, 2, 3), {"a": ""})["a"]["blur"] == "rises"

@@ -251,7 +251,7 @@ def test_a_curve_has_the_rows_with_all_its_scores(tmp_path):
   found = [row("beta 1", rate=20.0, distortion=200.0, active_units=12), row("beta 2", rate=10.0)]
   assert curve.points(found, ("rate", "distortion", "active_units")) == [("beta 1", 20.0, 200.0, 12)]
   assert curve.points(found, ("rate",) * 2) == [("beta 1", 20.0, 20.0, None), ("beta 2", 10.0, 10.0, None)]
-  pytest.importorskip("matplotlib", reason="the extra [benchmark] is not installed")
+  pytest.importorskip("matplotlib", reason="the extra [plots] is not installed")
   curve.draw(
     curve.points(found, ("rate", "distortion", "active_units")),
     ("rate", "distortion", "active_units"),

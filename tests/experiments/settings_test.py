@@ -119,15 +119,6 @@ MISTAKES = [
   (VAE + "--config.data.name=mnist --config.data.dir=/nowhere", "/nowhere", "--config.data.download=True"),
   (VAE + "--config.data.train_split=tran", 'config.data.train_split="tran"', 'did you mean "train"?'),
   (VAE + "--config.data.train_split=train[:9999]", "train[:9999]", "1400 examples"),
-  (
-    "metric_response --out={new} --dataset=mnist --data_dir=/nowhere",
-    '--dataset="mnist" was not found',
-    "--data_dir=DIR",
-  ),
-  (
-    "metric_response --out={new} --dataset=mnist --data_dir=/nowhere",
-    "experiments.train with --config.data.download=True",
-  ),
   ("reproduce --table=iwae --root={new} --data_dir=/nowhere", "/nowhere", "--data_dir=DIR"),
   # Workdirs.
   ("train --config=vae:tiny --workdir={file}", "--workdir={file}", "File exists"),

@@ -18,8 +18,8 @@ from experiments.command_line import flags as command_line
 from tests.experiments.runs import ROOT, call, run
 
 COMMANDS = (
-  "arithmetic", "benchmark.__main__", "convert_inception", "evaluate", "export_classifier", "fit_sampler",
-  "metric_response", "probe", "reliability", "reproduce", "sample", "train",
+  "arithmetic", "benchmark", "convert_inception", "evaluate", "export_classifier", "fit_sampler",
+  "probe", "reproduce", "sample", "train",
 )  # fmt: skip
 
 

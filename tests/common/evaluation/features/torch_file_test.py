@@ -31,7 +31,7 @@ def test_files_of_pytorch_itself_are_read(format_name: str):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_files_of_the_tests_are_read_as_those_of_pytorch(legacy: bool):
-  torch = pytest.importorskip("torch", reason="the extra [benchmark] is not installed")
+  torch = pytest.importorskip("torch", reason="the extra [parity] is not installed")
   data = state_dict_file(SMALL, legacy=legacy)
   loaded = torch.load(io.BytesIO(data), weights_only=True)
   stream = io.BytesIO()

@@ -1,28 +1,29 @@
-"""The train steps in PyTorch: losses as functions of a batch and its noise, and updates as known examples have them.
+"""The training steps in PyTorch: losses as functions of a batch and its noise, and updates as in known examples.
 
-``lean`` False is the published form. True is what a user who cares for speed would write: cross-entropies from logits
-(sigmoid and BCELoss apart take five times as long on a CPU), no gradients of D's weights in G's update.
+``lean=False`` is the published form. ``lean=True`` is what a user who cares for speed would write: cross-entropies from
+logits (sigmoid and BCELoss apart take five times as long on a CPU), no gradients of D's weights in G's update.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
+from ml_collections import ConfigDict
 from torch import Tensor, nn
 
-from experiments.benchmark import torch_networks as networks
-from experiments.benchmark import torch_resnet
+from tests.parity import networks, resnet
 
 GENERATORS = {
   "dcgan": networks.dcgan_generator,
   "tapered_mlp": networks.mlp_generator,
-  "resnet": torch_resnet.resnet_generator,
+  "resnet": resnet.resnet_generator,
 }
 DISCRIMINATORS = {
   "dcgan": networks.dcgan_discriminator,
   "tapered_mlp": networks.mlp_discriminator,
-  "resnet": torch_resnet.resnet_discriminator,
+  "resnet": resnet.resnet_discriminator,
 }
 VAES = {"mlp": networks.MlpVae, "conv": networks.ConvVae, "gated_mlp": networks.GatedVae}
 MakeOptimizer = Callable[[nn.Module, Mapping[str, Any]], torch.optim.Optimizer]
@@ -36,7 +37,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, lean: bool, reduction: str 
 
 
 class VaeStep:
-  """One update on the negative bound (Kingma & Welling 2013)."""
+  """Takes one step down the negative bound (Kingma & Welling 2013)."""
 
   def __init__(self, config: Mapping[str, Any], shape: networks.Shape, *, lean: bool):
     self.nets: dict[str, Any] = {"net": VAES[config["model"]["name"]](config["model"], shape)}
@@ -45,7 +46,7 @@ class VaeStep:
     self.batches_per_step = 1
 
   def loss(self, x: Tensor, eps: Tensor) -> Tensor:
-    """Mean of distortion + rate over the batch, nats an image."""
+    """Returns distortion + rate, the mean over the batch, in nats an image."""
     mean, log_var = self.nets["net"].encode(x).chunk(2, dim=1)
     log_var = log_var.clamp(*self._log_var_range) if self._log_var_range else log_var
     logits = self.nets["net"].decode(mean + torch.exp(0.5 * log_var) * eps)
@@ -53,10 +54,8 @@ class VaeStep:
     rate = -0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
     return (distortion + rate) / len(x)
 
-  def compile(self) -> str:
-    """Compiles what can be; says what cannot."""
+  def compile(self) -> None:
     self.loss = torch.compile(self.loss)  # type: ignore[method-assign]
-    return ""
 
   def start(self, make_optimizer: MakeOptimizer) -> None:
     self._optimizer = make_optimizer(self.nets["net"], self._settings)
@@ -72,10 +71,10 @@ class VaeStep:
 
 
 class GanStep:
-  """n_critic updates of D, then one of G.
+  """Updates D n_critic times, then G once.
 
-  With shared fakes, which go with n_critic 1, G runs once: D sees its images detached, then G's update continues their
-  graph. Otherwise D's updates draw images without a graph, and G's update draws its own.
+  With shared fakes and n_critic 1, G runs once: D sees its images detached, then G's update continues their graph.
+  Otherwise D's updates draw images without a graph, and G's update draws its own.
   """
 
   def __init__(self, config: Mapping[str, Any], shape: networks.Shape, *, lean: bool):
@@ -84,7 +83,8 @@ class GanStep:
       "generator": GENERATORS[generator["name"]](generator, shape, config["z_dim"]),
       "discriminator": DISCRIMINATORS[discriminator["name"]](discriminator, shape),
     }
-    self.loss, self.penalty_weight = config["loss"]["name"], _gradient_penalty(config)
+    self.loss = config["loss"]["name"]
+    self.penalty_weight = config["penalties"]["gradient_penalty"]["weight"] if config["penalties"] else 0.0
     self.batches_per_step, self._z_dim, self._lean = config["n_critic"], config["z_dim"], lean
     self._scale, self._settings = config["discriminator_loss_scale"], config
     self.shared = config["fakes"] == "shared" and self.batches_per_step == 1
@@ -93,7 +93,7 @@ class GanStep:
     return self.nets["generator"](z)
 
   def d_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-    """Without the penalty; one pass over real and one over fake images."""
+    """Returns D's loss without the penalty, from one pass over real and one over generated images."""
     on_real, on_fake = self.nets["discriminator"](real), self.nets["discriminator"](fake)
     if self.loss == "wasserstein":
       return self._scale * (on_fake.mean() - on_real.mean())
@@ -116,12 +116,11 @@ class GanStep:
       return -on_fake.mean()
     return cross_entropy(on_fake, torch.ones_like(on_fake), lean=self._lean)
 
-  def compile(self) -> str:
-    """Compiles what can be; says what cannot."""
+  def compile(self) -> None:
+    """Leaves the gradient penalty as it is: torch.compile has no second derivatives."""
     self.generate = torch.compile(self.generate)  # type: ignore[method-assign]
     self.d_loss = torch.compile(self.d_loss)  # type: ignore[method-assign]
     self.g_loss = torch.compile(self.g_loss)  # type: ignore[method-assign]
-    return "the gradient penalty stays eager: torch.compile has no second derivatives" if self.penalty_weight else ""
 
   def start(self, make_optimizer: MakeOptimizer) -> None:
     self._g_optimizer = make_optimizer(self.nets["generator"], self._settings["generator_optim"])
@@ -150,13 +149,20 @@ class GanStep:
     return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach()}
 
 
-def _gradient_penalty(config: Mapping[str, Any]) -> float:
-  return config["penalties"]["gradient_penalty"]["weight"] if config["penalties"] else 0.0
-
-
-STEPS: dict[str, type[VaeStep] | type[GanStep]] = {"vae": VaeStep, "gan": GanStep}
-
-
 def build_step(config: Mapping[str, Any], shape: networks.Shape, *, lean: bool) -> VaeStep | GanStep:
-  """The networks and losses of a resolved config, with fresh weights."""
-  return STEPS[config["family"]](config, shape, lean=lean)
+  """Builds the networks and losses of `settings_of`, with fresh weights."""
+  return (VaeStep if config["family"] == "vae" else GanStep)(config, shape, lean=lean)
+
+
+def settings_of(config: ConfigDict, algorithm: Any) -> dict[str, Any]:
+  """The config as a mapping, with the defaults that its networks in ``algorithm``, which it builds, fill in."""
+  if config.family == "vae":
+    modules = {name: getattr(algorithm.network, name) for name in ("model", "posterior")}
+  else:
+    modules = {"generator": algorithm.generator, "discriminator": algorithm.discriminator.network}
+  settings = config.to_dict()
+  for section, module in modules.items():
+    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
+    plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float | str | tuple)}
+    settings[section] = {**plain, "name": settings[section]["name"]}
+  return settings

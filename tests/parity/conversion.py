@@ -1,4 +1,4 @@
-"""Parameters and gradients of Flax -> PyTorch: the trees have the same names, see torch_networks.py."""
+"""Parameters and gradients of Flax -> PyTorch: the trees have the same names, see networks.py."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.benchmark.torch_networks import FromImage, ToImage
+from tests.parity.networks import FromImage, ToImage
 
 # "original" is the weight under a parametrization.
 LEAVES = {"weight": ("kernel", "scale"), "original": ("kernel",), "bias": ("bias",)}

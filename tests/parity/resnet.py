@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from experiments.benchmark.torch_networks import Settings, Shape, ToImage, batch_norm, chain
+from tests.parity.networks import Settings, Shape, ToImage, batch_norm, chain
 
 Norm = Callable[[nn.Module], nn.Module]
 

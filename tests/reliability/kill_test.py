@@ -1,7 +1,7 @@
-"""Kills and stops: the same command goes on, and the end is the undisturbed run's to the bit.
+"""A killed or stopped run goes on by the same command, and ends as an undisturbed run does, to the bit.
 
-The long form, with damaged checkpoints, is ``python -m experiments.reliability``. The undisturbed run compiles and the
-others read what it compiled, so that equality also shows that a cached executable computes the same bits.
+The moments are drawn anew at each call. The undisturbed run compiles and the others read what it compiled, so equality
+also shows that a cached executable computes the same bits.
 """
 
 import functools
@@ -12,21 +12,22 @@ from collections.abc import Callable
 import pytest
 
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.reliability import Fingerprint, disturb, fingerprint, finish
 from tests.experiments.runs import figures
+from tests.reliability.disturbance import Fingerprint, disturb, fingerprint, finish
 
 
 @pytest.fixture(scope="module", autouse=True)
 def fresh_cache(tmp_path_factory):
-  """A directory of compiled functions that is empty at first."""
+  """Gives the module a directory of compiled functions that is empty at first."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+    patch.setenv("JAX_PLATFORMS", "cpu")
     yield
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Callable[[str], Fingerprint]:
-  """The end of an undisturbed run of a config, trained once."""
+  """Trains a config without disturbance, once, and returns its fingerprint."""
 
   @functools.cache
   def train(config: str) -> Fingerprint:

@@ -1,13 +1,12 @@
-"""Both sides on the same parameters, batch and noise: the same losses and the same gradients."""
+"""This project and PyTorch compute the same losses and the same gradients on the same parameters, batch and noise."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-import torch
+import pytest
 from ml_collections import ConfigDict
-from torch import Tensor, nn
 
 from common import random
 from common.data.dataset import Dataset, open_dataset
@@ -15,42 +14,75 @@ from common.data.preprocess import preprocess
 from common.training.program import make_state, quick_compilation
 from common.types import Batch
 from experiments import build_algorithm
-from experiments.benchmark.cases import resolve
-from experiments.benchmark.conversion import converted, load_parameters
-from experiments.benchmark.settings import settings_of
-from experiments.benchmark.torch_steps import GanStep, VaeStep, build_step
+from experiments.benchmark import resolve
+
+torch = pytest.importorskip("torch", reason="the extra [parity] is not installed")
+from tests.parity import steps as torch_steps  # noqa: E402 - they import torch
+from tests.parity.conversion import converted, load_parameters  # noqa: E402
+from tests.parity.networks import as_batch  # noqa: E402
+from tests.parity.speed import TorchTraining, index_batches, load_batches  # noqa: E402
 
 _SGD = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}  # parameters before - after = gradient
-_BATCHES, _BATCH_SIZE, _ROUNDING = 10, 8, 3e-5
+_BATCHES, _BATCH_SIZE, _ROUNDING, _TOLERANCE = 10, 8, 3e-5, 1e-4
+_CASES = ("vae_mlp", "gated_vae", "conv_vae", "mlp_gan", "dcgan_32", "wgan_gp", "sngan")  # others only differ in size
 
 
-def compare(name: str, *, tiny: bool, optimize: bool = True, **changes: Any) -> dict[str, float]:
-  """Differences of case ``name``: of each loss, relative to the larger of it and 1, and of each network's gradients.
+@pytest.mark.parametrize("name", _CASES)
+def test_losses_and_gradients_are_equal(name: str) -> None:
+  differences = compare(name)
+  kinds = {"net gradient", "loss"} if name.endswith("vae") or name == "vae_mlp" else {"d_loss", "g_loss"}
+  assert kinds <= set(differences) and max(differences.values()) < _TOLERANCE, differences
 
-  A gradient's is the global norm of the difference over the global norm. JAX takes its algorithm's own step, with plain
-  SGD; a GAN updates both networks at the same point, once each. The published and the lean form of PyTorch's step are
-  both compared, and the larger difference counts.
 
-  Of up to ten batches of 8 the closest counts. Where the input of a ReLU is 0 up to rounding, the sides may take it for
-  another sign, and a channel's gradients differ (in float64 it was now this side, now PyTorch that was right); small
+def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+  honest = torch_steps.VaeStep.loss
+  monkeypatch.setattr(torch_steps.VaeStep, "loss", lambda self, x, eps: honest(self, x, torch.zeros_like(eps)))
+  differences = compare("vae_mlp")
+  assert min(differences.values()) > _TOLERANCE, differences
+
+
+def test_torch_batches_are_a_permutation_of_the_images() -> None:
+  images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1) * np.uint8(51)
+  for low in (0.0, -1.0):
+    batches = [index_batches(as_batch(images, (low, 1.0)), 2), load_batches(images, (low, 1.0), 2)]
+    for stream in batches:
+      seen = sorted(float(x) for _ in range(3) for x in next(stream).flatten())
+      assert seen == pytest.approx(np.linspace(low, 1.0, 6).tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("mlp_gan", "usual"), ("wgan_gp", "memory")])
+def test_torch_trains(name: str, variant: str) -> None:
+  config = resolve(name, tiny=True)
+  dataset = open_dataset(config.data)
+  settings = torch_steps.settings_of(config, build_algorithm(config, dataset.spec))
+  images, seconds = TorchTraining(settings, dataset.train.arrays()["image"], variant).burst(9)
+  assert images == 16 and seconds > 0.0
+
+
+def compare(name: str) -> dict[str, float]:
+  """Trains the tiny form of a case for one step on both sides.
+
+  JAX takes its algorithm's own step, with plain SGD; a GAN updates both networks at the same point, once each. Both the
+  published and the lean form of PyTorch's step are compared, and the larger difference counts.
+
+  Of up to ten batches of 8 the closest counts. Where the input of a ReLU is 0 up to rounding, the sides may round it to
+  different signs, and the gradients of a channel differ (in float64 sometimes JAX was right, sometimes PyTorch). Small
   batches have few such inputs, and a mistake would show in all of them.
 
-  Args:
-    name: of a case.
-    tiny: small networks on procedural images.
-    optimize: whether XLA optimises the step as in training; not doing so saves a test seconds.
-    **changes: as of `cases.resolve`.
+  Returns:
+    The difference of each loss, relative to the larger of it and 1, and for each network the global norm of the
+    difference of gradients over the global norm.
   """
-  family = resolve(name, tiny=tiny, **changes).family
-  changes |= {"optim": _SGD} if family == "vae" else {"generator_optim": _SGD, "discriminator_optim": _SGD}
-  changes |= {"n_critic": 1, "update_order": "simultaneous"} if family == "gan" else {}
-  config = resolve(name, tiny=tiny, **{**changes, "train__batch_size": _BATCH_SIZE})
-  dataset = open_dataset(config.data)
+  vae = resolve(name).family == "vae"
+  changes: dict[str, Any] = {"train.batch_size": _BATCH_SIZE}
+  changes |= {"optim": _SGD} if vae else {"generator_optim": _SGD, "discriminator_optim": _SGD}
+  changes |= {} if vae else {"n_critic": 1, "update_order": "simultaneous"}
+  config = resolve(name, tiny=True, changes=changes)
+  dataset, options = open_dataset(config.data), quick_compilation()
   algorithm = build_algorithm(config, dataset.spec)
-  options = None if optimize else quick_compilation()
   state = jax.jit(lambda: make_state(algorithm, dataset.spec, config.seed), compiler_options=options)()
-  settings = settings_of(config, algorithm)
-  steps = [build_step(settings, dataset.spec.image_shape, lean=lean) for lean in (False, True)]
+  settings = torch_steps.settings_of(config, algorithm)
+  steps = [torch_steps.build_step(settings, dataset.spec.image_shape, lean=lean) for lean in (False, True)]
   for step in steps:
     for net_name, net in step.nets.items():
       load_parameters(_tree(getattr(state, net_name).params), net)
@@ -71,7 +103,7 @@ def _differences(steps: Any, algorithm: Any, state: Any, train_step: Any, batch:
   for step in steps:
     for net in step.nets.values():
       net.zero_grad()
-    if isinstance(step, VaeStep):
+    if isinstance(step, torch_steps.VaeStep):
       own = _vae_backward(step, algorithm, state, batch, rng)
     else:
       own = _gan_backward(step, algorithm, state, batch, rng)
@@ -99,11 +131,11 @@ def _tree(params: Mapping[str, Any]) -> Mapping[str, Any]:
   return params["model"] if set(params) == {"model"} else params
 
 
-def _torch(x: jax.Array) -> Tensor:
+def _torch(x: jax.Array) -> Any:
   return torch.from_numpy(np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x))
 
 
-def _with_singular_vectors(state: Any, name: str, net: nn.Module) -> Any:
+def _with_singular_vectors(state: Any, name: str, net: Any) -> Any:
   """``state`` and ``net`` with the exact singular vectors of network ``name`` where there is spectral normalization.
 
   Power iterations, of which each side has its own number a step, then change nothing.
@@ -124,7 +156,9 @@ def _with_singular_vectors(state: Any, name: str, net: nn.Module) -> Any:
   return state.replace(**{name: player.replace(mutable={**player.mutable, "spectral": vectors})})
 
 
-def _vae_backward(step: VaeStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array) -> dict[str, float]:
+def _vae_backward(
+  step: torch_steps.VaeStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array
+) -> dict[str, float]:
   """The loss, and gradients in the parameters. The prior's draws under the step's key are the posterior's noise."""
   (eps,) = algorithm.prior_sample(state, rng, batch["index"])
   loss = step.loss(_torch(batch["image"]), _torch(eps))
@@ -132,10 +166,12 @@ def _vae_backward(step: VaeStep, algorithm: Any, state: Any, batch: Batch, rng: 
   return {"loss": loss.item()}
 
 
-def _gan_backward(step: GanStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array) -> dict[str, float]:
+def _gan_backward(
+  step: torch_steps.GanStep, algorithm: Any, state: Any, batch: Batch, rng: jax.Array
+) -> dict[str, float]:
   """The same of D's turn 0 and of G, whose latents are those of turn 0, if shared, or of a turn of its own."""
 
-  def latents(turn: int) -> Tensor:
+  def latents(turn: int) -> Any:
     return _torch(algorithm.prior_sample(state, jax.random.fold_in(rng, turn), batch["index"]))
 
   real, fake = _torch(batch["image"]), step.generate(latents(0))
@@ -151,7 +187,7 @@ def _gan_backward(step: GanStep, algorithm: Any, state: Any, batch: Batch, rng: 
   return {"d_loss": d_loss.item(), "g_loss": g_loss.item()}
 
 
-def _gradient_gap(gradients: Mapping[str, Any], net: nn.Module) -> float:
+def _gradient_gap(gradients: Mapping[str, Any], net: Any) -> float:
   pairs: list[Any] = [(value, parameter.grad) for parameter, value in converted(_tree(gradients), net)]
   gap = sum(float((value - own).double().square().sum()) for value, own in pairs)
   return (gap / sum(float(own.double().square().sum()) for _, own in pairs)) ** 0.5

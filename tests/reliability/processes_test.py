@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.reliability import is_training, wait_until
 from tests.experiments.runs import end, figures, free_port, run, start
+from tests.reliability.disturbance import is_training, wait_until
 
 # Forty calls, more than the JAX 0.10 can have in flight across processes without a deadlock.
 SETTINGS = ("--config.train.steps_per_call=1", "--config.log.every=5", "--config.samples.every=0")
