@@ -32,7 +32,7 @@ OWNERS = {  # what only one file or folder may name
   "array_record": ("common/data/",),
   "grain": ("common/data/",),
   "absl.flags": ("experiments/",),
-  "torch": (),
+  "torch": (),  # tests only
   "matplotlib": ("experiments/",),
   "jax.pmap": ("common/parallel.py",),
   "jax.shard_map": ("common/parallel.py",),
@@ -128,7 +128,7 @@ def owners(path: str, tree: ast.Module) -> Iterator[str]:
   for name in names(tree):
     for owned, places in OWNERS.items():
       if under(name, owned) and not path.startswith(places):
-        yield f"uses {name}, which belongs to {places[0]}"
+        yield f"uses {name}, which belongs to {places[0] if places else 'tests/'}"
 
 
 def banned(path: str, tree: ast.Module) -> Iterator[str]:

@@ -60,7 +60,7 @@ class TorchTraining:
   """One of VARIANTS, trained on uint8 ``images`` [N, H, W, C] by the settings of `settings_of`."""
 
   def __init__(self, settings: Mapping[str, Any], images: np.ndarray, variant: str):
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     self._usual, self._batch_size = variant == "usual", settings["train"]["batch_size"]
     self._step = build_step(settings, images.shape[1:], lean=not self._usual)
     channels_last = not self._usual and any(map(has_convolutions, self._step.nets.values()))
