@@ -196,7 +196,7 @@ def in_a_process(checkout: Path, name: str, tiny: bool, cache: Path) -> Iterator
   ConfigError where it cannot train.
   """
   command = [sys.executable, "-m", "experiments.benchmark", f"--serve={name}", f"--smoke={tiny}"]
-  if (checkout / "experiments" / "benchmark").is_dir():  # checkouts up to commit 449b13f
+  if (checkout / "experiments/benchmark/worker.py").is_file():  # checkouts up to commit 449b13f
     spec = {"side": "jax", "case": name, "tiny": tiny, "devices": 0, "changes": {}}
     command[2:] = ["experiments.benchmark.worker", json.dumps(spec)]
   environment = {**os.environ, "PYTHONPATH": str(checkout), "JAX_COMPILATION_CACHE_DIR": str(cache)}
