@@ -34,8 +34,7 @@ from configs import recipes, schema
 
 def get_config(argument: str = "") -> ConfigDict:
   dataset, words = recipes.variants(argument, recipes.ALL, ("conv", "gaussian", "flax", "gated"))
-  if len(networks := sorted(words & {"conv", "flax", "gated"})) > 1:
-    raise ValueError(f"variants {' and '.join(networks)} are different networks; take one")
+  recipes.one_of(words, ("conv", "flax", "gated"), "")  # refuses two of them
   config = schema.get_config("vae")
   conv, tiny = "conv" in words, "tiny" in words
   # The digits are at 16x16: two halvings need a multiple of 4.

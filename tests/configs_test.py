@@ -270,21 +270,10 @@ def test_the_capacity_rises_over_half_the_steps_whatever_they_are():
   assert config.objective.capacity.steps == 300
 
 
-def test_iwaes_rate_falls_after_passes_of_3_to_the_i_epochs():
-  """1, 3, 9, ... epochs, so at their sums, and no other; a public code falls once too often, at 28 of its epochs."""
-  config = load("iwae:fashion_mnist")
-  epoch = recipes.TRAIN_EXAMPLES["fashion_mnist"] // config.train.batch_size
-  assert [step / epoch for step in config.optim.learning_rate.milestones] == [1, 4, 13, 40, 121]
-  assert config.train.num_steps == 364 * epoch
-  rate = build_schedule(config.optim.learning_rate.to_dict(), "learning_rate")
-  rates = [round(1e4 * float(rate(jnp.asarray(epochs * epoch + 1))), 1) for epochs in (0, 1, 4, 13, 40, 121)]
-  assert rates == [10.0, 7.2, 5.2, 3.7, 2.7, 1.9]
-
-
-def test_what_is_kept_of_a_first_stage_is_the_best_bound():
-  """Not the least distortion, which goes on falling with the deviation where the rate rises by more."""
-  checkpoint = load("two_stage:fashion_mnist").checkpoint
-  assert (checkpoint.keep_best, checkpoint.best_mode) == ("elbo", "max")
+@pytest.mark.parametrize("variant", ["rae:l2,gradient", "vae:conv,flax", "lucic2018:wgan,vae"])
+def test_two_models_are_refused(variant):
+  with pytest.raises(ValueError, match="are different models; take one"):
+    load(variant)
 
 
 def test_a_misspelt_key_cannot_be_set():

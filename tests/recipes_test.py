@@ -51,7 +51,11 @@ RECIPES = [  # variant, where, {path in the config: value}
     LUCIC,
     {**_LUCIC, "fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
   ),
-  ("lucic2018:fashion_mnist,vae", LUCIC, {"posterior.softplus": True, "model.z_dim": 64, "train.num_steps": 15625}),
+  (
+    "lucic2018:fashion_mnist,vae",
+    LUCIC,
+    {"posterior.softplus": True, "model.z_dim": 64, "model.bn_momentum": 0.999, "train.num_steps": 15625},
+  ),
   (
     "iwae:mnist",
     IWAE,  # the gradient there is a sum over 20 images, here a mean
@@ -67,6 +71,8 @@ RECIPES = [  # variant, where, {path in the config: value}
       "model.bn_epsilon": 1e-5,
       "optim.learning_rate": 1e-4,
       "train.batch_size": 64,
+      "checkpoint.keep_best": "elbo",  # not the distortion, which goes on falling with the deviation
+      "checkpoint.best_mode": "max",
     },
   ),
   (
@@ -82,7 +88,6 @@ RECIPES = [  # variant, where, {path in the config: value}
     },
   ),
   ("lucic2018:cifar10", LUCIC, {**_LUCIC, "train.num_steps": 78125}),
-  ("lucic2018:fashion_mnist,vae", LUCIC, {"model.bn_momentum": 0.999, "train.num_steps": 15625}),
   ("sngan:cifar10", SN, {**_SN, "conditioning.name": "none"}),
   ("projection:cifar10", SN, {**_SN, "conditioning.name": "projection", "conditioning.generator": "class_batch_norm"}),
   (
