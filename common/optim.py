@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
-from common.build import build, parameters
+from common.build import build
 from common.errors import ConfigError
 from common.schedules import Constant, Schedule, Scheduled, build_schedule
+from common.types import Array, PyTree
 
 
 def _learning_rate(value: Scheduled) -> Schedule | float:
@@ -39,8 +41,22 @@ def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTr
   return optax.sgd(rate, momentum=decay.value or None)
 
 
+def _clipped(optimizer: optax.GradientTransformation, bound: float) -> optax.GradientTransformation:
+  """The optimizer, after which each parameter is projected to [-bound, bound] (Arjovsky et al. 2017); 0: it is not."""
+
+  def update(updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+    def project(u: Array, w: Array) -> Array:
+      # Where nothing is cut off, u stays as it is to the bit.
+      return jnp.where(jnp.abs(w + u) > bound, jnp.sign(w + u) * bound - w, u)
+
+    return jax.tree.map(project, updates, params), state
+
+  projection = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+  return optax.chain(optimizer, projection) if bound else optimizer
+
+
 def adam(
-  learning_rate: Scheduled, b1: float = 0.9, b2: Scheduled = 0.999, eps: float = 1e-8
+  learning_rate: Scheduled, b1: float = 0.9, b2: Scheduled = 0.999, eps: float = 1e-8, weight_clip: float = 0.0
 ) -> optax.GradientTransformation:
   """Adam (Kingma & Ba 2015), eps outside the root.
 
@@ -51,6 +67,7 @@ def adam(
     b1: decay of the mean of gradients.
     b2: decay of the mean of their squares, a number or a schedule.
     eps: added to the root of the latter.
+    weight_clip: each parameter is clipped to [-c, c] after an update; 0 for no clipping.
   """
   rate, decay = _learning_rate(learning_rate), build_schedule(b2, "b2")
   for name, value in (("b1", b1), ("b2", decay.value if isinstance(decay, Constant) else 0.0)):
@@ -58,8 +75,8 @@ def adam(
       raise ConfigError(f"{name}={value} must be at least 0 and below 1")
   if not isinstance(decay, Constant):
     scheduled = optax.inject_hyperparams(optax.scale_by_adam)(b1=b1, b2=decay, eps=eps)
-    return optax.chain(scheduled, optax.scale_by_learning_rate(rate))
-  return optax.adam(rate, b1=b1, b2=decay.value, eps=eps)
+    return _clipped(optax.chain(scheduled, optax.scale_by_learning_rate(rate)), weight_clip)
+  return _clipped(optax.adam(rate, b1=b1, b2=decay.value, eps=eps), weight_clip)
 
 
 def normalized_adam(
@@ -90,17 +107,20 @@ def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransf
   return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
 
 
-def rmsprop(learning_rate: Scheduled, decay: float = 0.99, eps: float = 1e-8) -> optax.GradientTransformation:
+def rmsprop(
+  learning_rate: Scheduled, decay: float = 0.99, eps: float = 1e-8, weight_clip: float = 0.0
+) -> optax.GradientTransformation:
   """RMSprop (Tieleman & Hinton 2012) as PyTorch has it: g / (sqrt(v) + eps), v from 0, no momentum.
 
   Args:
     learning_rate: a number, or a schedule of the network's updates.
     decay: of the mean of squared gradients, v.
     eps: added to the root.
+    weight_clip: each parameter is clipped to [-c, c] after an update; 0 for no clipping.
   """
   if not 0 <= decay < 1:
     raise ConfigError(f"decay={decay} must be at least 0 and below 1")
-  return optax.rmsprop(_learning_rate(learning_rate), decay=decay, eps=eps, eps_in_sqrt=False)
+  return _clipped(optax.rmsprop(_learning_rate(learning_rate), decay=decay, eps=eps, eps_in_sqrt=False), weight_clip)
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -110,36 +130,6 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adagrad": adagrad,
   "rmsprop": rmsprop,
 }
-
-
-DECAYS = ("momentum", "b1", "b2", "decay")  # of running means
-
-
-def with_lazy_updates(section: Mapping[str, Any], path: str, every: int) -> dict[str, Any]:
-  """The section of an optimizer that makes ``every`` + 1 updates where it made ``every`` (Karras et al. 2020, App. B).
-
-  With c = every / (every + 1) the rate becomes c times itself and each decay of a running mean its c-th power: in an
-  interval Adam, whose steps are of the rate's length, goes as far and forgets as much as before. An ``every`` of 1
-  stands for no such updates and changes nothing.
-
-  Raises:
-    ConfigError: a section that `build_optimizer` refuses, or a schedule, which these updates would drive too.
-  """
-  build(OPTIMIZERS, section, path)
-  plain = dict(section)
-  if every == 1:
-    return plain
-  c = every / (every + 1)
-  taken = parameters(OPTIMIZERS[plain["name"]])
-  for key in (key for key in ("learning_rate", *DECAYS) if key in taken):
-    value = plain.get(key, taken[key].default)
-    if hasattr(value, "items"):
-      raise ConfigError(
-        f"config.{path}.{key} is a schedule, and updates for lazy penalties alone would drive it too; take a number, or"
-        " --config.lazy_penalties=term"
-      )
-    plain[key] = c * value if key == "learning_rate" else value**c
-  return plain
 
 
 def build_optimizer(section: Mapping[str, Any], path: str, grad_clip: float = 0.0) -> optax.GradientTransformation:

@@ -1,7 +1,7 @@
 """The state of one network, and the only function that updates it."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -51,6 +51,14 @@ class NetState(flax.struct.PyTreeNode):
     """Returns the state with ``value`` as the collection ``name``, and as its average if one is kept."""
     average = None if self.ema_mutable is None else {**self.ema_mutable, name: value}
     return self.replace(mutable={**self.mutable, name: value}, ema_mutable=average)
+
+
+class Network(NamedTuple):
+  """A module in training, its optimizer, and how the average of its weights is kept."""
+
+  module: nn.Module
+  tx: optax.GradientTransformation
+  ema: Ema
 
 
 NORMS_EVERY = 10  # updates

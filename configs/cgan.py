@@ -47,9 +47,7 @@ def get_config(argument: str = "") -> ConfigDict:
 def _perceptrons(config: ConfigDict, updates_per_epoch: int) -> None:
   """The paper's players, 250 epochs."""
   config.train.update({"num_steps": 250 * updates_per_epoch, "batch_size": 100})
-  config.update_order = "simultaneous"
-  config.fakes = "shared"
-  config.discriminator_loss_scale = 0.5
+  config.game.update({"order": "simultaneous", "fakes": "shared", "d_loss_scale": 0.5})
   config.generator = {"name": "mlp", "width": 1200, "layers": 2, "init_range": 0.05}
   config.discriminator = {
     "name": "mlp",

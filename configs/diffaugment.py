@@ -29,8 +29,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.train.batch_size = 50
   config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
   config.augment = {"name": "diffaugment", "policy": ("translation", "cutout")}
-  config.n_critic = 4
-  config.generator_batch_multiple = 1
+  config.game.update({"n_critic": 4, "generator_batches": 1})
   config.generator.bn_epsilon = 1e-5
   config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.0)
   if dataset == "cifar10":

@@ -12,7 +12,7 @@ modes (tests/learning_test.py).
 Variants: digits (the default), fashion_mnist, mnist, cifar10, gaussians8 (the 2-D toy), saturating (Eq. 1 as it
 stands), tapered (not the paper's: what most tutorials train, gan/networks/tapered_mlp.py, Adam 2e-4 with beta1 0.5,
 batch 64, images in [-1, 1], D first; the PyTorch-GAN collection moves G first, which on shared fakes is
-update_order=simultaneous), tiny.
+game.order=simultaneous), tiny.
 Command: python -m experiments.train --config=configs/gan.py:fashion_mnist --workdir=runs/gan
 Time: fashion_mnist 68 minutes on 2 CPU cores by --check (32 ms a step); digits took 3.4 beside two other jobs.
 """
@@ -32,9 +32,7 @@ def get_config(argument: str = "") -> ConfigDict:
 
   config.z_dim = 100
   config.z_prior = "standard_uniform"
-  config.update_order = "simultaneous"
-  config.fakes = "shared"
-  config.discriminator_loss_scale = 0.5
+  config.game.update({"order": "simultaneous", "fakes": "shared", "d_loss_scale": 0.5})
   config.generator = {"name": "mlp", "width": 1200, "layers": 2, "init_range": 0.05}
   config.discriminator = {
     "name": "mlp",
@@ -71,9 +69,7 @@ def _two_dimensional(config: ConfigDict) -> None:
   config.ema.decay = 0.99
   config.z_dim = 2
   config.z_prior = "normal"
-  config.update_order = "alternating"
-  config.fakes = "fresh"
-  config.discriminator_loss_scale = 1.0
+  config.game.update({"order": "alternating", "fakes": "fresh", "d_loss_scale": 1.0})
   config.generator.update({"width": 128, "init_range": 0.2})
   config.discriminator.update(
     {"width": 64, "pieces": 2, "input_dropout": 0.0, "hidden_dropout": 0.1, "init_range": 0.3}
@@ -98,9 +94,7 @@ def _tapered(config: ConfigDict, epoch: int) -> None:
   config.data.pixel_range = (-1.0, 1.0)
   config.train.update({"num_steps": 200 * epoch, "batch_size": 64, "steps_per_call": 10})
   config.z_prior = "normal"
-  config.update_order = "alternating"
-  config.fakes = "shared"
-  config.discriminator_loss_scale = 0.5
+  config.game.update({"order": "alternating", "fakes": "shared", "d_loss_scale": 0.5})
   config.generator = {
     "name": "tapered_mlp",
     "widths": (128, 256, 512, 1024),

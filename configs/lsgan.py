@@ -26,7 +26,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config, _, words = recipes.gan(argument, ("pearson",))
   config.z_dim = 100
   config.z_prior = "uniform"
-  config.fakes = "shared"
+  config.game.fakes = "shared"
   recipes.use_dcgan(config)
   a, b, c = (-1.0, 1.0, 0.0) if "pearson" in words else (0.0, 1.0, 1.0)
   config.loss = {"name": "least_squares", "a": a, "b": b, "c": c}

@@ -65,8 +65,8 @@ def get_config(argument: str = "") -> ConfigDict:
   else:
     config.z_dim = 64
     config.z_prior = "uniform"
-    config.train.num_steps = updates // config.get_oneway_ref("n_critic")
-    config.fakes = "fresh" if model == "wgan_gp" else "shared"
+    config.train.num_steps = updates // config.game.get_oneway_ref("n_critic")
+    config.game.fakes = "fresh" if model == "wgan_gp" else "shared"
     config.loss = LOSSES[model]
     config.generator = {**network, "slope": 0.2, **batch_norm}
     own = {"slope": 0.2, "truncated": True, "batch_norm": model not in PENALTIES}
@@ -74,7 +74,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.generator_optim = config.discriminator_optim = adam
     config.penalties = PENALTIES.get(model, {})
     if model == "wgan":
-      config.weight_clip = 0.01
+      config.discriminator_optim.weight_clip = 0.01
   if few:
     config.evaluate.num_samples = 1000
   sections = ("model",) if model == "vae" else ("generator", "discriminator")

@@ -52,7 +52,7 @@ def get_config(argument: str = "") -> ConfigDict:
     for network in (config.generator, config.discriminator):
       network.update({"width": 32, "blocks": 1, "cardinality": 4})
   config.loss = {"name": "relativistic_pairing"}
-  config.generator_reals = "fresh"
+  config.game.generator_reals = "fresh"
   length = config.train.get_ref("num_steps")
 
   def change(start: float, end: object) -> dict[str, object]:

@@ -247,20 +247,19 @@ def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, s
     config.data.dequantize = True
     config.data.train_split = "train"
   config.z_dim = 128
-  config.n_critic = 5
-  config.generator_batch_multiple = 2
+  config.game.update({"n_critic": 5, "generator_batches": 2})
   config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
   config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True}
   config.loss = {"name": "hinge"}
   start = 2e-4
   if "quick" in words:
     start = 1e-3
-    config.n_critic = 1
+    config.game.n_critic = 1
     config.generator.width = config.discriminator.width = 32
     config.train.num_steps = 5000
   steps = config.train.get_ref("num_steps")  # an expression of it follows it; by itself it would also set it
   config.generator_optim, config.discriminator_optim = (
     adam({"name": "linear", "start": start, "end": 0.0, "steps": turns * steps}, b1=0.0, b2=0.9)
-    for turns in (1, config.get_ref("n_critic"))
+    for turns in (1, config.game.get_ref("n_critic"))
   )
   return config, dataset, words

@@ -128,37 +128,17 @@ GAN_KEYS: dict[str, Key] = {
     "distribution of the latents: N(0, I), U[-1, 1), or U[-sqrt 3, sqrt 3), whose variance is 1",
     *("normal", "uniform", "standard_uniform"),
   ),
-  "n_critic": _above_zero(1, "discriminator updates per step"),
-  "update_order": _one_of(
-    "whether G's update uses the updated D, or both start from the same point", "alternating", "simultaneous"
-  ),
-  "fakes": _one_of("latents of G's update: fresh, or shared with D's last update", "fresh", "shared"),
-  "generator_reals": _one_of(
-    "real images of G's update: those of D's last update (shared), or a batch of its own (fresh)", "shared", "fresh"
-  ),
-  "generator_batch_multiple": _above_zero(1, "batches of latents per update of G"),
-  "discriminator_passes": _one_of("1: real and fake in one batch, BatchNorm over both; 2: one after the other", 2, 1),
-  "critic_warmup.updates": _not_negative(0, "D updates before G moves, in the rounds that the next two keys name"),
-  "critic_warmup.first": _not_negative(0, "this applies to the first N generator updates"),
-  "critic_warmup.every": _not_negative(0, "and to every N-th after them; 0: to no others"),
-  "weight_clip": _not_negative(0.0, "D's parameters are clipped to [-c, c] after each update; 0: no clipping"),
-  "generator_orthogonal": _not_negative(0.0, "weight of the orthogonal regularization of G's kernels; 0: none"),
   "penalties": Key({}, "terms added to the discriminator's loss, {name: {argument: value}}; empty: none"),
-  "lazy_penalties": _one_of(
-    "how penalties with every > 1 apply: as a term of that update's loss, or as an update of their own",
-    *("term", "update"),
-  ),
-  "discriminator_loss_scale": _above_zero(1.0, "factor of the discriminator's loss; many codes have 0.5"),
 }
 # The keys and sections that a family adds; a choice is one section.
 FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
   "gan": (
     GAN_KEYS,
     {
+      "game": {"name": "rounds", "n_critic": 1},
       "conditioning": {"name": "none"},
       "loss": {"name": "non_saturating"},
       "augment": {"name": "none"},
-      "top_k": {"name": "constant", "value": 1.0},
     },
   ),
   "vae": (

@@ -48,7 +48,7 @@ def get_config(argument: str = "") -> ConfigDict:
   optim = recipes.adam(2e-4, b1=0.5)
   if model == "wgan_gp":
     optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
-    config.n_critic = 5
+    config.game.n_critic = 5
     config.loss = {"name": "wasserstein"}
     config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
   if model in ABLATION:

@@ -28,11 +28,10 @@ def get_config(argument: str = "") -> ConfigDict:
   if dataset == "digits":
     config.train.num_steps = 3000
   config.z_dim = 100
-  config.n_critic = 5
-  config.critic_warmup.update({"updates": 100, "first": 25, "every": 500})
-  config.weight_clip = 0.01
+  config.game.update({"n_critic": 5, "warmup": 100, "warmup_first": 25, "warmup_every": 500})
   recipes.use_dcgan(config)
   config.loss = {"name": "wasserstein"}
   rmsprop = {"name": "rmsprop", "learning_rate": 5e-5, "decay": 0.99, "eps": 1e-8}
-  config.generator_optim = config.discriminator_optim = rmsprop
+  config.generator_optim = rmsprop
+  config.discriminator_optim = {**rmsprop, "weight_clip": 0.01}
   return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})

@@ -33,7 +33,7 @@ def get_config(argument: str = "") -> ConfigDict:
     return _resnet(argument)
   config, _, words = recipes.gan(argument, ("resnet",), num_steps=20000)
   config.z_dim = 128
-  config.n_critic = 5
+  config.game.n_critic = 5
   recipes.use_dcgan(config, batch_norm=False)
   config.loss = {"name": "wasserstein"}
   config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}

@@ -40,11 +40,11 @@ class Case(NamedTuple):
   tiny: Mapping[str, Any]
 
 
-_DCGAN = {"fakes": "shared", "z_prior": "normal"}
+_DCGAN = {"game.fakes": "shared", "z_prior": "normal"}
 _TINY_WIDTHS = {"generator.width": 8, "discriminator.width": 8}
 _TINY = {**_TINY_WIDTHS, "data.image_size": 16}
 _ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.9, "eps": 1e-8}
-_SNGAN = {"generator_optim": _ADAM, "discriminator_optim": _ADAM, "generator_batch_multiple": 1}
+_SNGAN = {"generator_optim": _ADAM, "discriminator_optim": _ADAM, "game.generator_batches": 1}
 _ELBO = {"name": "elbo", "beta": 1.0}
 _CONV_VAE = {
   "model.channels": (128, 256, 512, 1024),
@@ -102,7 +102,7 @@ def resolve(name: str, *, tiny: bool = False, changes: Mapping[str, Any] | None 
     for path, value in {**overrides, **(changes or {})}.items():
       section, _, key = path.rpartition(".")
       parent = config[section] if section else config
-      if key not in parent:
+      if key not in parent and section != "game":  # which takes what its constructor takes
         raise ConfigError(f"config.{path} is unknown in {case.config}: there are {', '.join(parent)}")
       parent[key] = ConfigDict(value) if isinstance(value, Mapping) else value
   if problems := schema.problems(config):

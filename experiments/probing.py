@@ -82,7 +82,7 @@ def _discriminator(algorithm: GAN) -> Network:
     # A projection comes after all that is taken, so that any label does.
     x, known = algorithm.conditioning.discriminator_inputs(x, jnp.zeros_like(index))
     rows = random.row_keys(jax.random.key(0), index)
-    return algorithm.discriminator.network.apply(variables, x, train=False, rows=rows, **known)
+    return algorithm.discriminator.module.apply(variables, x, train=False, rows=rows, **known)
 
   return Network("discriminator", lambda state: state.discriminator.variables(), apply, "raw")
 

@@ -52,13 +52,13 @@ class Conditioning:
     head = self.discriminator in ("projection", "auxiliary")
     return {"label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead()}
 
-  def generator_inputs(self, z: Array, labels: Array | None) -> tuple[Array, dict[str, Array | None]]:
+  def generator_inputs(self, z: Array, labels: Array | None) -> tuple[Array, dict[str, Any]]:
     """z [B, Z], labels [B] -> what G is called with: z, and "labels" where it is made for them."""
     if self.generator == "concat":
       return jnp.concatenate([z, jax.nn.one_hot(labels, self.num_classes)], axis=-1), {}
     return z, {} if self.generator == "none" else {"labels": labels}
 
-  def discriminator_inputs(self, x: Images, labels: Array | None) -> tuple[Images, dict[str, Array | None]]:
+  def discriminator_inputs(self, x: Images, labels: Array | None) -> tuple[Images, dict[str, Any]]:
     """x [B, H, W, C], labels [B] -> what D is called with: x, and "labels" where it is made for them."""
     if self.discriminator == "concat":
       return with_planes(x, jax.nn.one_hot(labels, self.num_classes)), {}

@@ -1,31 +1,30 @@
 """From a config to the GAN that it describes."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from common.build import build
+from common.build import build, parameters
 from common.data.spec import Spec
-from common.ema import build_ema
+from common.ema import NO_EMA, build_ema
 from common.errors import ConfigError
-from common.optim import OPTIMIZERS, build_optimizer, with_lazy_updates
-from common.schedules import SCHEDULES
-from gan.augment import AUGMENTATIONS, build_augmentation
-from gan.conditioning import CONDITIONING
-from gan.discriminator import Discriminator
+from common.optim import OPTIMIZERS, build_optimizer
+from common.state import Network
+from gan.augment import AUGMENTATIONS
+from gan.conditioning import CONDITIONING, Conditioning
+from gan.game import GAMES
 from gan.gan import GAN
-from gan.legality import illegal
+from gan.latents import Latents
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
-from gan.penalties import PENALTIES, build_penalties, lazy_interval
-from gan.top_k import build_top_k
-from gan.warmup import CriticWarmup
+from gan.penalties import PENALTIES, build_penalties
 
 TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
+  "game": GAMES,
   "generator": GENERATORS,
   "discriminator": DISCRIMINATORS,
   "loss": LOSSES,
   "penalties": PENALTIES,
   "augment": AUGMENTATIONS,
-  "top_k": SCHEDULES,
   "conditioning": CONDITIONING,
   "generator_optim": OPTIMIZERS,
   "discriminator_optim": OPTIMIZERS,
@@ -33,62 +32,99 @@ TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
-  """The GAN of ``config`` for data of ``spec``; no arrays are made.
+  """Returns the GAN of ``config`` for data of ``spec``; no arrays are made.
 
   Raises:
-    ConfigError: a section that names no known choice, or a pair that does not go together.
+    ConfigError: a section that names no known choice, or two sections that do not go together.
   """
-  if found := illegal(config, spec):
-    raise ConfigError(found[0])
+
+  def section(name: str, **context: Any) -> Any:
+    return build(TABLES[name], config[name], name, **context)
+
   context = {
     "image_shape": spec.image_shape,
-    "pixel_range": spec.pixel_range,
+    "pixel_range": tuple(spec.pixel_range),
     "kind": spec.kind,
     "dtype": config.dtype,
     "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
   }
-  conditioning = build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes)
-  generator = build(GENERATORS, config.generator, "generator", **context, **conditioning.generator_context())
-  network = build(
-    DISCRIMINATORS, config.discriminator, "discriminator", **context, **conditioning.discriminator_context()
-  )
-  penalties = build_penalties(config.penalties)
-  discriminator_optim = config.discriminator_optim
-  if config.lazy_penalties == "update":
-    discriminator_optim = with_lazy_updates(discriminator_optim, "discriminator_optim", lazy_interval(penalties))
-  loss = build(LOSSES, config.loss, "loss")
-  discriminator = Discriminator(
-    network=network,
-    loss=loss,
-    loss_scale=config.discriminator_loss_scale,
-    penalties=penalties,
-    lazy_penalties=config.lazy_penalties,
-    weight_clip=config.weight_clip,
-    augment=build_augmentation(config.augment, spec),
-    conditioning=conditioning,
-    passes=config.discriminator_passes,
-    tx=build_optimizer(discriminator_optim, "discriminator_optim", config.train.grad_clip),
-    axis_name=axis_name,
-  )
+  conditioning = section("conditioning", num_classes=spec.num_classes)
+  generator = section("generator", **context, **conditioning.generator_context())
+  discriminator = section("discriminator", **context, **conditioning.discriminator_context())
+  penalties, augment = build_penalties(config.penalties), section("augment", pixel_range=tuple(spec.pixel_range))
+  _check_data(config, spec)
+  _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
+  _check_labels(conditioning, config)
+  if penalties and getattr(discriminator, "batch_norm", False):
+    raise _clash(
+      f"penalties={{{', '.join(repr(name) + ': ...' for name in penalties)}}}",
+      "discriminator.batch_norm=True",
+      "under BatchNorm D(x) depends on the whole batch and has no gradient of one image",
+      "--config.discriminator.batch_norm=False or --config.penalties={}",
+    )
+  clip = config.train.grad_clip
   return GAN(
-    spec=spec,
-    generator=generator,
-    discriminator=discriminator,
-    loss=loss,
-    top_k=build_top_k(config.top_k),
-    conditioning=conditioning,
-    generator_tx=build_optimizer(config.generator_optim, "generator_optim", config.train.grad_clip),
-    ema=build_ema(config.ema),
-    z_dim=config.z_dim,
-    z_prior=config.z_prior,
-    n_critic=config.n_critic,
-    critic_warmup=CriticWarmup(
-      updates=config.critic_warmup.updates, first=config.critic_warmup.first, every=config.critic_warmup.every
+    generator=Network(
+      generator, build_optimizer(config.generator_optim, "generator_optim", clip), build_ema(config.ema)
     ),
-    generator_orthogonal=config.generator_orthogonal,
-    update_order=config.update_order,
-    fakes=config.fakes,
-    generator_reals=config.generator_reals,
-    generator_batch_multiple=config.generator_batch_multiple,
+    discriminator=Network(
+      discriminator, build_optimizer(config.discriminator_optim, "discriminator_optim", clip), NO_EMA
+    ),
+    game=section("game"),
+    loss=section("loss"),
+    penalties=penalties,
+    augment=augment,
+    conditioning=conditioning,
+    latents=Latents(config.z_dim, config.z_prior),
     axis_name=axis_name,
   )
+
+
+def _check_data(config: Any, spec: Spec) -> None:
+  """Raises ConfigError for labels or an augmentation that these data have no use for."""
+  data, (height, width, _) = f'data.name="{config.data.name}"', spec.image_shape
+  augment, conditioning = config.augment.name, config.conditioning.name
+  if conditioning != "none" and not spec.num_classes:
+    why = "it needs labels, and this data set has none"
+    raise _clash(f'conditioning.name="{conditioning}"', data, why, _typed("conditioning", name="none"))
+  if augment != "none" and (spec.kind != "images" or min(height, width) < 2):
+    size = f"data.image_size={height}x{width}" if spec.kind == "images" else data
+    raise _clash(
+      f'augment.name="{augment}"', size, "it is for images of two lines or more", _typed("augment", name="none")
+    )
+
+
+def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:
+  """Raises ConfigError for data that a network is not made for (gan/networks/sizes.py)."""
+  height, width = spec.image_shape[:2]
+  for player, network in networks.items():
+    name, sizes = f'{player}.name="{config[player].name}"', getattr(network, "sizes", None)
+    if sizes and spec.kind != "images":
+      ways = " or ".join(_typed(player, name=other) for other, made in GENERATORS.items() if not hasattr(made, "sizes"))
+      raise _clash(name, f'data.name="{config.data.name}"', "it is for images, and these data are points", ways)
+    if sizes and not sizes.fits(height, width):
+      size = f"data.image_size={height if height == width else f'{height}x{width}'}"
+      ways = f"--config.data.image_size=32, another such size, or {_typed(player, name='mlp')}"
+      raise _clash(name, size, f"it is for {sizes.words}", ways)
+
+
+def _check_labels(conditioning: Conditioning, config: Any) -> None:
+  """Raises ConfigError for a form of labels that the generator does not take."""
+  (argument,) = [name for name, classes in conditioning.generator_context().items() if classes] or [""]
+  if argument and argument not in parameters(GENERATORS[config.generator.name]):
+    takers = ", ".join(name for name, made in GENERATORS.items() if argument in parameters(made))
+    raise _clash(
+      f'conditioning.generator="{conditioning.generator}"',
+      f'generator.name="{config.generator.name}"',
+      f"this generator {'has no BatchNorm' if argument == 'norm_classes' else 'embeds no labels'}",
+      f"--config.conditioning.generator=concat or one of the generators {takers}",
+    )
+
+
+def _clash(first: str, second: str, why: str, way_out: str) -> ConfigError:
+  return ConfigError(f"config.{first} does not go with config.{second}: {why}; take {way_out}")
+
+
+def _typed(field: str, **section: Any) -> str:
+  """A section as it is typed in a shell: --config.prior="{'name': 'none'}"."""
+  return f'--config.{field}="{section}"'

@@ -2,251 +2,246 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from common import random
 from common.algorithm import Alarm
 from common.build import within
-from common.data.spec import Spec
 from common.ema import Ema
 from common.errors import ConfigError
-from common.state import NetState, apply_gradients, init_network
+from common.state import NetState, Network, apply_gradients, init_network
 from common.types import Array, Batch, Images, Mean, Metrics, PyTree
 from gan import health
+from gan.augment.policy import Augmentation
 from gan.conditioning import Conditioning
-from gan.discriminator import Discriminator
+from gan.game import Game
+from gan.latents import Latents
 from gan.losses import AdversarialLoss
-from gan.penalties.orthogonal import non_orthogonality
-from gan.top_k import TopK
-from gan.warmup import CriticWarmup
+from gan.networks.output import DiscriminatorOutput
+from gan.penalties import Penalty, Seen, penalize
 
 
 class GanState(flax.struct.PyTreeNode):
-  """The two networks, the number of rounds played, and the running state of penalties and of "augment"."""
+  """The two networks, the number of rounds played, and the updates of D since the last one of G (both int32)."""
 
   step: Array
   generator: NetState
   discriminator: NetState
-  aux: dict[str, Any]
-  waited: Array  # int32, updates of D since the last of G
-
-
-class Draw(NamedTuple):
-  """Images [B, H, W, C] of G in training mode; their cotangents -> (those of G's parameters,); G's new collections."""
-
-  fake: Images
-  pullback: Callable[[Images], tuple[PyTree]]
-  mutable: Any
+  waited: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class GAN:
-  """A generator against a discriminator; fields as the config's keys of the same names."""
+  """A generator G against a discriminator D; fields are built from the config's keys of the same names."""
 
-  spec: Spec
-  generator: nn.Module
-  discriminator: Discriminator
+  generator: Network
+  discriminator: Network
+  game: Game
   loss: AdversarialLoss
-  top_k: TopK
+  penalties: Mapping[str, Penalty]
+  augment: Augmentation
   conditioning: Conditioning
-  generator_tx: optax.GradientTransformation
-  ema: Ema
-  z_dim: int
-  z_prior: str
-  n_critic: int
-  critic_warmup: CriticWarmup
-  generator_orthogonal: float
-  update_order: str
-  fakes: str
-  generator_reals: str
-  generator_batch_multiple: int
+  latents: Latents
   axis_name: str | None
 
-  @property
-  def batches_per_step(self) -> int:
-    return self.n_critic + (self.generator_reals == "fresh")
-
-  has_prior = True
-
-  @property
-  def normal_latents(self) -> bool:
-    return self.z_prior == "normal"
-
-  @property
-  def alarms(self) -> tuple[Alarm, ...]:
-    return health.alarms(self.loss, self.discriminator.loss_scale)
-
-  @property
-  def conditional(self) -> bool:
-    return self.conditioning.conditional
-
   def init(self, rng: Array, batch: Batch) -> GanState:
-    """Fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter."""
-    x, labels = batch["image"][0], batch["label"][0]
-    rows = random.row_keys(rng, batch["index"][0])
-    z, known = self.conditioning.generator_inputs(jnp.zeros((x.shape[0], self.z_dim)), labels)
-    g_rng, d_rng = random.stream(rng, "generator"), random.stream(rng, "discriminator")
+    """Returns fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter."""
+    labels, keys = batch["label"][0], random.row_keys(rng, batch["index"][0])
+    z, for_g = self.conditioning.generator_inputs(jnp.zeros((len(labels), self.latents.size)), labels)
+    x, for_d = self.conditioning.discriminator_inputs(batch["image"][0], labels)
     with within("generator"):
-      g = init_network(self.generator, self.generator_tx, self.ema, g_rng, z, train=True, **known)
-    d, aux = self.discriminator.init(d_rng, x, labels, rows)
-    return GanState(step=jnp.int32(0), generator=g, discriminator=d, aux=aux, waited=jnp.int32(0))
+      g = init_network(*self.generator, random.stream(rng, "generator"), z, train=True, **for_g)
+    with within("discriminator"):
+      d = init_network(*self.discriminator, random.stream(rng, "discriminator"), x, train=True, rows=keys, **for_d)
+    return GanState(step=jnp.int32(0), generator=g, discriminator=d, waited=jnp.int32(0))
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
-    """n_critic updates of the discriminator, a batch each, then one of the generator (but see `CriticWarmup`).
+    """One round: n_critic updates of D, a batch each, then one of G. `Game` describes the variants.
 
-    With ``update_order`` "simultaneous" both gradients are taken at the same point; "alternating", the generator meets
-    the updated discriminator. With ``fakes`` "shared" it is judged on the latents that the discriminator last saw. With
-    ``generator_reals`` "fresh" its labels, and its real images where the loss has any, are those of one more batch.
+    ``batch`` has leaves [n, B, ...] with n = `Game.batches`; G's update has the real images and labels of the last.
     """
-    of_d = jax.tree.map(lambda x: x[: self.n_critic], batch)
-    last, of_g = (jax.tree.map(lambda x, i=i: x[i], batch) for i in (self.n_critic - 1, -1))
-    shared = self.fakes == "shared"
-    g_rng = jax.random.fold_in(rng, self.n_critic - 1 if shared else self.n_critic)
-    for_g = of_g if self.generator_batch_multiple == 1 else self._widened(of_g)
-    draw = self._draw(state.generator, for_g, g_rng)
+    game, n = self.game, self.game.n_critic
+    shared = game.fakes == "shared"
+    for_d = jax.tree.map(lambda x: x[:n], batch)
+    for_g = game.repeated(jax.tree.map(lambda x: x[-1], batch))
+    g_rng = jax.random.fold_in(rng, n - 1 if shared else n)
+    fake, pullback, g_mutable = self._draw(state.generator, for_g, g_rng)
 
-    def critic_update(carry: tuple[NetState, Any], turn: tuple[Array, Batch]) -> tuple[tuple[NetState, Any], Metrics]:
-      d_rng = jax.random.fold_in(rng, turn[0])
-      fake = self._draw(state.generator, turn[1], d_rng).fake
-      d, aux, metrics = self.discriminator.descend(*carry, turn[1], fake, d_rng)
-      return (d, aux), metrics
+    def discriminator_update(d: NetState, turn: tuple[Array, Batch]) -> tuple[NetState, Metrics]:
+      real, d_rng = turn[1], jax.random.fold_in(rng, turn[0])
+      # Inside a loop of several turns XLA would not see that the last fakes are those of G's update.
+      made = fake if shared and n == 1 else self._draw(state.generator, real, d_rng)[0]
+      grads, (mutable, metrics) = jax.grad(self.d_loss, has_aux=True)(d.params, d, real, made, d_rng)
+      _, tx, ema = self.discriminator
+      d, norms = apply_gradients(d, grads, tx, ema, mutable=mutable, axis_name=self.axis_name)
+      return d, {**metrics, **_prefixed("d_", norms)}
 
-    start = state.discriminator, state.aux
-    if self.n_critic > 1:
-      (d, aux), stacked = lax.scan(critic_update, start, (jnp.arange(self.n_critic), of_d))
-      d_metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), stacked)
-    elif shared:  # G runs once: in a compiled loop XLA does not see that twice would be the same
-      d, aux, d_metrics = self.discriminator.descend(*start, last, draw.fake, g_rng)
-    else:
-      (d, aux), d_metrics = critic_update(start, (jnp.asarray(0), last))
-    judge, judge_aux = (d, aux) if self.update_order == "alternating" else start
+    d, turns = lax.scan(discriminator_update, state.discriminator, (jnp.arange(n), for_d), unroll=n == 1)
+    d_metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), turns)
+    judge = d if game.order == "alternating" else state.discriminator
 
     def generator_update() -> tuple[NetState, Metrics]:
-      return self._generator_update(state.generator, judge, judge_aux, for_g, draw, g_rng)
+      # The derivative by the images, then back through G, whose forward pass is not repeated.
+      slopes, metrics = jax.grad(self.g_loss, has_aux=True)(fake, judge, for_g, g_rng)
+      (grads,), (_, tx, ema) = pullback(slopes), self.generator
+      g, norms = apply_gradients(state.generator, grads, tx, ema, mutable=g_mutable, axis_name=self.axis_name)
+      return g, {**metrics, **_prefixed("g_", norms)}
 
-    waited = state.waited
-    if not self.critic_warmup.updates:
-      g, g_metrics = generator_update()
+    if not game.warmup:
+      g, g_metrics, waited = *generator_update(), state.waited
     else:
-      due = waited + self.n_critic >= self.critic_warmup.needed(state.generator.updates, self.n_critic)
-      nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(generator_update)[1])
-      g, g_metrics = lax.cond(due, generator_update, lambda: (state.generator, nothing))
-      waited = jnp.where(due, 0, waited + self.n_critic)
-    return GanState(state.step + 1, g, d, aux, waited), {**d_metrics, **g_metrics}
+      waited = state.waited + n
+      due = waited >= game.needed(state.generator.updates)
+      still = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(generator_update)[1])
+      g, g_metrics = lax.cond(due, generator_update, lambda: (state.generator, still))
+      waited = jnp.where(due, 0, waited)
+    return GanState(state.step + 1, g, d, waited), {**d_metrics, **g_metrics}
 
-  def _widened(self, batch: Batch) -> Batch:
-    """A batch of G: each row's image and label several times, each with latents of its own."""
-    times = self.generator_batch_multiple
-    wide = jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), batch)
-    copy = jnp.arange(wide["index"].shape[0]) % times
-    return {**wide, "index": wide["index"] * times + copy}  # a row's own, on whichever device
+  def d_loss(self, params: PyTree, d: NetState, batch: Batch, fake: Images, rng: Array) -> tuple[Array, Any]:
+    """Returns L_D with its penalties, averaged over the batch, and (D's new collections, metrics)."""
+    d = d.replace(params=params)
+    on_real, on_fake, mutable = self._judge(d, batch, fake, rng, "batch_stats", "spectral")
+    after = d.replace(mutable={**d.mutable, **mutable})
 
-  def _generator_update(
-    self, g: NetState, d: NetState, aux: Any, batch: Batch, draw: Draw, rng: Array
-  ) -> tuple[NetState, Metrics]:
-    labels = batch["label"]
+    def see(name: str) -> Seen:
+      def apply_d(x: Images, half: str = "real") -> Array:
+        return self._apply_d(after, x, half, name, batch, rng)[0].logits
 
-    def loss_fn(fake: Images) -> tuple[Array, tuple[Array, dict[str, Array], Array]]:
-      # D judges with this batch's statistics but keeps none; D(real) is compiled away where no loss asks for it.
-      on_real, on_fake = self.discriminator.judge(d, aux, batch, fake, rng)
-      losses = self.loss.generator(on_real.logits, on_fake.logits)
-      terms = self.conditioning.generator_terms(on_fake, labels)
-      weights = self.top_k.weights(on_fake.logits, batch["index"], g.updates, self.axis_name)
-      return jnp.mean(weights * sum(terms.values(), start=losses)), (losses, terms, jnp.sign(weights))
+      keys = random.row_keys(random.stream(rng, name), batch["index"])
+      return Seen(apply_d, batch["image"], fake, keys, self.axis_name)
 
-    on_fake, (losses, terms, counts) = jax.grad(loss_fn, has_aux=True)(draw.fake)
-    (grads,) = draw.pullback(on_fake)
-    if self.generator_orthogonal:  # Brock et al. 2019, Eq. 3
-      value, slope = jax.value_and_grad(non_orthogonality)(g.params)
-      grads = jax.tree.map(lambda a, b: a + self.generator_orthogonal * b, grads, slope)
-      terms["orthogonal"] = jnp.full_like(losses, self.generator_orthogonal * value)
-    g, norms = apply_gradients(g, grads, self.generator_tx, self.ema, mutable=draw.mutable, axis_name=self.axis_name)
-    means = {f"g_{name}": Mean.of(values, counts) for name, values in terms.items()}
-    return g, {"g_loss": Mean.of(losses, counts), **means, **{f"g_{name}": norm for name, norm in norms.items()}}
+    terms = {"loss": self.game.d_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)}
+    terms |= penalize(self.penalties, see, d.updates)
+    terms |= self.conditioning.discriminator_terms(on_real, on_fake, batch["label"])
+    shown = {"d_real_logit": on_real.logits, "d_fake_logit": on_fake.logits}
+    shown |= self.loss.accuracies(on_real.logits, on_fake.logits)
+    metrics = {name: Mean.of(values) for name, values in {**_prefixed("d_", terms), **shown}.items()}
+    if self.augment.p is not None:
+      metrics["d_augment_p"] = Mean(self.augment.p(d.updates), jnp.ones(()))
+    return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), (mutable, metrics)
 
-  def _draw(self, g: NetState, batch: Batch, rng: Array) -> Draw:
-    """Images of fresh latents for ``batch``, and the way back to G's parameters."""
-    z = self._latents(rng, batch["index"])
+  def g_loss(self, fake: Images, d: NetState, batch: Batch, rng: Array) -> tuple[Array, Metrics]:
+    """Returns L_G, averaged over the batch, and metrics."""
+    # D judges with the statistics of this batch and keeps none. XLA drops D(real) where the loss does not ask for it.
+    on_real, on_fake, _ = self._judge(d, batch, fake, rng)
+    terms = {"loss": self.loss.generator(on_real.logits, on_fake.logits)}
+    terms |= self.conditioning.generator_terms(on_fake, batch["label"])
+    metrics = {name: Mean.of(values) for name, values in _prefixed("g_", terms).items()}
+    return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), metrics
 
-    def generate(params: Any) -> tuple[Images, Any]:
-      return self._generate({"params": params, **g.mutable}, z, batch["label"], train=True)
+  def _judge(
+    self, d: NetState, batch: Batch, fake: Images, rng: Array, *moving: str
+  ) -> tuple[DiscriminatorOutput, DiscriminatorOutput, PyTree]:
+    """D on the real images, then on the fake ones, and its ``moving`` collections after that.
 
-    return Draw(*jax.vjp(generate, g.params, has_aux=True))
+    BatchNorm sees each half by itself; spectral vectors move in the first pass alone.
+    """
+    on_real, real = self._apply_d(d, batch["image"], "real", "real", batch, rng, *moving)
+    d = d.replace(mutable={**d.mutable, **real})
+    on_fake, both = self._apply_d(d, fake, "fake", "fake", batch, rng, *(name for name in moving if name != "spectral"))
+    return on_real, on_fake, {**real, **both}
 
-  def _latents(self, rng: Array, index: Array) -> Array:
-    """z [B, Z] from the prior, row i from (rng, i)."""
-    rows = random.row_keys(random.stream(rng, "z"), index)
-    if self.z_prior == "normal":
-      return random.normal(rows, (self.z_dim,))
-    bound = 1.0 if self.z_prior == "uniform" else 3.0**0.5
-    return random.uniform(rows, (self.z_dim,), -bound, bound)
+  def _apply_d(
+    self, d: NetState, x: Images, half: str, dropout: str, batch: Batch, rng: Array, *moving: str
+  ) -> tuple[DiscriminatorOutput, PyTree]:
+    """D in training mode on images as the augmentation of a half, "real" or "fake", shows them, and its collections.
 
-  def _generate(self, variables: Any, z: Array, labels: Array | None, *, train: bool) -> tuple[Images, Any]:
-    """G(z), and G's collections after the pass."""
-    z, known = self.conditioning.generator_inputs(z, labels)
-    mutable = ["batch_stats", "spectral"] if train else []
-    return self.generator.apply(variables, z, train=train, mutable=mutable, **known)
+    ``dropout`` names the pass: each has dropout of its own.
+    """
+    streams = (random.stream(rng, f"augment {half}"), random.stream(rng, f"dropout {dropout}"))
+    keys, rows = (random.row_keys(stream, batch["index"]) for stream in streams)
+    x, known = self.conditioning.discriminator_inputs(self.augment.apply(x, keys, d.updates), batch["label"])
+    return self.discriminator.module.apply(d.variables(), x, train=True, rows=rows, mutable=list(moving), **known)
+
+  def _draw(self, g: NetState, batch: Batch, rng: Array) -> tuple[Images, Callable[[Images], tuple[PyTree]], PyTree]:
+    """Images of fresh latents in training mode, their cotangents -> G's parameters', and G's new collections."""
+    z, known = self.conditioning.generator_inputs(self.latents.draw(rng, batch["index"]), batch["label"])
+
+    def generate(params: PyTree) -> tuple[Images, PyTree]:
+      variables = {"params": params, **g.mutable}
+      return self.generator.module.apply(variables, z, train=True, mutable=["batch_stats", "spectral"], **known)
+
+    return jax.vjp(generate, g.params, has_aux=True)
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
     """D on held-out images and on the averaged generator's, with running BatchNorm statistics, and their `variety`.
 
-    Those of D mix its passes over real and fake images, so its logits are shifted against training's.
+    D's statistics mix its passes over real and fake images, so its logits are shifted against those of training.
     """
-    labels, rows = batch["label"], random.row_keys(rng, batch["index"])
-    fake = self.decode(state, self._latents(rng, batch["index"]), labels if self.conditional else None)
+    labels, keys, mask = batch["label"], random.row_keys(rng, batch["index"]), batch["mask"]
+    fake = self.decode(state, self.latents.draw(rng, batch["index"]), labels if self.conditional else None)
 
-    real_logits, fake_logits = (
-      self.discriminator.logits(state.discriminator, x, labels, rows) for x in (batch["image"], fake)
-    )
-    mask = batch["mask"]
-    return {
-      "d_loss": Mean.of(self.discriminator.loss_scale * self.loss.discriminator(real_logits, fake_logits), mask),
-      "g_loss": Mean.of(self.loss.generator(real_logits, fake_logits), mask),
-      "d_real_logit": Mean.of(real_logits, mask),
-      "d_fake_logit": Mean.of(fake_logits, mask),
-      **{name: Mean.of(right, mask) for name, right in self.loss.accuracies(real_logits, fake_logits).items()},
-      **health.variety(batch["image"], fake, mask, self.axis_name),
+    def logits(x: Images) -> Array:
+      x, known = self.conditioning.discriminator_inputs(x, labels)
+      return self.discriminator.module.apply(d_variables, x, train=False, rows=keys, **known).logits
+
+    d_variables = state.discriminator.variables()
+    on_real, on_fake = logits(batch["image"]), logits(fake)
+    values = {
+      "d_loss": self.game.d_loss_scale * self.loss.discriminator(on_real, on_fake),
+      "g_loss": self.loss.generator(on_real, on_fake),
+      "d_real_logit": on_real,
+      "d_fake_logit": on_fake,
+      **self.loss.accuracies(on_real, on_fake),
     }
+    means = {name: Mean.of(each, mask) for name, each in values.items()}
+    return {**means, **health.variety(batch["image"], fake, mask, self.axis_name)}
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    """ "pixel_diversity" and "pixel_coverage" (`health.summarize`)."""
     return health.summarize(means)
 
   def prior_sample(self, state: GanState, rng: Array, index: Array) -> Array:
     """z [N, Z]; row i depends on (rng, i) only."""
-    return self._latents(rng, index)
+    return self.latents.draw(rng, index)
 
   def decode(self, state: GanState, z: Array, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """G(z) with running BatchNorm statistics, of averaged weights averaged ones: [N, Z] -> [N, H, W, C].
-
-    Raises:
-      ValueError: labels for an unconditional model, or none for a conditional one.
-    """
+    """G(z) with running BatchNorm statistics; ValueError where labels do not fit: [N, Z] -> [N, H, W, C]."""
     if (labels is not None) != self.conditional:
       raise ValueError(f"this model is {'' if self.conditional else 'un'}conditional: labels={labels} do not fit")
-    return self._generate(state.generator.variables(ema=ema), z, labels, train=False)[0]
+    z, known = self.conditioning.generator_inputs(z, labels)
+    return self.generator.module.apply(state.generator.variables(ema=ema), z, train=False, **known)
 
   def batch_statistics(self, state: GanState, z: Array, labels: Array | None, *, ema: bool) -> PyTree:
-    """BatchNorm's mean and variance of G over these latents.
-
-    Raises:
-      ConfigError: G has no BatchNorm.
-    """
+    """BatchNorm's mean and variance in G over these latents; ConfigError where G has no BatchNorm."""
     if "batch_stats" not in state.generator.mutable:
       raise ConfigError("this generator has no BatchNorm, and so no other statistics than running ones")
     z, known = self.conditioning.generator_inputs(z, labels)
     variables = state.generator.variables(ema=ema)
-    return self.generator.apply(variables, z, train=True, mutable=["moments"], **known)[1]["moments"]
+    return self.generator.module.apply(variables, z, train=True, mutable=["moments"], **known)[1]["moments"]
 
   def with_statistics(self, state: GanState, statistics: PyTree) -> GanState:
     return state.replace(generator=state.generator.with_collection("batch_stats", statistics))
 
   def visualize(self, state: GanState, batch: Batch, rng: Array) -> dict[str, Images]:
     return {}
+
+  has_prior = True
+
+  @property
+  def batches_per_step(self) -> int:
+    return self.game.batches
+
+  @property
+  def normal_latents(self) -> bool:
+    return self.latents.prior == "normal"
+
+  @property
+  def conditional(self) -> bool:
+    return self.conditioning.conditional
+
+  @property
+  def ema(self) -> Ema:
+    return self.generator.ema
+
+  @property
+  def alarms(self) -> tuple[Alarm, ...]:
+    return health.alarms(self.loss, self.game.d_loss_scale)
+
+
+def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+  return {prefix + name: value for name, value in values.items()}

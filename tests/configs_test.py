@@ -240,7 +240,7 @@ def test_lengths_that_papers_give_in_epochs():
   assert config.objective.beta.steps == config.train.patience_from == 100 * 500 and config.train.patience == 51
 
 
-LEADERS = ("train.num_steps", "n_critic", "discriminator.width")  # what other fields follow until they are set
+LEADERS = ("train.num_steps", "game.n_critic", "discriminator.width")  # what other fields follow until they are set
 
 
 @pytest.mark.parametrize("variant", [variant for variant, step in traced_variants() if step] + ["r3gan:cifar10"])

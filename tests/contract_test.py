@@ -87,9 +87,10 @@ def toy_state():
   return fresh_state(toy_gan(), "gan:digits,tiny")
 
 
-def toy_gan(**changes):
-  """A GAN of the toy networks under SGD."""
+def toy_gan(loss=None, **changes):
+  """A GAN of the toy networks under SGD, with a loss and changes of its game."""
   sgd = {"name": "sgd", "learning_rate": LEARNING_RATE}
+  changes = {f"game__{key}": value for key, value in changes.items()} | ({"loss": loss} if loss else {})
   config = config_of(
     "gan:digits,tiny", generator_optim=sgd, discriminator_optim=sgd, z_dim=4, ema__decay=0.9, **changes
   )
@@ -102,23 +103,20 @@ def by_hand(gan, state, batch, rng):
 
   The loss is Goodfellow's; without a boundary it is that of pairs, -log sigmoid(D(x) - D(G(z))).
   """
-  pairs = gan.loss.boundary is None
+  pairs, game = gan.loss.boundary is None, gan.game
 
   def generate(params, stats, turn, times=1):
     z = gan.prior_sample(state, jax.random.fold_in(rng, turn), jnp.arange(times * batch["index"].shape[1]))
-    fake, new = gan.generator.apply({"params": params, **stats}, z, train=True, mutable=["batch_stats"])
+    fake, new = gan.generator.module.apply({"params": params, **stats}, z, train=True, mutable=["batch_stats"])
     return fake, new
 
   def judge(params, stats, real, fake):
     def apply(stats, x):
-      output, new = gan.discriminator.network.apply(
+      output, new = gan.discriminator.module.apply(
         {"params": params, **stats}, x, train=True, rows=None, mutable=["batch_stats"]
       )
       return output.logits, new
 
-    if gan.discriminator.passes == 1:
-      logits, stats = apply(stats, jnp.concatenate([real, fake]))
-      return logits[:16], logits[16:], stats
     on_real, stats = apply(stats, real)
     on_fake, stats = apply(stats, fake)
     return on_real, on_fake, stats
@@ -128,24 +126,24 @@ def by_hand(gan, state, batch, rng):
 
   g, d = state.generator, state.discriminator
   d_params, d_stats = d.params, d.mutable
-  for turn in range(gan.n_critic):
+  for turn in range(game.n_critic):
     fake, _ = generate(g.params, g.mutable, turn)
 
     def d_loss(params, stats=d_stats, fake=fake, real=batch["image"][turn]):
       on_real, on_fake, new = judge(params, stats, real, fake)
       log_d = jax.nn.log_sigmoid(on_real - on_fake) if pairs else jax.nn.log_sigmoid(on_real)
       log_not_d = 0.0 if pairs else jax.nn.log_sigmoid(-on_fake)
-      return -gan.discriminator.loss_scale * jnp.mean(log_d + log_not_d), new
+      return -game.d_loss_scale * jnp.mean(log_d + log_not_d), new
 
     grads, d_stats = jax.grad(d_loss, has_aux=True)(d_params)
     d_params = descend(d_params, grads)
 
-  at = (d.params, d.mutable) if gan.update_order == "simultaneous" else (d_params, d_stats)
-  turn = gan.n_critic - 1 if gan.fakes == "shared" else gan.n_critic
+  at = (d.params, d.mutable) if game.order == "simultaneous" else (d_params, d_stats)
+  turn = game.n_critic - 1 if game.fakes == "shared" else game.n_critic
 
   def g_loss(params):
-    fake, new = generate(params, g.mutable, turn, gan.generator_batch_multiple)
-    real = batch["image"][gan.n_critic if gan.generator_reals == "fresh" else gan.n_critic - 1]
+    fake, new = generate(params, g.mutable, turn, game.generator_batches)
+    real = batch["image"][game.n_critic if game.generator_reals == "fresh" else game.n_critic - 1]
     on_real, on_fake, _ = judge(*at, real, fake)
     return -jnp.mean(jax.nn.log_sigmoid(on_fake - on_real if pairs else on_fake)), new
 
@@ -153,17 +151,17 @@ def by_hand(gan, state, batch, rng):
   return (d_params, d_stats), (descend(g.params, grads), g_stats)
 
 
-CHOICES = {
+CHOICES = {  # changes of the game {"order": "simultaneous", "fakes": "shared", "d_loss_scale": 0.5}
   "as Goodfellow": {},
-  "alternating": {"update_order": "alternating"},
+  "alternating": {"order": "alternating"},
   "fresh": {"fakes": "fresh"},
-  "one pass": {"discriminator_passes": 1},
-  "two batches of G": {"update_order": "alternating", "fakes": "fresh", "generator_batch_multiple": 2},
-  "three critics": {"update_order": "alternating", "fakes": "fresh", "n_critic": 3},
-  "reals of G's own": {"fakes": "fresh", "generator_reals": "fresh", "discriminator_passes": 1},
+  "two batches of G": {"order": "alternating", "fakes": "fresh", "generator_batches": 2},
+  "three critics": {"order": "alternating", "fakes": "fresh", "n_critic": 3},
+  "three critics, shared": {"order": "alternating", "n_critic": 3},
+  "reals of G's own": {"fakes": "fresh", "generator_reals": "fresh"},
   "pairs, reals of G's own": {
     "loss": {"name": "relativistic_pairing"},
-    "update_order": "alternating",
+    "order": "alternating",
     "fakes": "fresh",
     "generator_reals": "fresh",
     "n_critic": 2,
@@ -198,15 +196,14 @@ def test_a_round_equals_one_by_hand(rounds, choice):
   [
     ("alternating", False),
     ("fresh", False),
-    ("one pass", True),
     ("two batches of G", False),
     ("three critics", True),
-    ("reals of G's own", True),
+    ("three critics, shared", True),
     ("pairs, reals of G's own", True),
   ],
 )
 def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
-  """Order and fakes are the generator's business; passes change both players."""
+  """Order and fakes are the generator's business; more updates of D change both players."""
   _, base, _ = rounds["as Goodfellow"]
   _, other, _ = rounds[choice]
 
@@ -226,15 +223,15 @@ def test_the_generators_average_is_sampled_with_its_own_statistics(rounds):
   assert after.discriminator.ema_params is after.discriminator.ema_mutable is None
   z = gan.prior_sample(after, jax.random.key(2), jnp.arange(4))
   for ema, variables in ((True, expected), (False, raw)):
-    picture = gan.generator.apply(variables, z, train=False)
+    picture = gan.generator.module.apply(variables, z, train=False)
     np.testing.assert_allclose(gan.decode(after, z, ema=ema), picture, atol=1e-6)
 
 
 def test_labels_of_gs_update_are_those_of_its_own_batch():
   """With ``generator_reals`` "fresh", D's batch is the first and G's the last: each player's update has its labels."""
   variant = "gan:digits,tiny"
-  changes = {"conditioning": {"name": "concat"}, "generator_reals": "fresh", "update_order": "simultaneous"}
-  config, dataset = config_of(variant, fakes="fresh", **changes), dataset_of(variant)
+  changes = {"game__generator_reals": "fresh", "game__order": "simultaneous", "game__fakes": "fresh"}
+  config, dataset = config_of(variant, conditioning={"name": "concat"}, **changes), dataset_of(variant)
   gan = build_algorithm(config, dataset.spec)
   batch, state = batch_of(dataset, (2, 16)), fresh_state(gan, variant)
   step = jax.jit(gan.train_step)
@@ -257,7 +254,7 @@ def test_labels_reach_both_networks():
   after, metrics = step(state, batch, jax.random.key(1))
   _, mislabelled = step(state, {**batch, "label": (batch["label"] + 1) % 10}, jax.random.key(1))
   assert metrics["d_real_logit"].total != mislabelled["d_real_logit"].total
-  z = jnp.broadcast_to(gan.prior_sample(after, jax.random.key(2), jnp.arange(1)), (10, gan.z_dim))
+  z = jnp.broadcast_to(gan.prior_sample(after, jax.random.key(2), jnp.arange(1)), (10, gan.latents.size))
   pictures = np.asarray(gan.decode(after, z, jnp.arange(10)))
   assert len({picture.tobytes() for picture in pictures}) == 10
   with pytest.raises(ValueError, match="this model is conditional: labels=None"):

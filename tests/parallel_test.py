@@ -51,20 +51,19 @@ ARCHITECTURES = {
       "prior": {"name": "vampprior", "components": 2},
     },
   ),
-  # Spectral vectors, BatchNorm by label, a projection, and the batch's own order of its best fakes.
+  # Spectral vectors, BatchNorm by label, and a projection.
   "projection gan": (
     "dcgan:digits,tiny",
     {
       **GAN,
       "discriminator_optim": {**SGD, "learning_rate": 1e-3},
       "generator": {"name": "tapered_mlp", "widths": (4, 4)},
-      "discriminator": {"name": "sndcgan", "width": 1},
+      "discriminator": {"name": "resnet", "width": 1, "pool": "mean"},
       "conditioning": {"name": "projection"},
       "loss": {"name": "hinge"},
-      "top_k": {"name": "constant", "value": 0.5},
     },
   ),
-  # An update of D for its penalty alone, at times, and a term of G's gradient that no image is in.
+  # A penalty at every second update of D alone.
   "lazy gan": (
     "gan:digits,tiny",
     {
@@ -72,8 +71,6 @@ ARCHITECTURES = {
       "generator__init_range": 0.1,
       "discriminator__init_range": 0.1,
       "penalties": {"r1": {"weight": 0.1, "every": 2}},
-      "lazy_penalties": "update",
-      "generator_orthogonal": 1e-3,
     },
   ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),

@@ -10,8 +10,8 @@ SN = "pfnet-research/sngan_projection (e84b1a5): configs/sn_cifar10_*.yml, datas
 _SN = {
   "train.num_steps": 50000,
   "train.batch_size": 64,
-  "generator_batch_multiple": 2,
-  "n_critic": 5,
+  "game.generator_batches": 2,
+  "game.n_critic": 5,
   "discriminator.width": 128,
   "generator.width": 256,
   "generator_optim.learning_rate.steps": 50000,
@@ -28,28 +28,27 @@ _LUCIC = {
   "generator.bn_epsilon": 1e-3,
   "discriminator.bn_momentum": 0.999,
   "discriminator.truncated": True,
-  "n_critic": 1,
+  "game.n_critic": 1,
   "train.num_steps": 15625,
   "train.batch_size": 64,
   "z_prior": "uniform",
-  "update_order": "alternating",
 }
 TWO_STAGE = "daib13/TwoStageVAE (8718623): demo.py, network/two_stage_vae_model.py, network/util.py"
 WAE = "tolstikhin/wae (6351565): configs.py, config_mnist; wae.py; models.py"
 IWAE = "yburda/iwae (78a6075): experiments.py, optimizers.py, datasets.py"
 RECIPES = [  # variant, where, {path in the config: value}
-  ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "fakes": "shared", "loss.name": "non_saturating"}),
-  ("lucic2018:fashion_mnist,lsgan", LUCIC, {**_LUCIC, "fakes": "shared", "loss.sigmoid": True}),
-  ("lucic2018:fashion_mnist,wgan", LUCIC, {**_LUCIC, "fakes": "shared", "weight_clip": 0.01}),
+  ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "game.fakes": "shared", "loss.name": "non_saturating"}),
+  ("lucic2018:fashion_mnist,lsgan", LUCIC, {**_LUCIC, "game.fakes": "shared", "loss.sigmoid": True}),
+  ("lucic2018:fashion_mnist,wgan", LUCIC, {**_LUCIC, "discriminator_optim.weight_clip": 0.01}),
   (
     "lucic2018:fashion_mnist,wgan_gp",
     LUCIC,
-    {**_LUCIC, "fakes": "fresh", "discriminator.batch_norm": False, "penalties.gradient_penalty.weight": 10.0},
+    {**_LUCIC, "game.fakes": "fresh", "discriminator.batch_norm": False, "penalties.gradient_penalty.weight": 10.0},
   ),
   (
     "lucic2018:fashion_mnist,dragan",
     LUCIC,
-    {**_LUCIC, "fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
+    {**_LUCIC, "game.fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
   ),
   (
     "lucic2018:fashion_mnist,vae",
@@ -114,8 +113,8 @@ RECIPES = [  # variant, where, {path in the config: value}
       "data.train_split": "train",
       "train.batch_size": 50,
       "train.num_steps": 250000,
-      "n_critic": 4,
-      "generator_batch_multiple": 1,
+      "game.n_critic": 4,
+      "game.generator_batches": 1,
       "generator_optim.learning_rate": 2e-4,
       "generator_optim.b2": 0.999,
       "discriminator.width": 256,
@@ -138,23 +137,23 @@ RECIPES = [  # variant, where, {path in the config: value}
       "generator_optim.learning_rate": 1e-4,
       "discriminator_optim.learning_rate": 4e-4,
       "train.batch_size": 256,
-      "n_critic": 1,
+      "game.n_critic": 1,
     },
   ),
   (
     "gan:mnist",
     "goodfeli/adversarial (1720041): mnist.yaml, __init__.py",
-    {"z_prior": "standard_uniform", "z_dim": 100, "train.batch_size": 100, "discriminator_loss_scale": 0.5},
+    {"z_prior": "standard_uniform", "z_dim": 100, "train.batch_size": 100, "game.d_loss_scale": 0.5},
   ),
   (
     "dragan:mnist",
     "kodalinaveen3/DRAGAN (5cf95ab): DRAGAN.ipynb",
-    {"discriminator_optim.b2": 0.9, "train.batch_size": 128, "z_prior": "uniform", "fakes": "fresh"},
+    {"discriminator_optim.b2": 0.9, "train.batch_size": 128, "z_prior": "uniform", "game.n_critic": 1},
   ),
   (
     "lsgan:mnist",
     "xudonmao/LSGAN (3b13d36): train_chn.py",
-    {"generator_optim.learning_rate": 2e-4, "z_prior": "uniform", "fakes": "shared", "train.batch_size": 64},
+    {"generator_optim.learning_rate": 2e-4, "z_prior": "uniform", "game.fakes": "shared", "train.batch_size": 64},
   ),
 ]
 
@@ -172,5 +171,5 @@ def test_a_config_has_what_the_authors_code_has(variant, where, expected):
 
 def test_lucics_budget_counts_updates_of_d():
   config = load("lucic2018:fashion_mnist,wgan")
-  config.n_critic = 5
+  config.game.n_critic = 5
   assert config.train.num_steps == 15625 // 5

@@ -51,7 +51,9 @@ def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none",
 def with_networks(gan: GAN, generator: nn.Module, discriminator: nn.Module) -> GAN:
   """The same GAN of other networks."""
   return dataclasses.replace(
-    gan, generator=generator, discriminator=dataclasses.replace(gan.discriminator, network=discriminator)
+    gan,
+    generator=gan.generator._replace(module=generator),
+    discriminator=gan.discriminator._replace(module=discriminator),
   )
 
 
@@ -71,7 +73,7 @@ def filled(shapes: PyTree) -> PyTree:
     name = jax.tree_util.keystr(path)
     if leaf.dtype != np.float32:
       return np.zeros(leaf.shape, leaf.dtype)
-    if any(part in name for part in (".params", ".ema_params", "spectral", "embedding")):
+    if ".opt_state" not in name and any(part in name for part in (".params", ".ema_params", "spectral", "embedding")):
       x = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, 0.3, leaf.shape).astype(np.float32)
       return np.abs(x) if leaf.ndim < 2 else x  # rectifiers of so few units are else all off
     return np.full(leaf.shape, float("['var']" in name), np.float32)

@@ -70,8 +70,6 @@ def choice_doc(config: Any, path: str) -> str:
       return f"one of {', '.join(table)}: {_summary(constructor)}"
   if not key:
     return _summary(constructor)
-  if table is SCHEDULES:
-    return f"the argument {key} of the schedule"
   argument, _, part = key.partition(".")
   if part:
     schedule = SCHEDULES[settings[argument].name]

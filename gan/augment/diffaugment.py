@@ -56,22 +56,22 @@ POLICIES: dict[str, Callable[[Images, Array, tuple[float, float]], Images]] = {
 def diffaugment(
   pixel_range: tuple[float, float], policy: tuple[str, ...] = ("color", "translation", "cutout")
 ) -> Augmentation:
-  """Zhao et al. 2020: always, to every image; the authors' ranges are of [-1, 1], and here of the range there is.
+  """Augments every image (Zhao et al. 2020); the authors' ranges for [-1, 1] are scaled to the images' range.
 
   Args:
     pixel_range: of the images.
-    policy: of color, translation and cutout, in the order in which they come.
+    policy: some of color, translation and cutout, in the order in which they are applied.
 
   Raises:
-    ConfigError: another word, or one twice.
+    ConfigError: an unknown word, or a repeated one.
   """
   wrong = [name for name in policy if name not in POLICIES]
   if wrong or len(set(policy)) != len(policy) or not policy:
     raise ConfigError(f"policy={tuple(policy)} must be some of {', '.join(POLICIES)}, each once")
 
-  def apply(x: Images, rows: Array, p: Array) -> Images:
+  def apply(x: Images, keys: Array, updates: Array) -> Images:
     for name in policy:
-      x = POLICIES[name](x, random.row_stream(rows, name), pixel_range)
+      x = POLICIES[name](x, random.row_stream(keys, name), pixel_range)
     return x
 
   return Augmentation(apply)

@@ -106,21 +106,13 @@ def warp(x: Images, inverse: Array) -> Images:
   return total
 
 
-def shift(x: Images, by: Array, reach: tuple[int, int], fill: float | None) -> Images:
-  """Images [B, H, W, C] moved by whole pixels, int32 [B, 2] of (y, x), each within +-reach.
-
-  What comes in is ``fill``, or with None the image reflected at its outer pixels.
-  """
+def shift(x: Images, by: Array, reach: tuple[int, int], fill: float) -> Images:
+  """Moves images [B, H, W, C] by whole pixels, int32 [B, 2] of (y, x), each within +-reach; ``fill`` comes in."""
   margin = ((0, 0), (reach[0], reach[0]), (reach[1], reach[1]), (0, 0))
-  padded = jnp.pad(x, margin, "reflect") if fill is None else jnp.pad(x, margin, constant_values=fill)
+  padded = jnp.pad(x, margin, constant_values=fill)
   size = x.shape[1:]
   cut = jax.vmap(lambda image, y, x: lax.dynamic_slice(image, (y, x, 0), size))
   return cut(padded, reach[0] - by[:, 0], reach[1] - by[:, 1])
-
-
-def mirror(x: Images, which: Array) -> Images:
-  """The rows of ``which``, bool [B], left to right."""
-  return jnp.where(which[:, None, None, None], x[:, :, ::-1], x)
 
 
 def _in_order(*maps: Array) -> Array:

@@ -1,74 +1,16 @@
-"""The transformations of ADA in one sequence, under a probability that is adapted or scheduled."""
+"""The transformations of ADA (Karras et al. 2020, arXiv:2006.06676) in one sequence, under a scheduled probability."""
 
-from typing import Any
+from collections.abc import Callable
 
 import jax.numpy as jnp
 
 from common import random
 from common.errors import ConfigError
-from common.parallel import batch_gather
 from common.schedules import Scheduled, build_schedule
 from common.types import Array, Images
 from gan.augment import geometry
 from gan.augment.color import colored, recolor
 from gan.augment.policy import Augmentation
-
-
-def ada(
-  pixel_range: tuple[float, float],
-  target: float = 0.6,
-  interval: int = 4,
-  speed_images: int = 500000,
-  start: float = 0.0,
-  blit: float = 1.0,
-  geometric: float = 1.0,
-  color: float = 1.0,
-  cutout: float = 0.0,
-) -> Augmentation:
-  """Karras et al. 2020, arXiv:2006.06676: the pipeline, under a p that follows how far D overfits.
-
-  r_t = E[sign(D(x))] over real images is 0 where D cannot tell them and 1 where it knows each. Every few updates p goes
-  up or down by a fixed amount, as r_t lies above or below its target (Section 3.1).
-
-  Args:
-    pixel_range: of the images.
-    target: of r_t.
-    interval: updates of D over which r_t is taken and after which p moves.
-    speed_images: real images that D sees while p goes from 0 to 1.
-    start: p at the beginning.
-    blit: p's factor for flips, quarter turns and whole-pixel shifts; 0 for none of them.
-    geometric: p's factor for scales, turns, stretches and shifts.
-    color: p's factor for brightness, contrast, inversion, hue and saturation.
-    cutout: p's factor for a hidden square.
-
-  Raises:
-    ConfigError: a number outside its range.
-  """
-  if not -1.0 < target < 1.0:
-    raise ConfigError(f"target={target} must be above -1 and below 1: it is a mean of signs")
-  if interval < 1 or speed_images < 1:
-    raise ConfigError(f"interval={interval} and speed_images={speed_images} must be 1 or more")
-  if not 0.0 <= start <= 1.0:
-    raise ConfigError(f"start={start} must be in [0, 1]: it is a probability")
-
-  def init() -> Any:
-    return {"p": jnp.float32(start), "sign": jnp.zeros(())}
-
-  def adapt(aux: Any, real_logits: Array, updates: Array, axis_name: str | None) -> Any:
-    signs = batch_gather(jnp.sign(real_logits), axis_name)
-    total = aux["sign"] + jnp.mean(signs)
-    due = (updates + 1) % interval == 0
-    stride = len(signs) * interval / speed_images
-    p = jnp.clip(aux["p"] + stride * jnp.sign(total / interval - target), 0.0, 1.0)
-    return {"p": jnp.where(due, p, aux["p"]), "sign": jnp.where(due, 0.0, total)}
-
-  return Augmentation(
-    _pipeline(pixel_range, blit, geometric, color, cutout),
-    init=init,
-    probability=lambda aux, updates: aux["p"],
-    adapt=adapt,
-    reports=True,
-  )
 
 
 def scheduled(
@@ -79,11 +21,11 @@ def scheduled(
   color: float = 0.5,
   cutout: float = 1.0,
 ) -> Augmentation:
-  """ADA's pipeline under a p that is given, as R3GAN has it (Huang et al. 2024, arXiv:2501.05441, and their code).
+  """Runs ADA's pipeline under a given p, as R3GAN does (Huang et al. 2024, arXiv:2501.05441, and their code).
 
   Args:
     pixel_range: of the images.
-    p: a number, or a schedule of D's updates.
+    p: probability of each transformation, a number or a schedule of D's updates.
     blit: p's factor for flips, quarter turns and whole-pixel shifts; 0 for none of them.
     geometric: p's factor for scales, turns, stretches and shifts.
     color: p's factor for brightness, contrast, inversion, hue and saturation.
@@ -94,18 +36,21 @@ def scheduled(
   """
   if isinstance(p, int | float) and not 0.0 <= p <= 1.0:
     raise ConfigError(f"p={p} must be in [0, 1]: it is a probability")
-  schedule = build_schedule(p, "p")
-  return Augmentation(
-    _pipeline(pixel_range, blit, geometric, color, cutout),
-    probability=lambda aux, updates: jnp.clip(schedule(updates), 0.0, 1.0),
-    reports=True,
-  )
-
-
-def _pipeline(pixel_range: tuple[float, float], blit: float, geometric: float, color: float, cutout: float) -> Any:
   for name, factor in (("blit", blit), ("geometric", geometric), ("color", color), ("cutout", cutout)):
     if not 0.0 <= factor <= 1.0:
       raise ConfigError(f"{name}={factor} must be in [0, 1]: it multiplies a probability")
+  schedule, transform = build_schedule(p, "p"), pipeline(pixel_range, blit, geometric, color, cutout)
+
+  def probability(updates: Array) -> Array:
+    return jnp.clip(schedule(updates), 0.0, 1.0)
+
+  return Augmentation(lambda x, keys, updates: transform(x, keys, probability(updates)), probability)
+
+
+def pipeline(
+  pixel_range: tuple[float, float], blit: float, geometric: float, color: float, cutout: float
+) -> Callable[[Images, Array, Array], Images]:
+  """The transformations under a probability: (images [B, H, W, C], keys [B], p) -> images; see `scheduled`."""
 
   def apply(x: Images, rows: Array, p: Array) -> Images:
     _, height, width, channels = x.shape
@@ -124,7 +69,7 @@ def _pipeline(pixel_range: tuple[float, float], blit: float, geometric: float, c
 
 
 def hide(x: Images, rows: Array, p: Array, pixel_range: tuple[float, float], size: float = 0.5) -> Images:
-  """With probability p the middle of the range in a square of ``size`` of each side, its centre uniform."""
+  """Fills a square of ``size`` of each side with the middle of the range, with probability p; its centre is uniform."""
   u = random.uniform(rows, (3,))
   near = []
   for axis in (0, 1):

@@ -11,12 +11,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from common.errors import ConfigError
 from common.layers.basic import output_activation
 from common.layers.conv import Conv, ConvTranspose
 from common.layers.normalization import BatchNorm
 from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.sizes import SQUARES
 
 WEIGHTS = initializers.normal(0.02)
 
@@ -27,19 +27,9 @@ def gamma_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float3
 
 
 def num_stages(image_shape: tuple[int, int, int]) -> int:
-  """How often 4 pixels are doubled to make the image.
-
-  Raises:
-    ConfigError: not a square of 4 * 2^n pixels.
-  """
-  height, width, _ = image_shape
-  stages = int(math.log2(height / 4)) if height >= 8 else 0
-  if height != width or 4 * 2**stages != height or not stages:
-    raise ConfigError(
-      f"this network is for squares of 8, 16, 32, 64 ... pixels, not {height}x{width}; "
-      "set config.data.image_size to one of them"
-    )
-  return stages
+  """Returns how often 4 pixels are doubled to make the image; ConfigError unless it is one of SQUARES."""
+  SQUARES.check(image_shape)
+  return int(math.log2(image_shape[0] // 4))
 
 
 class Generator(nn.Module):
@@ -57,6 +47,7 @@ class Generator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 128
@@ -111,6 +102,7 @@ class Discriminator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   width: int = 128
   kernel_size: int = 5

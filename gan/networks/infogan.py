@@ -9,30 +9,15 @@ code those of D's convolutions are cut off at two deviations, which is an argume
 import flax.linen as nn
 import jax.numpy as jnp
 
-from common.errors import ConfigError
 from common.layers.basic import output_activation
 from common.layers.conv import Conv, ConvTranspose
 from common.layers.normalization import BatchNorm
 from common.types import Array
 from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.sizes import FOURS
 
 WEIGHTS = nn.initializers.normal(0.02)
 TRUNCATED = nn.initializers.truncated_normal(0.02)
-
-
-def quarter(image_shape: tuple[int, int, int]) -> tuple[int, int]:
-  """(H / 4, W / 4).
-
-  Raises:
-    ConfigError: a height or width that 4 does not divide.
-  """
-  height, width, _ = image_shape
-  if height % 4 or width % 4:
-    raise ConfigError(
-      f"this network halves an image twice, which needs multiples of 4, not {height}x{width}; "
-      "set config.data.image_size"
-    )
-  return height // 4, width // 4
 
 
 class Generator(nn.Module):
@@ -51,6 +36,7 @@ class Generator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = FOURS
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 64
@@ -78,7 +64,8 @@ class Generator(nn.Module):
     def double(x: Array, features: int, **options: bool) -> Array:
       return ConvTranspose(features, (4, 4), strides=(2, 2), kernel_init=WEIGHTS, dtype=self.dtype, **options)(x)
 
-    height, width = quarter(self.image_shape)
+    FOURS.check(self.image_shape)
+    height, width = self.image_shape[0] // 4, self.image_shape[1] // 4
     # No bias before BatchNorm, which would cancel it.
     x = normalize(nn.Dense(self.hidden, use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype)(z))
     x = nn.Dense(2 * self.width * height * width, use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype)(x)
@@ -104,6 +91,7 @@ class Discriminator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = FOURS
   image_shape: tuple[int, int, int]
   width: int = 64
   hidden: int = 1024
@@ -130,7 +118,7 @@ class Discriminator(nn.Module):
       init = TRUNCATED if self.truncated else WEIGHTS
       return Conv(features, (4, 4), strides=(2, 2), use_bias=use_bias, kernel_init=init, dtype=self.dtype)(x)
 
-    quarter(self.image_shape)
+    FOURS.check(self.image_shape)
     x = nn.leaky_relu(halve(x, self.width, use_bias=True), self.slope)
     x = normalize(halve(x, 2 * self.width, use_bias=not self.batch_norm))
     x = x.reshape(x.shape[0], -1)

@@ -25,6 +25,7 @@ from common.layers.conv import Conv
 from common.types import Array
 from gan.networks.dcgan import num_stages
 from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.sizes import SQUARES
 
 SLOPE = 0.2  # of LeakyReLU below 0
 LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -139,6 +140,7 @@ class Generator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   width: int = 768
   blocks: int = 2
@@ -184,6 +186,7 @@ class Discriminator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   width: int = 768
   blocks: int = 2

@@ -25,6 +25,7 @@ from common.layers.spectral import SpectralNorm
 from common.types import Array
 from gan.networks.dcgan import num_stages
 from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.sizes import SQUARES
 
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
@@ -54,6 +55,7 @@ class Generator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 64
@@ -111,6 +113,7 @@ class Discriminator(nn.Module):
     dtype: what convolutions compute in.
   """
 
+  sizes = SQUARES
   image_shape: tuple[int, int, int]
   width: int = 64
   attention_size: int = 32

@@ -10,6 +10,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from common.errors import ConfigError
 from common.layers.basic import output_activation, symmetric_uniform
 from common.layers.normalization import BatchNorm
 from common.types import Array
@@ -51,6 +52,11 @@ class Generator(nn.Module):
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
+    if self.norm_classes and len(self.widths) < 2:
+      raise ConfigError(
+        f"widths={self.widths} have no BatchNorm to take labels, which comes after each hidden layer but the first; "
+        'take --.widths="(64, 64)", other widths, two or more, or --config.conditioning.generator=concat'
+      )
     for layer, width in enumerate(self.widths):
       z = _dense(z, width, self.dtype, use_bias=layer == 0)  # BatchNorm would cancel the others
       if layer:

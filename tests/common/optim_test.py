@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from common.errors import ConfigError
-from common.optim import build_optimizer, with_lazy_updates
+from common.optim import build_optimizer
 
 STEPS = 20
 GRADIENTS = np.random.default_rng(0).normal(size=(STEPS, 3)).astype(np.float32)
@@ -43,26 +43,6 @@ def test_sgd():
   np.testing.assert_allclose(plain, sgd([0.1] * STEPS, [0.0] * STEPS), rtol=1e-4, atol=1e-6)
   heavy = path({"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})
   np.testing.assert_allclose(heavy, sgd([0.1] * STEPS, [0.9] * STEPS), rtol=1e-4, atol=1e-6)
-
-
-def test_lazy_updates_rescale_the_optimizer():
-  """c = k / (k + 1): rates c times, decays to the power c, defaults too (Karras et al. 2020, App. B)."""
-  c = 16 / 17
-  style_gan2 = {"name": "adam", "learning_rate": 0.0025, "b1": 0.0, "b2": 0.99, "eps": 1e-8}
-  found = with_lazy_updates(style_gan2, "optim", 16)
-  assert found == {**style_gan2, "learning_rate": 0.0025 * c, "b2": 0.99**c}
-  assert 17 * found["learning_rate"] == pytest.approx(16 * 0.0025) and found["b2"] ** 17 == pytest.approx(0.99**16)
-  assert with_lazy_updates(style_gan2, "optim", 1) == style_gan2
-  adam = {"name": "adam", "learning_rate": 1.0}
-  assert with_lazy_updates(adam, "optim", 1) == adam
-  assert with_lazy_updates(adam, "optim", 3) == {**adam, "learning_rate": 0.75, "b1": 0.9**0.75, "b2": 0.999**0.75}
-  sgd, rmsprop = {"name": "sgd", "learning_rate": 1, "momentum": 0.5}, {"name": "rmsprop", "learning_rate": 1.0}
-  assert with_lazy_updates(sgd, "optim", 3) == {**sgd, "learning_rate": 0.75, "momentum": 0.5**0.75}
-  assert with_lazy_updates(rmsprop, "optim", 3) == {**rmsprop, "learning_rate": 0.75, "decay": 0.99**0.75}
-  with pytest.raises(ConfigError, match=r"optim\.learning_rate is a schedule, .*config\.lazy_penalties=term"):
-    with_lazy_updates({**adam, "learning_rate": COSINE}, "optim", 3)
-  with pytest.raises(ConfigError, match=r"optim\.learning_rat is unknown"):
-    with_lazy_updates({"name": "adam", "learning_rat": 1.0}, "optim", 3)
 
 
 def test_sgd_with_goodfellows_schedules():
@@ -162,3 +142,15 @@ def test_clipping_is_of_the_global_norm():
 def test_a_wrong_optimizer_is_an_error(section, message):
   with pytest.raises(ConfigError, match=message):
     build_optimizer(section, "optim")
+
+
+@pytest.mark.parametrize("section", [{"name": "adam"}, {"name": "rmsprop"}, {"name": "adam", "b2": COSINE}])
+def test_weights_are_clipped_after_an_update_and_others_stay_to_the_bit(section):
+  """w <- clip(w + update, -c, c), as Arjovsky et al. 2017 have it in Algorithm 1, line 7."""
+  section = {**section, "learning_rate": 0.01}
+  free, clipped = (path({**section, "weight_clip": c}, gradients=GRADIENTS[:1]) for c in (0.0, 0.008))
+  np.testing.assert_array_equal(path(section, gradients=GRADIENTS[:1]), free)
+  assert np.any(np.abs(free) > 0.008)
+  np.testing.assert_allclose(clipped, np.clip(free, -0.008, 0.008), rtol=1e-6)
+  np.testing.assert_array_equal(path({**section, "weight_clip": 9.0}, gradients=GRADIENTS), path(section))
+  assert np.abs(path({**section, "weight_clip": 0.008})).max() <= np.float32(0.008) * (1 + 1e-6)

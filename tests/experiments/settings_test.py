@@ -109,9 +109,9 @@ MISTAKES = [
   (CONV + "--config.data.image_size=10", "10x10", "multiple of 4"),
   (VAE + "--config.data.pixel_range=(-1.0,1.0)", "(-1.0, 1.0)", '"bernoulli" needs config.data.pixel_range=(0.0, 1.0)'),
   (
-    DCGAN + "--config.n_critic=2 --config.update_order=simultaneous",
-    "config.n_critic=2",
-    'update_order="simultaneous" does not go with',
+    DCGAN + "--config.game.n_critic=2 --config.game.order=simultaneous",
+    "config.game: order=simultaneous does not go with n_critic=2",
+    "--config.game.n_critic=1 or --config.game.order=alternating",
   ),
   (POINTS + "--config.data.flip=True", "config.data.flip", "points, not images"),
   # Data.

@@ -1,4 +1,4 @@
-"""What a round of the GAN does with penalties and spectral vectors, and what its compiled program leaves out."""
+"""What a round does with penalties, augmentation and spectral vectors, and what its compiled program leaves out."""
 
 import dataclasses
 import itertools
@@ -12,9 +12,9 @@ import pytest
 from jax import lax
 
 from common import random
-from common.errors import ConfigError
 from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
+from gan.augment import Augmentation, scheduled
 from gan.losses import AdversarialLoss
 from gan.networks.output import DiscriminatorOutput
 from tests.tiny import batch_of, config_of, dataset_of, one_step, with_networks
@@ -27,7 +27,7 @@ NEW = {"wgan_gp:digits,tiny": 5, "sngan:digits,tiny": 5, "gan:digits,tapered,tin
 def test_a_step_moves_every_parameter_and_counts(variant, n_critic):
   step = one_step(variant)
   assert (int(step.after.generator.updates), int(step.after.discriminator.updates)) == (1, n_critic)
-  images = {"g": 16 * step.config.generator_batch_multiple, "d": 16 * n_critic}
+  images = {"g": 16 * step.algorithm.game.generator_batches, "d": 16 * n_critic}
   for name, mean in step.metrics.items():
     assert np.isfinite(mean.total), name
     assert mean.count == (1 if name.endswith("norm") else images[name[0]]), name
@@ -73,12 +73,18 @@ class LinearCritic(nn.Module):
     return DiscriminatorOutput(logits=nn.Dense(1, use_bias=False)(h)[:, 0], features=h)
 
 
-def linear_round(spectral_norm=False, **changes):
+def game(**changes):
+  """Changes of a config's game."""
+  return {f"game__{key}": value for key, value in changes.items()}
+
+
+def linear_round(spectral_norm=False, augment=None, **changes):
   """(gan, state, batch, state after a round, metrics) of linear networks under SGD."""
   variant = "gan:digits,tiny"
   config = config_of(variant, generator_optim=SGD, discriminator_optim=SGD, z_dim=4, **changes)
   gan = build_algorithm(config, dataset_of(variant).spec)
   gan = with_networks(gan, LinearGenerator(), LinearCritic(spectral_norm))
+  gan = dataclasses.replace(gan, augment=augment or gan.augment)
   batch = batch_of(dataset_of(variant), (gan.batches_per_step, 16))
   state = jax.jit(gan.init)(jax.random.key(0), batch)
   after, metrics = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
@@ -88,12 +94,12 @@ def linear_round(spectral_norm=False, **changes):
 def fake_of(gan, state, batch):
   rng = jax.random.fold_in(jax.random.key(1), 0)
   z = gan.prior_sample(state, rng, batch["index"][0])
-  return z, gan.generator.apply({"params": state.generator.params}, z, train=True)
+  return z, gan.generator.module.apply({"params": state.generator.params}, z, train=True)
 
 
-def test_g_waits_for_its_first_updates_and_for_each_so_many_th():
-  """As Arjovsky et al.'s code: before updates 0, 1, 3 and 6 of G are four of D, two a round; before the others two."""
-  changes = {"n_critic": 2, "critic_warmup": {"updates": 4, "first": 2, "every": 3}, "update_order": "alternating"}
+def test_g_waits_before_its_first_updates_and_before_every_third():
+  """As in Arjovsky et al.'s code: updates 0, 1, 3 and 6 of G come after four of D, two a round; others after two."""
+  changes = game(n_critic=2, warmup=4, warmup_first=2, warmup_every=3, order="alternating")
   gan, state, batch, after, _ = linear_round(**changes)
   step, found = jax.jit(gan.train_step), [after]
   for k in range(2, 12):
@@ -105,22 +111,10 @@ def test_g_waits_for_its_first_updates_and_for_each_so_many_th():
     assert all(jax.tree.leaves(stands)) == (before.generator.updates == s.generator.updates)
 
 
-def test_orthogonal_regularisation_of_g_is_added_to_its_gradient_alone():
-  """d/dW |W^T W * (1 - I)|_F^2 = 4 W (W^T W * (1 - I)) (Brock et al. 2019, Eq. 3)."""
-  _, state, _, plain, _ = linear_round()
-  _, _, _, regularised, metrics = linear_round(generator_orthogonal=0.01)
-  w = np.asarray(state.generator.params["Dense_0"]["kernel"], np.float64)
-  angles = w.T @ w * (1 - np.eye(w.shape[1]))
-  kernels = (after.generator.params["Dense_0"]["kernel"] for after in (regularised, plain))
-  np.testing.assert_allclose(np.subtract(*kernels), -0.5 * 0.01 * 4 * w @ angles, atol=1e-6)
-  np.testing.assert_allclose(metrics["g_orthogonal"].total / 16, 0.01 * np.sum(angles**2), rtol=1e-5)
-  jax.tree.map(np.testing.assert_array_equal, regularised.discriminator.params, plain.discriminator.params)
-
-
 def test_a_penalty_is_added_to_the_discriminators_loss():
   """w <- w - lr * (mean fake - mean real + 2 * weight * (|w| - 1) w / |w|), the loss scaled, the penalty not."""
   gan, state, batch, after, metrics = linear_round(
-    loss={"name": "wasserstein"}, penalties={"gradient_penalty": {"weight": 3.0}}, discriminator_loss_scale=0.25
+    loss={"name": "wasserstein"}, penalties={"gradient_penalty": {"weight": 3.0}}, **game(d_loss_scale=0.25)
   )
   w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
   norm = np.linalg.norm(w)
@@ -131,52 +125,27 @@ def test_a_penalty_is_added_to_the_discriminators_loss():
   np.testing.assert_allclose(metrics["d_loss"].total / 16, 0.25 * np.mean((fake - real) @ w), atol=1e-6)
 
 
-@pytest.mark.parametrize("lazily", ["term", "update"])
-def test_lazy_penalties_are_dense_ones_in_the_mean(lazily):
-  """At each second update, doubled: within it at the same rate, or in one of their own at 2 / 3 of it, after it."""
+def test_a_lazy_penalty_is_a_dense_one_in_the_mean():
+  """At every second update of D, doubled, as a term of its loss at the same learning rate."""
   gan, state, batch, after, metrics = linear_round(
-    loss={"name": "wasserstein"},
-    penalties={"r1": {"weight": 0.1, "every": 2}, "orthogonal": {"weight": 1.0}},
-    lazy_penalties=lazily,
+    loss={"name": "wasserstein"}, penalties={"r1": {"weight": 0.1, "every": 2}}
   )
   second, quiet = jax.jit(gan.train_step)(after, batch, jax.random.key(1))
   w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
   pictures = batch["image"][0], *(fake_of(gan, s, batch)[1] for s in (state, after))
   real, *fakes = (np.asarray(x, np.float64).reshape(16, -1).mean(0)[:, None] for x in pictures)
   slope, next_slope = (0.5 * (fake - real) for fake in fakes)
-  rate = 0.5 if lazily == "term" else 0.5 * 2 / 3
-  moved = w - rate * (slope + 2 * 0.1 * w)
-  if lazily == "update":
-    loss_only = w - rate * slope
-    moved = loss_only - rate * 2 * 0.1 * loss_only
+  moved = w - 0.5 * (slope + 2 * 0.1 * w)
   np.testing.assert_allclose(after.discriminator.params["Dense_0"]["kernel"], moved, atol=1e-5)
-  np.testing.assert_allclose(second.discriminator.params["Dense_0"]["kernel"], moved - rate * next_slope, atol=1e-5)
-  size = np.sum((w if lazily == "term" else loss_only) ** 2)
-  np.testing.assert_allclose(metrics["d_r1"].total / 16, 2 * 0.1 / 2 * size, rtol=1e-5)
+  np.testing.assert_allclose(second.discriminator.params["Dense_0"]["kernel"], moved - 0.5 * next_slope, atol=1e-5)
+  np.testing.assert_allclose(metrics["d_r1"].total / 16, 2 * 0.1 / 2 * np.sum(w**2), rtol=1e-5)
   assert quiet["d_r1"].total == 0.0
-  assert (int(after.discriminator.updates), int(second.discriminator.updates)) == (1, 2)
 
 
-def test_penalties_of_several_intervals_have_no_update_in_common():
-  penalties = {"r1": {"every": 2}, "r2": {"every": 4}, "lecam": {}}
-  linear_round(penalties=penalties)
-  message = (
-    r'lazy_penalties="update" .*penalties\.r1\.every=2, config\.penalties\.r2\.every=4; take one number, or .*=term'
-  )
-  with pytest.raises(ConfigError, match=message):
-    linear_round(penalties=penalties, lazy_penalties="update")
-
-
-@pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("order", ["alternating", "simultaneous"])
-def test_spectral_vectors_move_once_and_in_the_discriminators_update_only(passes, order):
+def test_spectral_vectors_move_once_and_in_the_discriminators_update_only(order):
   """A power iteration on the kernel before the update; all images, and then G, meet these vectors."""
-  gan, state, batch, after, _ = linear_round(
-    spectral_norm=True,
-    loss={"name": "wasserstein"},
-    discriminator_passes=passes,
-    update_order=order,
-  )
+  gan, state, batch, after, _ = linear_round(spectral_norm=True, loss={"name": "wasserstein"}, **game(order=order))
   old, new = (s.discriminator.mutable["spectral"]["SpectralNorm_0"] for s in (state, after))
   w = state.discriminator.params["Dense_0"]["kernel"]
   v = w @ old["u"] / jnp.linalg.norm(w @ old["u"])
@@ -203,7 +172,7 @@ def test_spectral_vectors_move_once_and_in_the_discriminators_update_only(passes
     np.testing.assert_allclose(a, b, atol=1e-5)
 
   judge = (d_params, moved) if order == "alternating" else (state.discriminator.params, old)
-  grads = jax.grad(lambda p: -jnp.mean(critic(*judge, gan.generator.apply({"params": p}, z, train=True))))(
+  grads = jax.grad(lambda p: -jnp.mean(critic(*judge, gan.generator.module.apply({"params": p}, z, train=True))))(
     state.generator.params
   )
   expected = descend(state.generator.params, grads)
@@ -228,11 +197,52 @@ def test_a_penalty_reads_the_vectors_of_the_pass_and_leaves_them():
   np.testing.assert_allclose(metrics["d_gradient_penalty"].total / 16, expected, rtol=1e-4)
 
 
+def flat(x):
+  return np.asarray(x, np.float64).reshape(16, -1)
+
+
+def test_both_players_meet_augmented_images_and_g_learns_through_the_augmentation():
+  """D's gradient is a difference of mirrored images; G's pixels get that of D mirrored back, scaled by 1 / B."""
+  mirror = Augmentation(lambda x, keys, updates: x[:, :, ::-1])
+  gan, state, batch, after, metrics = linear_round(
+    loss={"name": "wasserstein"}, augment=mirror, **game(order="alternating", d_loss_scale=1.0)
+  )
+  z, fake = fake_of(gan, state, batch)
+  real = batch["image"][0]
+  w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
+  moved = w - 0.5 * (flat(fake[:, :, ::-1]) - flat(real[:, :, ::-1])).mean(0)[:, None]
+  np.testing.assert_allclose(after.discriminator.params["Dense_0"]["kernel"], moved, atol=1e-5)
+  pixel = moved.reshape(8, 8)[:, ::-1].reshape(64)
+  kernel = state.generator.params["Dense_0"]["kernel"] + 0.5 * np.outer(np.asarray(z).mean(0), pixel)
+  np.testing.assert_allclose(after.generator.params["Dense_0"]["kernel"], kernel, atol=1e-5)
+  np.testing.assert_allclose(metrics["d_real_logit"].total, np.sum(flat(real[:, :, ::-1]) @ w), rtol=1e-4)
+
+
+def test_a_penalty_meets_each_half_augmented_as_the_loss_does():
+  """Each image is scaled by a draw u of its own, that of a fake one its own too: slopes are u |w|, logits u w x."""
+  scale = Augmentation(lambda x, keys, updates: x * random.uniform(keys, (1, 1, 1)))
+  penalties = {"r1": {"weight": 2.0}, "r2": {"weight": 2.0}}
+  gan, state, batch, _, metrics = linear_round(loss={"name": "wasserstein"}, augment=scale, penalties=penalties)
+  w = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64)
+  rng = jax.random.fold_in(jax.random.key(1), 0)
+  for half, name, x in (("real", "r1", batch["image"][0]), ("fake", "r2", fake_of(gan, state, batch)[1])):
+    keys = random.row_keys(random.stream(rng, f"augment {half}"), jnp.arange(16))
+    u = np.asarray(random.uniform(keys, (1,)))
+    np.testing.assert_allclose(metrics[f"d_{half}_logit"].total, np.sum(u * (flat(x) @ w)), rtol=1e-4)
+    np.testing.assert_allclose(metrics[f"d_{name}"].total, np.sum(u**2) * np.sum(w**2), rtol=1e-4)
+
+
+def test_a_scheduled_augmentation_goes_by_ds_updates():
+  p = {"name": "linear", "start": 0.0, "end": 1.0, "steps": 4}
+  gan, _, batch, after, _ = linear_round(augment=scheduled((0.0, 1.0), p), **game(order="alternating"))
+  metrics = jax.jit(gan.train_step)(after, batch, jax.random.key(1))[1]
+  assert metrics["d_augment_p"].total == 0.25 and metrics["d_augment_p"].count == 1
+
+
 def small_conv_gan(**changes):
   """A DCGAN of 8x8 pixels and the shapes that its step takes; nothing is run."""
-  config = config_of(
-    "dcgan:digits,tiny", **{"generator__width": 4, "discriminator__width": 4, "z_dim": 8, "fakes": "shared", **changes}
-  )
+  small = {"generator__width": 4, "discriminator__width": 4, "z_dim": 8, "game__fakes": "shared"}
+  config = config_of("dcgan:digits,tiny", **{**small, **changes})
   gan = build_algorithm(config, dataclasses.replace(dataset_of("gan:digits,tiny").spec, pixel_range=(-1.0, 1.0)))
   index = jax.ShapeDtypeStruct((1, 16), jnp.int32)
   batch = {"image": jax.ShapeDtypeStruct((1, 16, 8, 8, 1), jnp.float32), "label": index, "index": index}
@@ -258,43 +268,49 @@ def in_a_loop(gan):
 def test_shared_fakes_are_generated_once():
   """A step on fresh ones is longer by G's forward pass alone."""
   gan, *shapes = small_conv_gan()
-  fresh, *_ = small_conv_gan(fakes="fresh")
-  forward = products(lambda s, z: gan._generate(s.generator.variables(), z, None, train=True), shapes[0], _latents())
+  fresh, *_ = small_conv_gan(**game(fakes="fresh"))
+  forward = products(lambda s, z: generated(gan, s.generator.params, s, z), shapes[0], _latents())
   shared = products(in_a_loop(gan), *shapes)
   assert forward >= 2
   assert products(in_a_loop(fresh), *shapes) == shared + forward
   # Before D has moved, what it says of the fakes is known as well.
-  simultaneous, *_ = small_conv_gan(update_order="simultaneous")
+  simultaneous, *_ = small_conv_gan(**game(order="simultaneous"))
   assert products(in_a_loop(simultaneous), *shapes) < shared
 
 
 def test_the_generators_update_leaves_out_what_it_does_not_need():
   """No derivative of D's weights, and D on real images only where the loss asks for it."""
-  gan, state, batch, key = small_conv_gan(discriminator_passes=1, discriminator__batch_norm=False)
+  gan, state, batch, key = small_conv_gan(discriminator__batch_norm=False)
   one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
   relativistic = AdversarialLoss(gan.loss.discriminator, lambda real, fake: nn.softplus(real - fake))
 
   def update(gan):
     def run(s, b, k):
-      return gan._generator_update(s.generator, s.discriminator, s.aux, b, gan._draw(s.generator, b, k), k)[0]
+      fake, pullback, _ = gan._draw(s.generator, b, k)
+      return pullback(jax.grad(gan.g_loss, has_aux=True)(fake, s.discriminator, b, k)[0])
 
     return products(run, state, one, key)
 
+  def judged(d, x):
+    return gan.discriminator.module.apply({"params": d}, x, train=True, rows=None).logits
+
   def with_weights(s, z):
     def loss(g, d):
-      fake, _ = gan._generate({**s.generator.variables(), "params": g}, z, None, train=True)
-      output = gan.discriminator.network.apply({"params": d}, fake, train=True, rows=None)
-      return jnp.mean(nn.softplus(-output.logits))
+      return jnp.mean(nn.softplus(-judged(d, generated(gan, g, s, z))))
 
     return jax.grad(loss, (0, 1))(s.generator.params, s.discriminator.params)
-
-  def forward(s, x):
-    return gan.discriminator.network.apply(s.discriminator.variables(), x, train=True, rows=None).logits
 
   needed = update(gan)
   kernels = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(state.discriminator.params))
   assert products(with_weights, state, _latents()) >= needed + kernels
-  assert update(dataclasses.replace(gan, loss=relativistic)) == needed + products(forward, state, one["image"])
+  on_real = products(lambda s, x: judged(s.discriminator.params, x), state, one["image"])
+  assert update(dataclasses.replace(gan, loss=relativistic)) == needed + on_real
+
+
+def generated(gan, params, state, z):
+  """G(z) in training mode."""
+  variables = {**state.generator.variables(), "params": params}
+  return gan.generator.module.apply(variables, z, train=True, mutable=["batch_stats"])[0]
 
 
 def _latents():

@@ -7,10 +7,10 @@ import pytest
 from scipy.special import expit
 
 from common.errors import ConfigError
-from gan.legality import UNCENTRED
 from gan.losses import LOSSES, least_squares
 
 REAL, FAKE = np.array([-3.0, 0.0, 1.5, 4.0]), np.array([2.0, -1.0, 0.5, -6.0])
+UNCENTRED = ("wasserstein", "relativistic_pairing")  # a constant added to D does not change them
 LIKELIHOODS = ("saturating", "non_saturating")
 
 
@@ -91,7 +91,10 @@ def test_accuracies_are_of_images_or_of_pairs():
   """Of pairs where a constant added to all logits must not change them."""
   real, fake = jnp.array([2.0, 0.3, -1.0, 0.6]), jnp.array([1.0, 0.4, -2.0, 0.6])
   as_lists = lambda found: {name: value.tolist() for name, value in found.items()}  # noqa: E731
+  assert {name for name, make in LOSSES.items() if make().boundary is None} == set(UNCENTRED)
   for name in UNCENTRED:
+    loss = LOSSES[name]().discriminator
+    np.testing.assert_allclose(loss(real + 5, fake + 5), loss(real, fake), rtol=1e-5)
     found = LOSSES[name]().accuracies(real, fake)
     assert (
       as_lists(found) == {"d_pair_accuracy": [1, 0, 1, 0]} == as_lists(LOSSES[name]().accuracies(real + 5, fake + 5))

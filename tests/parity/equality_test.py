@@ -76,7 +76,7 @@ def compare(name: str) -> dict[str, float]:
   vae = resolve(name).family == "vae"
   changes: dict[str, Any] = {"train.batch_size": _BATCH_SIZE}
   changes |= {"optim": _SGD} if vae else {"generator_optim": _SGD, "discriminator_optim": _SGD}
-  changes |= {} if vae else {"n_critic": 1, "update_order": "simultaneous"}
+  changes |= {} if vae else {"game.n_critic": 1, "game.order": "simultaneous"}
   config = resolve(name, tiny=True, changes=changes)
   dataset, options = open_dataset(config.data), quick_compilation()
   algorithm = build_algorithm(config, dataset.spec)

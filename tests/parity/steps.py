@@ -85,9 +85,9 @@ class GanStep:
     }
     self.loss = config["loss"]["name"]
     self.penalty_weight = config["penalties"]["gradient_penalty"]["weight"] if config["penalties"] else 0.0
-    self.batches_per_step, self._z_dim, self._lean = config["n_critic"], config["z_dim"], lean
-    self._scale, self._settings = config["discriminator_loss_scale"], config
-    self.shared = config["fakes"] == "shared" and self.batches_per_step == 1
+    self.batches_per_step, self._z_dim, self._lean = config["game"]["n_critic"], config["z_dim"], lean
+    self._scale, self._settings = config["game"]["d_loss_scale"], config
+    self.shared = config["game"]["fakes"] == "shared" and self.batches_per_step == 1
 
   def generate(self, z: Tensor) -> Tensor:
     return self.nets["generator"](z)
@@ -159,7 +159,8 @@ def settings_of(config: ConfigDict, algorithm: Any) -> dict[str, Any]:
   if config.family == "vae":
     modules = {name: getattr(algorithm.network, name) for name in ("model", "posterior")}
   else:
-    modules = {"generator": algorithm.generator, "discriminator": algorithm.discriminator.network}
+    modules = {name: getattr(algorithm, name).module for name in ("generator", "discriminator")}
+    modules["game"] = algorithm.game
   settings = config.to_dict()
   for section, module in modules.items():
     fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}

@@ -25,7 +25,7 @@ from common.evaluation.sample_scores import (
 )
 from common.evaluation.sampling import Sampler
 from common.parallel import make_mesh, replicate
-from tests.tiny import config_of, one_step
+from tests.tiny import config_of, dataset_of, one_step
 
 
 def trace(features: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def reference():
 def test_a_score_does_not_depend_on_devices_or_batches(reference):
   """Pictures of a DCGAN with BatchNorm (running statistics), drawn, embedded and scored in three ways."""
   step = one_step("dcgan:digits,tiny")
-  spec, state = step.algorithm.spec, step.after
+  spec, state = dataset_of("dcgan:digits,tiny").spec, step.after
   context = Context(reference.image_shape, "images", "digits")
   found = []
   for devices, batch in ((1, 64), (1, 50), (8, 24)):
@@ -85,8 +85,9 @@ def test_what_was_padded_comes_at_its_own_size_and_what_was_resized_as_seen():
     "dataset": "digits", "split": "test", "image_shape": [8, 8, 1], "resize": "none", "quantization": "uint8, rounded",
   }  # fmt: skip
   step = one_step("dcgan:digits,tiny")  # makes 16x16
-  pictures = drawn(Sampler(step.algorithm, step.algorithm.spec, make_mesh(1)), step.after, 0, 5, reference)
-  whole = drawn(Sampler(step.algorithm, step.algorithm.spec, make_mesh(1)), step.after, 0, 5, open_reference(data))
+  sampler = Sampler(step.algorithm, dataset_of("dcgan:digits,tiny").spec, make_mesh(1))
+  pictures = drawn(sampler, step.after, 0, 5, reference)
+  whole = drawn(sampler, step.after, 0, 5, open_reference(data))
   np.testing.assert_array_equal(pictures.images, whole.images[:, 4:12, 4:12])
 
 

@@ -27,12 +27,12 @@ def untrained(variant):
 
 def sampler(variant=GAN, **ways):
   algorithm, state = untrained(variant)
-  return algorithm, state, Sampler(algorithm, algorithm.spec, make_mesh(1), batch_size=16, **ways)
+  return algorithm, state, Sampler(algorithm, dataset_of(variant).spec, make_mesh(1), batch_size=16, **ways)
 
 
 def test_labels_are_drawn_of_those_that_occur_in_training():
   algorithm, _ = untrained(GAN)
-  gaps = dataclasses.replace(algorithm.spec, num_classes=11, classes=(1, 3, 10))
+  gaps = dataclasses.replace(dataset_of(GAN).spec, num_classes=11, classes=(1, 3, 10))
   labels = Sampler(algorithm, gaps, make_mesh(1)).labels(0, np.arange(300))
   assert labels.dtype == np.int32 and np.bincount(labels)[[1, 3, 10]].min() > 80
   assert np.bincount(labels).sum() == np.bincount(labels)[[1, 3, 10]].sum()
@@ -66,7 +66,7 @@ def test_statistics_of_the_batch_are_those_of_training():
   """G in training mode on the same latents gives the same pictures."""
   gan, state, of_batch = sampler(batch_norm="batch")
   z = of_batch.latents(state, 5, np.arange(16))
-  expected, _ = gan.generator.apply(state.generator.variables(), z, train=True, mutable=["batch_stats"])
+  expected, _ = gan.generator.module.apply(state.generator.variables(), z, train=True, mutable=["batch_stats"])
   np.testing.assert_allclose(of_batch(state, 5, 16), expected, atol=1e-5)
   assert np.abs(sampler()[2](state, 5, 16) - expected).max() > 1e-3
   assert of_batch.protocol["batch_norm"] == "batch of 16"
@@ -79,13 +79,13 @@ def test_standing_statistics_are_the_mean_over_batches():
   @jax.jit
   def moments(index):
     z = gan.prior_sample(state, random.stream(jax.random.key(0), "standing"), index)
-    return gan.generator.apply(g.variables(), z, train=True, mutable=["moments"])[1]["moments"]
+    return gan.generator.module.apply(g.variables(), z, train=True, mutable=["moments"])[1]["moments"]
 
   found = [moments(jnp.arange(16) + 16 * i) for i in range(STANDING_BATCHES)]
   mean = jax.tree.map(lambda *x: np.mean(np.stack(x, dtype=np.float64), 0).astype(np.float32), *found)
   assert jax.tree.structure(mean) == jax.tree.structure(g.mutable["batch_stats"])
   z = standing.latents(state, 5, np.arange(4))
-  expected = gan.generator.apply({"params": g.params, "batch_stats": mean}, z, train=False)
+  expected = gan.generator.module.apply({"params": g.params, "batch_stats": mean}, z, train=False)
   np.testing.assert_allclose(standing(state, 5, 4), expected, atol=1e-5)
   np.testing.assert_allclose(standing.decode(state, z, None), expected, atol=1e-5)
 

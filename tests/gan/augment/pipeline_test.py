@@ -1,4 +1,4 @@
-"""DiffAugment and ADA's pipeline as D meets them: rows, ranges, gradients, the rule for p, and wrong settings."""
+"""DiffAugment and ADA's pipeline as D meets them: rows, ranges, gradients, the schedule of p, and wrong settings."""
 
 import jax
 import jax.numpy as jnp
@@ -6,28 +6,22 @@ import numpy as np
 import pytest
 
 from common import random
-from common.data.spec import Spec
+from common.build import build
 from common.errors import ConfigError
-from common.parallel import AXIS
-from gan.augment import AUGMENTATIONS, build_augmentation
+from gan.augment import AUGMENTATIONS
 from gan.augment.diffaugment import color, cutout, translation
-from gan.augment.pipeline import hide
+from gan.augment.pipeline import hide, pipeline
 
 RNG = np.random.default_rng(0)
-SPEC = Spec(
-  image_shape=(8, 8, 3), num_classes=10, num_examples=1, kind="images", pixel_range=(0.0, 1.0), fingerprint=""
-)
-EVERYTHING = {"blit": 1.0, "geometric": 1.0, "color": 1.0, "cutout": 1.0}
 SECTIONS = {
   "none": {"name": "none"},
-  "flip": {"name": "flip"},
   "diffaugment": {"name": "diffaugment"},
-  "ada": {"name": "ada", **EVERYTHING},
+  "scheduled": {"name": "scheduled", "p": 0.7, "color": 1.0},
 }
 
 
-def made(name, **changes):
-  return build_augmentation({**SECTIONS[name], **changes}, SPEC)
+def made(section):
+  return build(AUGMENTATIONS, section, "augment", pixel_range=(0.0, 1.0))
 
 
 def rows_of(index):
@@ -39,26 +33,24 @@ def images(count, channels=3, size=8):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ada_leaves_images_to_the_bit_at_0_and_changes_each_at_1(channels):
-  augmentation, x = made("ada"), images(16, channels)
-  apply = jax.jit(augmentation.apply)
+def test_adas_pipeline_leaves_images_to_the_bit_at_0_and_changes_each_at_1(channels):
+  apply, x = jax.jit(pipeline((0.0, 1.0), 1.0, 1.0, 1.0, 1.0)), images(16, channels)
   np.testing.assert_array_equal(apply(x, rows_of(range(16)), jnp.float32(0.0)), x)
   changed = apply(x, rows_of(range(16)), jnp.float32(1.0))
   assert np.all(np.any(changed != x, axis=(1, 2, 3))) and np.all(np.isfinite(changed))
-  assert augmentation.probability(augmentation.init(), jnp.int32(0)) == 0.0
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_a_row_depends_on_its_key_alone_and_its_gradient_comes_back(name):
-  augmentation, x = made(name), images(16)
+  augmentation, x = made(SECTIONS[name]), images(16)
   apply = jax.jit(augmentation.apply)
-  whole = apply(x, rows_of(range(16)), jnp.float32(0.7))
+  whole = apply(x, rows_of(range(16)), jnp.int32(0))
   order = np.array([11, 2, 5, 7])
-  np.testing.assert_allclose(apply(x[order], rows_of(order), jnp.float32(0.7)), whole[order], atol=1e-6)
+  np.testing.assert_allclose(apply(x[order], rows_of(order), jnp.int32(0)), whole[order], atol=1e-6)
   assert name == "none" or np.any(whole != x)
 
   def total(x):
-    return jnp.sum(augmentation.apply(x, rows_of(range(16)), jnp.float32(0.7)) * 2.0, axis=(1, 2, 3))
+    return jnp.sum(augmentation.apply(x, rows_of(range(16)), jnp.int32(0)) * 2.0, axis=(1, 2, 3))
 
   both = jax.jit(jax.value_and_grad(lambda x: jnp.sum(total(x))))
   gradient = both(x)[1]
@@ -114,64 +106,14 @@ def test_the_hidden_square_of_ada_has_a_uniform_centre():
   np.testing.assert_allclose(lines, expected, atol=0.05)
 
 
-def test_a_flip_mirrors_its_share():
-  x = images(4000, 1, 2)
-  flipped = np.asarray(made("flip", p=0.25).apply(x, rows_of(range(4000)), jnp.float32(1.0)))
-  mirrored = np.all(flipped == x[:, :, ::-1], axis=(1, 2, 3))
-  assert np.mean(mirrored) == pytest.approx(0.25, abs=0.03)
-  np.testing.assert_array_equal(flipped[~mirrored], np.asarray(x)[~mirrored])
-
-
-def follow(augmentation, logits, aux=None, updates=0):
-  """p after each update of D."""
-  aux, found = augmentation.init() if aux is None else aux, []
-  for k, row in enumerate(logits):
-    aux = augmentation.adapt(aux, jnp.asarray(row, jnp.float32), jnp.int32(updates + k), None)
-    found.append(float(augmentation.probability(aux, jnp.int32(updates + k))))
-  return found, aux
-
-
-def test_p_rises_where_d_knows_its_images_and_falls_where_it_does_not():
-  """By batch * interval / speed_images after each interval, as the mean of signs lies about 0.6; size plays no part."""
-  ada = made("ada", interval=2, speed_images=160, start=0.5)
-  knows = np.full((2, 10), 0.01)
-  step = 10 * 2 / 160
-  np.testing.assert_allclose(follow(ada, knows)[0], [0.5, 0.5 + step])
-  unsure = np.where(np.arange(10) < 7, 1e6, -1e-6) * np.ones((2, 1))  # mean 0.4
-  np.testing.assert_allclose(follow(ada, unsure)[0], [0.5, 0.5 - step])
-  # The mean is over the interval: 1 and 0.4 are 0.7, 0.4 and 0.4 are not.
-  np.testing.assert_allclose(follow(ada, np.stack([knows[0], unsure[0]]))[0], [0.5, 0.5 + step])
-  # And begins anew with each.
-  np.testing.assert_allclose(follow(ada, np.concatenate([knows, unsure]))[0][1::2], [0.5 + step, 0.5])
-
-
-def test_p_stays_in_0_to_1_and_goes_on_from_its_state():
-  ada = made("ada", interval=2, speed_images=70)
-  logits = np.concatenate([np.ones((12, 10)), -np.ones((20, 10))])
-  path, _ = follow(ada, logits)
-  assert max(path) == 1.0 and path[-1] == 0.0 and min(path) == 0.0
-  first, aux = follow(ada, logits[:5])  # within an interval
-  kept = jax.tree.map(jnp.asarray, jax.device_get(aux))
-  assert first + follow(ada, logits[5:], kept, 5)[0] == path
-  assert first + follow(ada, logits[5:], {**kept, "sign": jnp.float32(-1.0)}, 5)[0] != path
-
-
-def test_p_is_the_same_on_every_device():
-  ada = made("ada", interval=1, speed_images=64)
-  logits = jnp.where(jnp.arange(16) < 13, 1.0, -1.0)  # of all 0.625, above 0.6; of the last devices -1
-
-  def step(rows):
-    return ada.adapt(ada.init(), rows, jnp.int32(0), AXIS)["p"]
-
-  found = jax.vmap(step, axis_name=AXIS)(logits.reshape(8, 2))
-  np.testing.assert_array_equal(found, np.full(8, 0.25))
-
-
 def test_a_scheduled_p_is_the_schedules():
   section = {"name": "scheduled", "p": {"name": "cosine", "start": 0.0, "end": 0.55, "steps": 10}}
-  augmentation = build_augmentation(section, SPEC)
-  found = [float(augmentation.probability((), jnp.int32(k))) for k in (0, 5, 10, 99)]
+  augmentation = made(section)
+  found = [float(augmentation.p(jnp.int32(k))) for k in (0, 5, 10, 99)]
   np.testing.assert_allclose(found, [0.0, 0.275, 0.55, 0.55], atol=1e-6)
+  x, keys = images(8), rows_of(range(8))
+  expected = pipeline((0.0, 1.0), 1.0, 1.0, 0.5, 1.0)(x, keys, jnp.float32(0.275))
+  np.testing.assert_allclose(augmentation.apply(x, keys, jnp.int32(5)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -184,19 +126,15 @@ def test_a_scheduled_p_is_the_schedules():
     ),
     ({"name": "diffaugment", "policy": ("color", "color")}, r"each once"),
     ({"name": "diffaugment", "policy": ()}, r"must be some of"),
-    ({"name": "flip", "p": 1.5}, r"p=1\.5 must be in \[0, 1\]"),
-    ({"name": "ada", "target": 1.0}, r"target=1\.0 must be above -1 and below 1"),
-    ({"name": "ada", "interval": 0}, r"interval=0 and"),
-    ({"name": "ada", "start": 2.0}, r"start=2\.0 must be in"),
-    ({"name": "ada", "color": 1.5}, r"config\.augment: color=1\.5 must be in \[0, 1\]"),
+    ({"name": "scheduled", "p": 0.5, "color": 1.5}, r"config\.augment: color=1\.5 must be in \[0, 1\]"),
     ({"name": "scheduled", "p": -0.5}, r"p=-0\.5 must be in"),
     ({"name": "scheduled"}, r"config\.augment lacks p"),
   ],
 )
 def test_wrong_settings_are_named(section, message):
   with pytest.raises(ConfigError, match=message):
-    build_augmentation(section, SPEC)
+    made(section)
 
 
 def test_every_augmentation_is_tested():
-  assert set(SECTIONS) | {"scheduled"} == set(AUGMENTATIONS)
+  assert set(SECTIONS) == set(AUGMENTATIONS)

@@ -115,7 +115,7 @@ def test_a_size_that_doubling_does_not_reach_is_refused(size):
     lambda: Generator((size, size, 1), (-1.0, 1.0)).init(jax.random.key(0), jnp.ones((1, 4)), train=True),
     lambda: Discriminator((size, size, 1)).init(jax.random.key(0), jnp.ones((1, size, size, 1)), train=True, rows=None),
   ):
-    with pytest.raises(ConfigError, match=f"not {size}x{size}; set config.data.image_size"):
+    with pytest.raises(ConfigError, match=f"not {size}x{size}; take --config.data.image_size=32"):
       jax.eval_shape(init)
 
 

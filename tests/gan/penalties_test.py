@@ -8,13 +8,27 @@ from scipy.special import expit
 
 from common import random
 from common.errors import ConfigError
-from gan.penalties import build_penalties
-from gan.penalties.slopes import R1, R2, Dragan, GradientPenalty
-from tests.gan.penalties.seen import FAKE, REAL, RNG, ROWS, SHAPE, linear, of_either_half, see
+from gan.penalties import R1, R2, Dragan, GradientPenalty, Seen, build_penalties, penalize
+
+SHAPE = (6, 4, 3, 2)
+RNG = np.random.default_rng(0)
+REAL, FAKE = (jnp.asarray(RNG.normal(size=SHAPE), jnp.float32) for _ in range(2))
+KEYS = random.row_keys(jax.random.key(0), jnp.arange(6))
 
 
-def value(penalty, seen):
-  return penalty(seen, penalty.init())[0]
+def linear(w):
+  """D(x) = sum(w x)."""
+  return lambda x: jnp.sum(x * w, axis=(1, 2, 3))
+
+
+def see(critic, real=REAL, fake=FAKE, keys=KEYS, axis_name=None):
+  """What a penalty sees of a critic that is a plain function, where nothing is augmented."""
+  return Seen(lambda x, half="real": critic(x), real, fake, keys[: len(real)], axis_name)
+
+
+def value(penalty, seen, updates=0):
+  """With its weight, at an update of D."""
+  return penalize({"it": penalty}, lambda name: seen, jnp.int32(updates))["it"]
 
 
 @pytest.mark.parametrize(("scale", "target"), [(0.1, 1.0), (2.0, 1.0), (0.5, 0.0)])
@@ -32,12 +46,12 @@ def test_each_pair_has_one_point_of_its_own_between_its_images():
     return 0.5 * jnp.sum(x**2, axis=(1, 2, 3))  # its gradient is x
 
   penalty = value(GradientPenalty(weight=2.0), see(critic))
-  points = np.asarray(jax.lax.stop_gradient(random.uniform(ROWS, (1, 1, 1)) * (REAL - FAKE) + FAKE))
+  points = np.asarray(jax.lax.stop_gradient(random.uniform(KEYS, (1, 1, 1)) * (REAL - FAKE) + FAKE))
   np.testing.assert_allclose(penalty, 2.0 * (np.sqrt(np.sum(points**2, axis=(1, 2, 3))) - 1) ** 2, rtol=1e-4)
   mix = np.asarray((points - FAKE) / (REAL - FAKE)).reshape(6, -1)
   assert np.all((mix > -1e-4) & (mix < 1 + 1e-4))
   assert np.ptp(mix, axis=1).max() < 1e-2 and np.ptp(mix[:, 0]) > 0.2
-  few = value(GradientPenalty(weight=2.0), see(critic, REAL[3:5], FAKE[3:5], rows=ROWS[3:5]))
+  few = value(GradientPenalty(weight=2.0), see(critic, REAL[3:5], FAKE[3:5], keys=KEYS[3:5]))
   np.testing.assert_allclose(few, penalty[3:5], rtol=1e-5)
 
 
@@ -56,6 +70,10 @@ def test_a_flat_critic_gives_no_nan():
     ({"gradient_penalty": 10.0}, r"config\.penalties\.gradient_penalty=10\.0 is not a section"),
     ({"gradient_penalty": {"wight": 1.0}}, r'config\.penalties\.gradient_penalty\.wight is unknown.*"weight"'),
     ({"gradient_penalty": {"weight": 0.0}}, r"config\.penalties\.gradient_penalty: weight=0\.0 must be above 0"),
+    ({"r1": {"weight": -1.0}}, r"config\.penalties\.r1: weight=-1\.0 must be above 0"),
+    ({"r2": {"every": 0}}, r"every=0 must be 1 or more"),
+    ({"r1": {"weight": {"name": "linaer"}}}, r'did you mean "linear"'),
+    ({"dragan": {"spread": 0.0}}, r"spread=0\.0 above 0"),
     ({"gradient_penalty": {"target": -1.0}}, r"config\.penalties\.gradient_penalty: target=-1\.0 must be 0 or more"),
   ],
 )
@@ -66,7 +84,8 @@ def test_a_wrong_section_is_named(section, message):
 
 def test_sections_become_penalties():
   assert build_penalties({}) == {}
-  assert build_penalties({"gradient_penalty": {"weight": 3.0}}) == {"gradient_penalty": GradientPenalty(3.0, 1.0)}
+  expected = {"gradient_penalty": GradientPenalty(weight=3.0, target=1.0)}
+  assert build_penalties({"gradient_penalty": {"weight": 3.0}}) == expected
 
 
 @pytest.mark.parametrize(("penalty", "at"), [(R1(weight=6.0), REAL), (R2(weight=6.0), FAKE)])
@@ -83,8 +102,17 @@ def test_zero_centred_penalties_are_half_the_squared_slope(penalty, at):
 def test_a_weight_may_be_a_schedule_of_updates():
   penalty = R1(weight={"name": "linear", "start": 2.0, "end": 0.5, "steps": 10})
   for updates, weight in ((0, 2.0), (5, 1.25), (20, 0.5)):
-    found = value(penalty, see(linear(1.0), updates=jnp.int32(updates)))
+    found = value(penalty, see(linear(1.0)), updates)
     np.testing.assert_allclose(found, np.full(6, 0.5 * weight * 24), rtol=1e-6)
+
+
+def test_a_lazy_penalty_is_the_dense_one_in_expectation():
+  """At every fourth update four times as much, and nothing in between."""
+  lazy, dense = (R1(weight=3.0, every=every) for every in (4, 1))
+  seen = see(linear(RNG.normal(size=(4, 3, 2))))
+  found = [jax.jit(lambda n=n: value(lazy, seen, n))() for n in range(8)]
+  np.testing.assert_allclose(np.mean(found, axis=0), value(dense, seen), rtol=1e-6)
+  assert [bool(np.any(values)) for values in found] == [True, False, False, False] * 2
 
 
 def test_dragan_looks_near_real_images_within_the_spread_of_the_batch():
@@ -101,7 +129,7 @@ def test_dragan_looks_near_real_images_within_the_spread_of_the_batch():
 
   penalty = Dragan(weight=2.0, spread=0.5)
   with jax.disable_jit():
-    found = value(penalty, see(critic)._replace(apply_d=of_either_half(spy)))
+    found = value(penalty, see(spy))
   (points,) = [jax.lax.stop_gradient(x.primal if hasattr(x, "primal") else x) for x in looked[:1]]
   points = np.asarray(jax.lax.stop_gradient(points))
   shift = points - np.asarray(REAL)
@@ -133,15 +161,14 @@ def test_dragans_spread_is_that_of_all_devices():
     return 0.5 * jnp.sum(x**2, axis=(1, 2, 3))
 
   real = jnp.concatenate([REAL[:4] * 0.1, REAL[:4] * 5.0])
-  rows = random.row_keys(jax.random.key(1), jnp.arange(8))
+  keys = random.row_keys(jax.random.key(1), jnp.arange(8))
 
-  def penalize(real, rows, axis_name):
-    seen = see(critic, real, real)._replace(rows=rows, axis_name=axis_name)
-    return Dragan()(seen, ())[0]
+  def on(real, keys, axis_name):
+    return value(Dragan(), see(critic, real, real, keys, axis_name))
 
-  whole = penalize(real, rows, None)
+  whole = on(real, keys, None)
   split = jax.shard_map(
-    lambda real, rows: penalize(real, rows, "data"), mesh=make_mesh(8), in_specs=(P("data"), P("data")),
+    lambda real, keys: on(real, keys, "data"), mesh=make_mesh(8), in_specs=(P("data"), P("data")),
     out_specs=P("data"), check_vma=False,
   )  # fmt: skip
-  np.testing.assert_allclose(jax.jit(split)(real, rows), whole, rtol=1e-5)
+  np.testing.assert_allclose(jax.jit(split)(real, keys), whole, rtol=1e-5)

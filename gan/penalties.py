@@ -1,0 +1,216 @@
+"""Penalties on the gradient of D at images, by name: WGAN-GP's, DRAGAN's, and R1 and R2."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from common import random
+from common.build import build, choose
+from common.errors import ConfigError
+from common.parallel import batch_mean
+from common.schedules import Scheduled, build_schedule
+from common.types import Array, Images
+
+
+class ApplyD(Protocol):
+  """Images [B, H, W, C] -> logits [B]; ``half``, "real" or "fake", says whose augmentation they go through first."""
+
+  def __call__(self, x: Images, half: str = "real") -> Array: ...
+
+
+class Seen(NamedTuple):
+  """What a penalty sees of one update of D.
+
+  Attributes:
+    apply_d: D in training mode; its BatchNorm statistics and spectral vectors stay as they are. It can be
+      differentiated by vjp only: common/layers/conv.py has no forward mode.
+    real: images [B, H, W, C].
+    fake: images [B, H, W, C], constants.
+    keys: keys [B] for this penalty to draw from.
+    axis_name: the device axis for statistics over the batch, None for the global view.
+  """
+
+  apply_d: ApplyD
+  real: Images
+  fake: Images
+  keys: Array
+  axis_name: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Penalty:
+  """A term that is added to D's loss for each pair of a real and a fake image.
+
+  Attributes:
+    weight: factor of the penalty, a number or a schedule of D's updates.
+    every: the penalty is computed at every k-th update of D only, and then counts k times (Karras et al. 2020, App. B;
+      unlike there, it is a term of that update's loss, and the optimizer is not rescaled).
+  """
+
+  weight: Scheduled = 10.0
+  every: int = 1
+
+  def __post_init__(self):
+    build_schedule(self.weight, "weight")
+    if isinstance(self.weight, int | float) and not self.weight > 0:
+      raise ConfigError(f"weight={self.weight} must be above 0; leave the penalty out for none")
+    if self.every < 1:
+      raise ConfigError(f"every={self.every} must be 1 or more; take --.every=1 for every update of the discriminator")
+
+  def __call__(self, seen: Seen) -> Array:
+    """Returns the penalty without its weight, [B]."""
+    raise NotImplementedError
+
+
+def squared_slope(apply_d: Callable[[Images], Array], x: Images) -> Array:
+  """|grad_x D(x)|^2 over all pixels and channels of each image, [B, H, W, C] -> [B]."""
+  # No logit depends on another example, so the gradient of the sum has each example's own.
+  gradients = jax.grad(lambda x: jnp.sum(apply_d(x)))(x)
+  return jnp.sum(gradients**2, axis=tuple(range(1, gradients.ndim)))
+
+
+def _distance_from(target: float, squares: Array) -> Array:
+  """(sqrt(squares) - target)^2."""
+  # The root has no derivative at 0, where a critic of dead rectifiers is; two wheres, so that no nan comes through.
+  alive = squares > 0
+  norms = jnp.where(alive, jnp.sqrt(jnp.where(alive, squares, 1.0)), 0.0)
+  return (norms - target) ** 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientPenalty(Penalty):
+  """(|grad_x D(x)| - target)^2 at points between real and fake images (Gulrajani et al. 2017, Eq. 3).
+
+  The norm is taken over all pixels and channels of an image. Each pair has its own point on the line between its two
+  images.
+
+  Attributes:
+    weight: the paper's lambda, a number or a schedule of D's updates.
+    target: the norm that D is drawn to from both sides, 1 for a 1-Lipschitz critic.
+    every: updates of D from one time to the next.
+  """
+
+  target: float = 1.0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.target < 0:
+      raise ConfigError(f"target={self.target} must be 0 or more: it is a norm")
+
+  def __call__(self, seen: Seen) -> Array:
+    mix = random.uniform(seen.keys, (1,) * (seen.real.ndim - 1))
+    between = mix * seen.real + (1.0 - mix) * seen.fake
+    return _distance_from(self.target, squared_slope(seen.apply_d, between))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dragan(Penalty):
+  """(|grad_x D(x)| - target)^2 near real images (Kodali et al. 2017, Eq. 3).
+
+  A point lies at a random share of the way from an image to the image plus noise of U[0, spread * s) in each pixel, s
+  the standard deviation of all pixels of the batch, as the authors' code and Lucic et al. 2018 have it; the paper's
+  text has normal noise.
+
+  Attributes:
+    weight: the paper's lambda, a number or a schedule of D's updates.
+    target: the norm that D is drawn to, the paper's k.
+    spread: range of the noise in standard deviations, the paper's c.
+    sigmoid: whether D(x) is the sigmoid of the logit, as in Lucic et al. 2018, and not the logit itself.
+    every: updates of D from one time to the next.
+  """
+
+  target: float = 1.0
+  spread: float = 0.5
+  sigmoid: bool = False
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.target < 0 or not self.spread > 0:
+      raise ConfigError(f"target={self.target} must be 0 or more, and spread={self.spread} above 0")
+
+  def __call__(self, seen: Seen) -> Array:
+    mean, square = batch_mean((jnp.mean(seen.real), jnp.mean(seen.real**2)), seen.axis_name)
+    deviation = jnp.sqrt(jnp.maximum(square - mean**2, 0.0))
+    noise_keys, mix_keys = (random.row_stream(seen.keys, name) for name in ("noise", "mix"))
+    noise = random.uniform(noise_keys, seen.real.shape[1:], 0.0, self.spread) * deviation
+    near = seen.real + random.uniform(mix_keys, (1,) * (seen.real.ndim - 1)) * noise
+
+    def apply_d(x: Images) -> Array:
+      return jax.nn.sigmoid(seen.apply_d(x)) if self.sigmoid else seen.apply_d(x)
+
+    return _distance_from(self.target, squared_slope(apply_d, near))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class R1(Penalty):
+  """|grad_x D(x)|^2 / 2 at real images (Mescheder et al. 2018, Eq. 9).
+
+  Attributes:
+    weight: the paper's gamma, a number or a schedule of D's updates.
+    every: updates of D from one time to the next.
+  """
+
+  def __call__(self, seen: Seen) -> Array:
+    return 0.5 * squared_slope(seen.apply_d, seen.real)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class R2(Penalty):
+  """|grad_x D(x)|^2 / 2 at generated images (Mescheder et al. 2018, Eq. 10).
+
+  Attributes:
+    weight: the paper's gamma, a number or a schedule of D's updates.
+    every: updates of D from one time to the next.
+  """
+
+  def __call__(self, seen: Seen) -> Array:
+    return 0.5 * squared_slope(lambda x: seen.apply_d(x, "fake"), seen.fake)
+
+
+PENALTIES: dict[str, Callable[..., Penalty]] = {
+  "gradient_penalty": GradientPenalty,
+  "dragan": Dragan,
+  "r1": R1,
+  "r2": R2,
+}
+
+
+def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
+  """``{name: {arguments}}`` of a config -> {name: penalty}.
+
+  Raises:
+    ConfigError: an unknown name, or arguments that the penalty refuses.
+  """
+  built = {}
+  for name, arguments in section.items():
+    choose(PENALTIES, name, "config.penalties")
+    if not hasattr(arguments, "items"):
+      raise ConfigError(f"config.penalties.{name}={arguments!r} is not a section {{'argument': value}}")
+    built[name] = build(PENALTIES, {"name": name, **arguments}, f"penalties.{name}")
+  return built
+
+
+def penalize(penalties: Mapping[str, Penalty], see: Callable[[str], Seen], updates: Array) -> dict[str, Array]:
+  """Returns the weighted penalties of one update of D, {name: [B]}.
+
+  Args:
+    penalties: as `build_penalties` made them.
+    see: name -> what this penalty sees.
+    updates: of D before this one.
+  """
+  values = {}
+  for name, penalty in penalties.items():
+    seen = see(name)
+
+    def weighted(penalty: Penalty = penalty, seen: Seen = seen) -> Array:
+      return penalty.every * build_schedule(penalty.weight, "weight")(updates) * penalty(seen)
+
+    if penalty.every == 1:
+      values[name] = weighted()
+    else:
+      values[name] = lax.cond(updates % penalty.every == 0, weighted, lambda seen=seen: jnp.zeros(len(seen.real)))
+  return values
