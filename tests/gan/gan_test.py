@@ -99,7 +99,7 @@ def fake_of(gan, state, batch):
 
 def test_g_waits_before_its_first_updates_and_before_every_third():
   """As in Arjovsky et al.'s code: updates 0, 1, 3 and 6 of G come after four of D, two a round; others after two."""
-  changes = game(n_critic=2, warmup=4, warmup_first=2, warmup_every=3, order="alternating")
+  changes = game(n_critic=2, warmup=3, warmup_first=2, warmup_every=3, order="alternating")
   gan, state, batch, after, _ = linear_round(**changes)
   step, found = jax.jit(gan.train_step), [after]
   for k in range(2, 12):
