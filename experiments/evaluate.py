@@ -7,10 +7,9 @@ appended to its evaluations.jsonl, and --json prints them in the table's place.
   --samples=DIR_OR_NPZ --reference=fashion_mnist    pictures from files against a data set
   --compare A B ...                                 a table of scores in workdirs or files of such lines
 
-Metrics of pictures: frechet, kernel_distance (kid), inception_score, precision_recall and density_coverage (prdc),
-memorisation, sliced_wasserstein, nearest_neighbour_test, parzen, ms_ssim, stacked_modes, mixture_modes; with labels
-also intra_frechet, label_agreement, linear_accuracy, nearest_neighbour_error, ms_ssim_within_class. Of a likelihood:
-bound, nll, ais, latents, bits_per_dim. "model", the default, is what the model itself reports of the split.
+The metrics are listed in common/evaluation/metrics/catalogue.py, and an unknown name lists them. "kid" stands for
+kernel_distance, "prdc" for precision_recall and density_coverage; "model", the default, is what the model itself
+reports of the split.
 Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}".
 """
 

@@ -15,7 +15,7 @@ from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
 
 TRAIN = "train --config=vae:digits,tiny --workdir={new} "
-SCORE = "evaluate --feature_cache= --nofloor --features=pixels --metrics=sliced_wasserstein "
+SCORE = "evaluate --feature_cache= --nofloor --features=pixels --metrics=parzen "
 SCORED = "--config.evaluate.metrics={{'frechet':{{'groups':2}}}} --config.evaluate.features=pixels "
 # A command and how many ways out its error names. A training counts as led out where it would start to compile.
 WRONG = [
@@ -40,8 +40,7 @@ WRONG = [
   (SCORE + "--workdir={vae} --num_samples=20 --num_real=9999", 1),
   (SCORE + "--samples={npz} --reference=digits", 3),
   (
-    SCORE.replace("pixels", "classifier:{small}").replace("sliced_wasserstein", "prdc")
-    + "--num_samples=60 --workdir={dcgan}",
+    SCORE.replace("pixels", "classifier:{small}").replace("parzen", "prdc") + "--num_samples=60 --workdir={dcgan}",
     1,
   ),
   ("probe --nofloors --workdir={dcgan} --num_train=9999", 1),

@@ -146,7 +146,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
 @pytest.mark.parametrize(
   ("command", "words"),
   [
-    ("evaluate", ("--metrics=sliced_wasserstein", "--nofloor", "--num_samples=8")),
+    ("evaluate", ("--metrics=parzen", "--nofloor", "--num_samples=8")),
     ("sample", ("--show=reconstructions", "--num=2", "--columns=2")),
   ],
 )

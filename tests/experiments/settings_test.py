@@ -150,7 +150,7 @@ MISTAKES = [
   ("evaluate --samples={file} --reference=digits --raw", "--raw is for --workdir", "leave it out"),
   ("evaluate --workdir={run} --checkpoint=", "--checkpoint", "is missing"),
   ("reproduce --table=smoke --root=", "--root", "is missing"),
-  ("evaluate --workdir={run} --metrics=sliced_wasserstein --features=clasifier:digits", 'did you mean "classifier"?'),
+  ("evaluate --workdir={run} --metrics=frechet --features=clasifier:digits", 'did you mean "classifier"?'),
   # Profiles, of vae:tiny's 40 steps, 5 a call.
   (VAE + "--profile=10", "--profile=10", "START:STOP"),
   (VAE + "--profile=a:20", "--profile=a:20", "START:STOP"),

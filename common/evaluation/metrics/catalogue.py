@@ -14,18 +14,13 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "precision_recall": "precision_recall:PrecisionRecall",
   "density_coverage": "density_coverage:DensityCoverage",
   "memorisation": "memorisation:Memorisation",
-  "sliced_wasserstein": "sliced_wasserstein:SlicedWasserstein",
-  "nearest_neighbour_test": "nearest_neighbour_error:NearestNeighbourTest",
   "parzen": "parzen:ParzenWindow",
-  "ms_ssim": "ms_ssim:MsSsim",
   "stacked_modes": "modes:StackedModes",
   "mixture_modes": "modes:MixtureModes",
   # Of pictures with labels.
   "intra_frechet": "class_conditional:IntraFrechet",
   "label_agreement": "class_conditional:LabelAgreement",
-  "linear_accuracy": "class_conditional:LinearClassificationAccuracy",
   "nearest_neighbour_error": "nearest_neighbour_error:NearestNeighbourError",
-  "ms_ssim_within_class": "ms_ssim:MsSsimWithinClass",
 }
 AGAINST_TRAINING = ("memorisation",)  # whose ``real`` must be what the model was trained on
 LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMetric`
