@@ -50,3 +50,21 @@ def test_numpy_is_not_imported_by_the_thread_that_reads_the_data():
   elsewhere = done.stderr.split()
   assert "common.data.dataset" in elsewhere  # the thread is seen
   assert not {"numpy", "numpy._core", "jax", "jaxlib", "scipy"} & set(elsewhere)
+
+
+_LOADED = """
+import atexit, runpy, sys
+
+atexit.register(lambda: print(*(name for name in sys.modules if name.startswith("common.")), file=sys.stderr))
+sys.argv = ["train", "--config=dcgan:digits,tiny", "--check", "--compilation_cache="]
+runpy.run_module("experiments.train", run_name="__main__")
+"""
+
+
+def test_training_without_metrics_of_pictures_imports_no_extractor_and_no_metric():
+  done = subprocess.run([sys.executable, "-c", _LOADED], cwd=ROOT, capture_output=True, text=True, timeout=300)
+  assert done.returncode == 0, done.stderr
+  loaded = {name for name in done.stderr.split() if name.startswith("common.evaluation.")}
+  assert "common.evaluation.validation" in loaded
+  unused = ("features", "metrics", "sample_validation", "sample_scores", "linear_svm")
+  assert not {name for name in loaded if name.split(".")[2] in unused}

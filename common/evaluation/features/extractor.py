@@ -1,6 +1,7 @@
 """What turns pictures into features, under a name that says which weights did it.
 
 A name ends in the first eight digits of its weights' sha256, so that scores of other weights never carry the same one.
+Each constructor imports its own network: pixels need no classifier, and a classifier no InceptionV3.
 """
 
 import dataclasses
@@ -15,11 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.errors import ConfigError, nearest
-from common.evaluation.features import classifier_file
-from common.evaluation.features.classifier import embed
-from common.evaluation.features.inception import InceptionV3, prepare
-from common.evaluation.features.inception_weights import inception_path, load_inception
-from common.evaluation.features.random_network import random_network
 from common.types import Array, PyTree
 
 Apply = Callable[[PyTree, Array], tuple[Array, Array | None]]
@@ -93,6 +89,8 @@ def _random(argument: str, context: Context) -> Extractor:
     )
   if context.kind == "points":
     raise ConfigError(f'"random" embeds images, and these are points; use {PIXELS}')
+  from common.evaluation.features.random_network import random_network
+
   variables, apply = random_network(context.image_shape, seed=int(argument or 0))
   return Extractor(f"random:{argument or 0}-{sha8(variables)}", variables, apply)
 
@@ -104,6 +102,9 @@ def _classifier(argument: str, context: Context) -> Extractor:
   """
   if context.kind == "points":
     raise ConfigError(f'"classifier" is of images, and these are points; use {PIXELS}')
+  from common.evaluation.features import classifier_file
+  from common.evaluation.features.classifier import embed
+
   file = classifier_file.find(argument or context.dataset, context.image_shape)
   if file is None:
     shipped = ", ".join(classifier_file.shipped())
@@ -158,6 +159,9 @@ def _inception(argument: str, context: Context) -> Extractor:
   """InceptionV3 of 2015-12-05, whose Frechet distance is the FID; its weights from a file, or from the cache."""
   if context.kind == "points":
     raise ConfigError(f'"inception" is of images, and these are points; use {PIXELS}')
+  from common.evaluation.features.inception import InceptionV3, prepare
+  from common.evaluation.features.inception_weights import inception_path, load_inception
+
   variables, digest = load_inception(inception_path(argument, context.cache))
   network = InceptionV3()
 
