@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 
 from common.data.dataset import open_dataset
+from common.evaluation.metrics.catalogue import GROUPS, LIKELIHOOD_METRICS, SAMPLE_METRICS
 from configs import schema
 from experiments import ROOT, build_algorithm
 from experiments.command_line import flags as command_line
@@ -54,3 +55,9 @@ def test_a_best_that_no_training_keeps_would_be_found(monkeypatch):
   )
   with pytest.raises(AssertionError, match="a keeps no best checkpoint"):
     test_every_command_is_understood_and_finds_what_it_asks_for()
+
+
+def test_the_readme_names_every_metric():
+  table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Metrics")[2].partition("\n## ")[0]
+  listed = set(re.findall(r"`(\w+)`", "".join(line for line in table.splitlines(True) if line.startswith("|"))))
+  assert listed == {*SAMPLE_METRICS, *LIKELIHOOD_METRICS, *GROUPS}
