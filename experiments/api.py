@@ -11,9 +11,9 @@ print(api.table(records))
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -38,6 +38,9 @@ from experiments.command_line import flags as command_line
 from experiments.command_line.overrides import check_override
 from experiments.command_line.running import claimed, to_the_end
 from experiments.restore import RestoredRun, restore_sampled
+
+if TYPE_CHECKING:  # it imports the metrics
+  from experiments.picture_scoring import Settings
 
 Record = dict[str, Any]
 Metrics = str | Mapping[str, Mapping[str, Any]]  # names with commas, or {name: {setting: value}}
@@ -247,64 +250,19 @@ def evaluate_files(
   return score_files(Path(path), config.data, resize, BACKGROUNDS[background], settings)
 
 
-def score_settings(
-  metrics: Metrics,
-  *,
-  features: str = "classifier",
-  split: str = "test",
-  num_samples: int = 10000,
-  num_real: int = 0,
-  seed: int = 0,
-  ema: bool = True,
-  truncation: float = 0.0,
-  batch_norm: str = "running",
-  sampler: str = "prior",
-  floor: bool = True,
-  data_dir: str = "",
-  feature_cache: str | Path | None = None,
-  status: Status | None = None,
-  emit: Callable[[Record], None] = lambda record: None,
-) -> Any:
-  """What to measure and how.
+def score_settings(metrics: Metrics, *, feature_cache: str | Path | None = None, **options: Any) -> "Settings":
+  """What to measure, and how.
 
   Args:
     metrics: names with commas, or {name: {setting: value}}.
-    features: the extractor: classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function.
-    split: "train", "validation" or "test".
-    num_samples: number of samples to draw.
-    num_real: use the first images of the split only; 0 for all.
-    seed: of samples, subsets and draws.
-    ema: averaged weights, where the run keeps them.
-    truncation: as for `sampler_of`.
-    batch_norm: as for `sampler_of`.
-    sampler: as for `load`.
-    floor: score real training images too.
-    data_dir: where the data set lies; empty for where it was in training, or the usual places.
     feature_cache: directory of the real images' features; "" for none, None for the user's cache.
-    status: receives lines for a person; None prints them to stderr.
-    emit: is called with each record as it comes.
+    **options: the other fields of `experiments.picture_scoring.Settings`.
   """
   from experiments.picture_scoring import Settings
 
   cache = compilation_cache.user_cache() / "features" if feature_cache is None else feature_cache
-  return Settings(
-    sections=_sections(metrics),
-    features=features,
-    split=split,
-    num_samples=num_samples,
-    num_real=num_real,
-    seed=seed,
-    ema=ema,
-    truncation=truncation,
-    batch_norm=batch_norm,
-    sampler=sampler,
-    floor=floor,
-    data_dir=data_dir,
-    cache=Path(cache) if cache else None,
-    weights=compilation_cache.user_cache(),
-    say=status or Status(enabled=True),
-    emit=emit,
-  )
+  weights = compilation_cache.user_cache()
+  return Settings(sections=_sections(metrics), weights=weights, cache=Path(cache) if cache else None, **options)
 
 
 def _sections(metrics: Metrics) -> dict[str, Mapping[str, Any]]:

@@ -112,7 +112,7 @@ def main() -> int:
   options: dict[str, Any] = {
     **{name: FLAGS[name].value for name in SETTINGS},
     "ema": not FLAGS.raw,
-    "status": status,
+    "say": status,
     "emit": (lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else found.append,
   }
   try:

@@ -18,26 +18,45 @@ from experiments import records
 Record = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """What to measure and how; see the flags of `experiments.evaluate`."""
+  """What to measure and how.
+
+  Attributes:
+    sections: the metrics, {name: {setting: value}}.
+    weights: directory of downloaded or converted weights of extractors.
+    features: the extractor: classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function.
+    split: "train", "validation" or "test".
+    num_samples: number of samples to draw.
+    num_real: use the first images of the split only; 0 for all.
+    seed: of samples, subsets and draws.
+    ema: averaged weights, where the run keeps them.
+    truncation: largest size of a value of N(0, I) latents; 0 for any.
+    batch_norm: whose statistics BatchNorm uses: "running", "batch" or "standing".
+    sampler: "prior", or the density that `experiments.fit_sampler` fitted to a VAE's latents.
+    floor: score real training images too.
+    data_dir: where the data set lies; empty for where it was in training, or the usual places.
+    cache: directory of the real images' features; None for none.
+    say: receives lines for a person.
+    emit: is called with each record as it comes.
+  """
 
   sections: Mapping[str, Mapping[str, Any]]
-  features: str
-  split: str
-  num_samples: int
-  num_real: int
-  seed: int
-  ema: bool
-  truncation: float
-  batch_norm: str
-  sampler: str
-  floor: bool
-  data_dir: str
-  cache: Path | None
   weights: Path
-  say: Status
-  emit: Callable[[Record], None]
+  features: str = "classifier"
+  split: str = "test"
+  num_samples: int = 10000
+  num_real: int = 0
+  seed: int = 0
+  ema: bool = True
+  truncation: float = 0.0
+  batch_norm: str = "running"
+  sampler: str = "prior"
+  floor: bool = True
+  data_dir: str = ""
+  cache: Path | None = None
+  say: Status = dataclasses.field(default_factory=lambda: Status(enabled=True))
+  emit: Callable[[Record], None] = lambda record: None
 
   def metrics(self, table: Mapping[str, str]) -> dict[str, Any]:
     """Those of the chosen metrics that are in ``table``."""
