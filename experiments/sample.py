@@ -76,7 +76,7 @@ def main() -> int:
     if FLAGS.show != "samples":
       samples = api.Samples(_show(run, status), None)
     else:
-      labels = _labels(run.algorithm, run.spec.labels)
+      labels = _labels(getattr(run.algorithm, "conditional", False), run.spec.labels)
       num = FLAGS.num if labels is None else len(labels)
       if FLAGS.interpolate:
         columns = FLAGS.interpolate
@@ -108,13 +108,13 @@ def _show(run: Any, status: Any) -> Any:
   return pixels
 
 
-def _labels(algorithm: Any, known: tuple[int, ...]) -> Any:
+def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
   """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
   import numpy as np
 
   if not FLAGS.labels:
     return None
-  if not algorithm.conditional:
+  if not conditional:
     raise ConfigError(
       f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels; leave them out"
     )

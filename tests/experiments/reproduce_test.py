@@ -15,6 +15,7 @@ import pytest
 
 from common.evaluation.metrics.catalogue import SAMPLE_METRICS, build_metrics
 from common.training.program import make_state
+from configs import schema
 from experiments import build_algorithm, curve, reproduce
 from experiments.command_line.flags import config_names, find_config, load_config
 from experiments.records import keep_per_image
@@ -165,7 +166,9 @@ def test_rows_of_one_run_are_its_stops_and_none_is_scored_too_late(queue, tmp_pa
   assert all(f"--workdir={workdir}" in command for command in commands)
   assert [f"--config.train.num_steps={steps}" in commands[at] for at, steps in ((0, 20), (2, 40))] == [True, True]
   assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["short", "long"]
-  (workdir / "config.json").write_text(json.dumps({"family": "vae", "train": {"num_steps": 40}}))
+  (workdir / "config.json").write_text(
+    json.dumps({"version": schema.VERSION, "family": "vae", "train": {"num_steps": 40}})
+  )
   assert run() == 0 and len(commands) == 4  # both are done: nothing is late
   (workdir / "reproduced-short.json").unlink()
   assert run("--rows=short") == 2

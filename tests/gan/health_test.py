@@ -152,7 +152,8 @@ def signals_of(workdir, steps, modes=0, **changes):
   dataset = open_dataset(config.data)
   gan = build_algorithm(config, dataset.spec)
   if modes:
-    gan = dataclasses.replace(gan, generator=FewModes(gan.generator, modes))
+    network = gan.generator._replace(module=FewModes(gan.generator.module, modes))
+    gan = dataclasses.replace(gan, generator=network)
   program = Program(gan, dataset, config, make_mesh(1))
   with closing(evaluated_run(program, workdir, Status(enabled=False))) as run:
     run.run()
