@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from common.build import build
 from common.errors import ConfigError
-from common.legality import typed
 from common.schedules import Constant, Scheduled, build_schedule
 from common.types import Array, PyTree
 
@@ -76,7 +75,8 @@ def by_half_life(updates: Scheduled, ramp: float = 0.0) -> Ema:
   half_life = build_schedule(updates, "updates")
   if isinstance(half_life, Constant) and not half_life.value > 0:
     raise ConfigError(
-      f"updates={half_life.value} must be above 0; for no average take " + typed("ema", name="decay", decay=0.0)
+      f"updates={half_life.value} must be above 0; "
+      "for no average take --config.ema=\"{'name': 'decay', 'decay': 0.0}\""
     )
   if ramp < 0.0:
     raise ConfigError(f"ramp={ramp} must be 0 or more")

@@ -54,3 +54,9 @@ def bernoulli(rows: Array, p: Array) -> Array:
 def integers(rows: Array, low: int, high: int) -> Array:
   """Samples one integer in low .. high - 1 per row, keys [B] -> int32 [B]."""
   return jax.vmap(lambda key: jax.random.randint(key, (), low, high))(rows)
+
+
+def categorical(keys: Array, logits: Array) -> Array:
+  """k with probability softmax(logits)_k for each row, keys [B], [K] or [B, K] -> int32 [B], by Gumbel's trick."""
+  noise = uniform(keys, logits.shape[-1:], low=1e-7)
+  return jnp.argmax(logits - jnp.log(-jnp.log(noise)), axis=-1).astype(jnp.int32)

@@ -96,7 +96,7 @@ def _encoder(algorithm: VAE, weights: str) -> Network:
 
   def apply(variables: PyTree, x: Images) -> Any:
     rows = random.row_keys(jax.random.key(0), jnp.arange(len(x)))
-    return algorithm.network.apply(variables, x, jnp.zeros((len(x), 0)), rows, method="encode")
+    return algorithm.network.apply(variables, x, None, rows, method="encode")
 
   return Network("encoder", lambda state: state.net.variables(ema=True), apply, weights)
 

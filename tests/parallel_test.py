@@ -38,7 +38,6 @@ ARCHITECTURES = {
   **{
     f"{name} vae": ("vae:digits,tiny", {**NET, "model": SMALL_MLP, "objective": objective})
     for name, objective in {
-      "free bits": {"name": "free_bits", "nats": 0.3},
       "info": {"name": "info_vae", "weight": 10.0},
       "wae": {"name": "wae"},
     }.items()

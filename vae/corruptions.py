@@ -1,10 +1,9 @@
-"""What the encoder sees in the place of the image in training, by name."""
+"""Corruptions by name: what the encoder sees in training in the place of the image."""
 
 from collections.abc import Callable
 
 from common import random
 from common.errors import ConfigError
-from common.legality import typed
 from common.types import Array, Images
 
 Corruption = Callable[[Images, Array], Images]  # x [B, H, W, C] in pixel_range, keys [B] -> [B, H, W, C]
@@ -13,7 +12,7 @@ Corruption = Callable[[Images, Array], Images]  # x [B, H, W, C] in pixel_range,
 class Nothing:
   """The image as it is."""
 
-  def __call__(self, x: Images, rows: Array) -> Images:
+  def __call__(self, x: Images, keys: Array) -> Images:
     return x
 
 
@@ -26,18 +25,18 @@ class GaussianNoise:
 
   def __init__(self, sigma: float = 0.3):
     if not sigma > 0:
-      raise ConfigError(f"sigma={sigma} must be above 0; for no noise take {typed('corruption', name='none')}")
+      raise ConfigError(f"sigma={sigma} must be above 0; for no noise take --config.corruption=\"{{'name': 'none'}}\"")
     self._sigma = sigma
 
-  def __call__(self, x: Images, rows: Array) -> Images:
-    return x + self._sigma * random.normal(rows, x.shape[1:])
+  def __call__(self, x: Images, keys: Array) -> Images:
+    return x + self._sigma * random.normal(keys, x.shape[1:])
 
 
 class Masking:
-  """Each pixel, with all its channels, is ``low`` of the pixel range with a probability (Vincent et al. 2008).
+  """Each pixel, with all its channels, becomes the low end of the pixel range at random (Vincent et al. 2008).
 
   Attributes:
-    probability: of a pixel.
+    probability: probability that a pixel is masked.
     pixel_range: of the data.
   """
 
@@ -46,8 +45,8 @@ class Masking:
       raise ConfigError(f"probability={probability} must be between 0 and 1")
     self._low, self._keep = pixel_range[0], 1.0 - probability
 
-  def __call__(self, x: Images, rows: Array) -> Images:
-    keep = random.uniform(rows, (*x.shape[1:3], 1)) < self._keep
+  def __call__(self, x: Images, keys: Array) -> Images:
+    keep = random.uniform(keys, (*x.shape[1:3], 1)) < self._keep
     return keep * x + ~keep * self._low
 
 

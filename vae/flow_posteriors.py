@@ -1,4 +1,4 @@
-"""q(z|x) of more shapes than a Gaussian: a draw of one, and flows whose parameters depend on x."""
+"""Posteriors q(z|x) beyond the Gaussian: a draw from one that passes through flows with parameters from x."""
 
 import flax.linen as nn
 import jax
@@ -20,8 +20,8 @@ class InverseAutoregressive(nn.Module):
     steps: T of the paper.
     width: units of a hidden layer of a step's network.
     layers: its hidden layers, 1 or more.
-    context: size of h, through which the steps depend on x; 0 for steps that are the same for all x.
-    log_var_range: of the Gaussian, as DiagonalGaussian has it.
+    context: size of h, through which the steps depend on x; 0 for the same steps for all x.
+    log_var_range: the Gaussian's, as in DiagonalGaussian.
   """
 
   steps: int = 4
@@ -29,6 +29,7 @@ class InverseAutoregressive(nn.Module):
   layers: int = 1
   context: int = 64
   log_var_range: tuple[float, ...] = ()
+  gives = frozenset({"density", "real"})
 
   def __post_init__(self):
     _check_positive(steps=self.steps, width=self.width, layers=self.layers)
@@ -37,16 +38,16 @@ class InverseAutoregressive(nn.Module):
 
   @nn.nowrap
   def num_stats(self, z_dim: int) -> int:
-    """How many numbers the encoder gives for z of z_dim."""
+    """Number of statistics that the encoder gives for z of size z_dim."""
     return 2 * z_dim + self.context
 
   @nn.compact
-  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
-    """A draw with keys ``rows`` [B], and its density."""
+  def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
+    """A draw with ``keys`` [B], and its density."""
     size = stats.shape[-1] - self.context
     gaussian, h = stats[:, :size], stats[:, size:] if self.context else None
     base = DiagonalGaussian(self.log_var_range)
-    z = base(gaussian, rows, train=train).z
+    z = base(gaussian, keys, train=train).z
     log_q = base.log_prob(z, gaussian)
     order = tuple(range(size // 2))
     for i in range(self.steps):
@@ -63,11 +64,12 @@ class Planar(nn.Module):
 
   Attributes:
     steps: K of the paper.
-    log_var_range: of the Gaussian, as DiagonalGaussian has it.
+    log_var_range: the Gaussian's, as in DiagonalGaussian.
   """
 
   steps: int = 8
   log_var_range: tuple[float, ...] = ()
+  gives = frozenset({"density", "real", "layers"})
 
   def __post_init__(self):
     _check_positive(steps=self.steps)
@@ -76,17 +78,17 @@ class Planar(nn.Module):
 
   @nn.nowrap
   def num_stats(self, z_dim: int) -> int:
-    """How many numbers the encoder gives for z of z_dim."""
+    """Number of statistics that the encoder gives for z of size z_dim."""
     return 2 * z_dim + self.steps * (2 * z_dim + 1)
 
   @nn.compact
-  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
-    """A draw with keys ``rows`` [B], and its density."""
+  def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
+    """A draw with ``keys`` [B], and its density."""
     z_dim = (stats.shape[-1] - self.steps) // (2 + 2 * self.steps)
     gaussian, vectors, b = jnp.split(stats, [2 * z_dim, stats.shape[-1] - self.steps], axis=-1)
     u, w = jnp.moveaxis(vectors.reshape(-1, 2, self.steps, z_dim), 0, 2)
     base = DiagonalGaussian(self.log_var_range)
-    z = base(gaussian, rows, train=train).z
+    z = base(gaussian, keys, train=train).z
     log_q = base.log_prob(z, gaussian)
 
     def step(z: Array, parameters: tuple[Array, Array, Array]) -> tuple[Array, Array]:

@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from common.build import build
+from common.build import build, choose
 from common.data.spec import Spec
 from common.ema import build_ema
-from common.errors import ConfigError
+from common.errors import ConfigError, require
 from common.optim import OPTIMIZERS, build_optimizer
+from vae.codes import UniformCodes
 from vae.corruptions import CORRUPTIONS
 from vae.flow_posteriors import InverseAutoregressive, Planar
 from vae.flows.coupling import CouplingFlow
-from vae.legality import illegal
 from vae.likelihoods import LIKELIHOODS
 from vae.model import LatentVariableModel
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES
 from vae.posteriors import Deterministic, DiagonalGaussian
-from vae.priors import Mixture, NoPrior, StandardNormal, VampPrior
+from vae.priors import NoPrior, StandardNormal, VampPrior
 from vae.vae import VAE
-from vae.vector_quantizer import UniformCodes, VectorQuantized
+from vae.vector_quantizer import VectorQuantized
 
 POSTERIORS: dict[str, Any] = {
   "diagonal_gaussian": DiagonalGaussian,
@@ -29,7 +29,6 @@ POSTERIORS: dict[str, Any] = {
 }
 PRIORS: dict[str, Any] = {
   "standard_normal": StandardNormal,
-  "mixture": Mixture,
   "vampprior": VampPrior,
   "flow": CouplingFlow,
   "uniform_codes": UniformCodes,
@@ -49,7 +48,7 @@ def _concat() -> bool:
 
 CONDITIONING = {"none": _none, "concat": _concat}
 TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
-  "model": NETWORKS,
+  "model": {name: architecture.settings for name, architecture in NETWORKS.items()},
   "posterior": POSTERIORS,
   "prior": PRIORS,
   "likelihood": LIKELIHOODS,
@@ -58,19 +57,103 @@ TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
   "corruption": CORRUPTIONS,
   "optim": OPTIMIZERS,
 }
+NORMAL = "--config.prior=\"{'name': 'standard_normal'}\""
+GAUSSIAN = "--config.posterior=\"{'name': 'diagonal_gaussian'}\""
+ELBO = "--config.objective=\"{'name': 'elbo'}\""
+ONE_LAYER = "a network of one layer, as --config.model=\"{'name': 'gated_mlp', 'z_dim': 40}\""
+NO_PRIOR, NO_LABELS = "--config.prior=\"{'name': 'none'}\"", "--config.conditioning=\"{'name': 'none'}\""
+# {what an objective needs of a posterior: the field that asks for it, why, and what to do without it}
+OBJECTIVE_NEEDS = {
+  "density": (
+    "objective.name",
+    "a point has no density, so that its rate is infinite",
+    f"{GAUSSIAN}, or one of the objectives reconstruction, rae and wae",
+  ),
+  "point": (
+    "objective.name",
+    "without a rate nothing keeps its draws from shrinking to a point",
+    f"--config.posterior=\"{{'name': 'deterministic'}}\", or {ELBO} and {NORMAL}",
+  ),
+  "real": ("objective.name", "the rate of codes is the same for all images and all draws", ELBO),
+  "gaussian": (
+    "objective.gradient",
+    "it needs log q at a given z without the gradient of q's parameters",
+    f"--config.objective.gradient=standard or {GAUSSIAN}",
+  ),
+}
+# {what a prior needs of a posterior: why, and what to do without it}
+PRIOR_NEEDS = {
+  "real": ("codes have a distribution over codes", "--config.prior=\"{'name': 'uniform_codes'}\""),
+  "codes": ("it is a distribution over codes", NORMAL),
+  "density": ("without a rate the prior would learn nothing", f"{NORMAL}, and a sampler fitted afterwards"),
+  "gaussian": (
+    "its components are posteriors, whose densities must be known at the z of other images",
+    f"{GAUSSIAN} or {NORMAL}",
+  ),
+}
+
+
+def check(config: Any, spec: Spec) -> None:
+  """Raises ConfigError where two choices of ``config`` do not go together, or one not with data of ``spec``.
+
+  What a choice needs, gives or is stands in its own class.
+  """
+  objective = build(OBJECTIVES, config.objective, "objective", axis_name=None)
+  posterior = choose(POSTERIORS, config.posterior.name, "config.posterior.name")
+  prior = choose(PRIORS, config.prior.name, "config.prior.name")
+  likelihood = choose(LIKELIHOODS, config.likelihood.name, "config.likelihood.name")
+  network = choose(NETWORKS, config.model.name, "config.model.name").settings
+  hierarchy, pseudo_inputs = isinstance(network.lower_z_dims, property), prior is VampPrior
+  labels = build(CONDITIONING, config.conditioning, "conditioning")
+  images = spec.kind == "images"
+
+  for need, (field, why, way_out) in OBJECTIVE_NEEDS.items():
+    lacks = need in objective.needs and need not in posterior.gives
+    require(not lacks, config, "posterior.name", field, why, way_out)
+  require(
+    objective.uses_prior == (prior is not NoPrior),
+    config,
+    "prior.name",
+    "objective.name",
+    "a prior is needed exactly where its rate or its draws are in the objective",
+    NORMAL if objective.uses_prior else NO_PRIOR,
+  )
+  for need, (why, way_out) in PRIOR_NEEDS.items():
+    lacks = need in prior.needs and need not in posterior.gives
+    require(not lacks, config, "prior.name", "posterior.name", why, way_out)
+  if hierarchy:
+    why = "a lower layer needs a posterior with a density and without parameters of its own"
+    require("layers" in posterior.gives, config, "posterior.name", "model.name", why, f"{GAUSSIAN} or {ONE_LAYER}")
+    why = "q of a lower layer depends on the z above it, whose gradient would be lost"
+    way_out = f"--config.objective.gradient=standard or {ONE_LAYER}"
+    require(not objective.doubly, config, "objective.gradient", "model.name", why, way_out)
+  if labels:
+    why = "it needs labels, and this data set has none"
+    require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, NO_LABELS)
+    why = "its pseudo-inputs have no labels"
+    require(not pseudo_inputs, config, "prior.name", "conditioning.name", why, f"{NO_LABELS} or {NORMAL}")
+  if not images:
+    why = "it is for images, and these data are points"
+    way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"
+    require(not network.images_only, config, "model.name", "data.name", why, way_out)
+    require(not pseudo_inputs, config, "prior.name", "data.name", "its pseudo-inputs are images", NORMAL)
+    way_out = "--config.likelihood=\"{'name': 'gaussian'}\""
+    require(not likelihood.pixels, config, "likelihood.name", "data.name", why, way_out)
+  if config.data.dequantize:
+    why = "it is a probability of the 256 levels, which the noise would move"
+    way_out = "--config.data.dequantize=False or --config.likelihood=\"{'name': 'gaussian'}\""
+    require(not likelihood.levels, config, "likelihood.name", "data.dequantize", why, way_out)
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
   """The VAE of ``config`` for data of ``spec``.
 
   Raises:
-    ConfigError: a section that names no known choice, or a pair that does not go together.
+    ConfigError: a section that names an unknown choice, or two choices that do not go together.
   """
-  if found := illegal(config, spec):
-    raise ConfigError(found[0])
+  check(config, spec)
   if "z_dim" not in config.model:
     raise ConfigError("config.model lacks z_dim, the size of the latents")
-  z_dim = config.model.z_dim
   context = {
     "image_shape": spec.image_shape,
     "pixel_range": spec.pixel_range,
@@ -81,21 +164,21 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
   likelihood = build(LIKELIHOODS, config.likelihood, "likelihood", **context)
   posterior = build(POSTERIORS, config.posterior, "posterior", **context)
   stats = {"num_stats": posterior.num_stats, "num_params": likelihood.num_params}
-  model = build(NETWORKS, config.model, "model", **context, **stats)
-  quantized = isinstance(posterior, VectorQuantized)
-  codes = {"num_codes": posterior.num_codes, "code_dim": posterior.code_dim} if quantized else {}
-  prior = build(PRIORS, config.prior, "prior", z_dim=z_dim, **context, **codes)
-  depth = 1 + len(model.lower_z_dims)
+  _, *sides = NETWORKS[config.model.name]
+  encoder, decoder = (build({config.model.name: side}, config.model, "model", **context, **stats) for side in sides)
+  codes = {key: getattr(posterior, key) for key in ("num_codes", "code_dim") if "codes" in posterior.gives}
+  depth = 1 + len(encoder.lower_z_dims)
   return VAE(
     spec=spec,
     network=LatentVariableModel(
-      model=model,
+      encoder=encoder,
+      decoder=decoder,
       posterior=posterior,
-      prior=prior,
+      prior=build(PRIORS, config.prior, "prior", z_dim=config.model.z_dim, **context, **codes),
       likelihood=likelihood,
       layers=("z",) if depth == 1 else tuple(f"z{depth - i}" for i in range(depth)),
     ),
-    objective=build(OBJECTIVES, config.objective, "objective"),
+    objective=build(OBJECTIVES, config.objective, "objective", **context),
     corruption=build(CORRUPTIONS, config.corruption, "corruption", **context),
     classes=spec.num_classes if build(CONDITIONING, config.conditioning, "conditioning") else 0,
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),

@@ -8,8 +8,9 @@ import numpy as np
 
 from common.algorithm import Alarm
 from common.types import Array, Mean, Metrics
+from vae.codes import codes_in_use, perplexity
+from vae.gaussian import unit_kl
 from vae.model import LatentVariableModel, Terms
-from vae.vector_quantizer import VectorQuantized, codes_in_use, perplexity
 
 ACTIVE = 0.01  # variance over the images of a unit's posterior mean (Burda et al. 2016, Section 4.2)
 WINDOW = 1000  # steps: some recipes start from weights that give no rate, and take 500 to leave it
@@ -17,7 +18,7 @@ COLLAPSED = 0.1  # nats an image
 CLIPPED = 0.25
 AT_REST = 0.95  # of a schedule that may be judged under: its least value in the window over its greatest
 DEAD = 0.5  # share of the codes
-REMEDY = "a lower beta or a warm-up of it, free bits, a weaker decoder, a lower learning rate; does the decoder read z?"
+REMEDY = "a lower beta or a warm-up of it, a weaker decoder, a lower learning rate; does the decoder read z?"
 
 
 def look(terms: Terms, other_distortion: Array, log_var_range: Sequence[float], mask: Array) -> Metrics:
@@ -31,8 +32,7 @@ def look(terms: Terms, other_distortion: Array, log_var_range: Sequence[float], 
   found["other_distortion"] = Mean.of(other_distortion, mask)
   for name, (mean, log_var) in _named(terms.moments):
     mean, log_var = mean[0], log_var[0]
-    rate = 0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var)
-    values = {"rate": rate, "mean": mean, "square": mean**2, "variance": jnp.exp(log_var)}
+    values = {"rate": unit_kl(mean, log_var), "mean": mean, "square": mean**2, "variance": jnp.exp(log_var)}
     found |= {f"unit_{key}{name}": Mean.of(value, mask) for key, value in values.items()}
     if log_var_range:
       low, high = log_var_range
@@ -86,8 +86,7 @@ def alarms(network: LatentVariableModel, *, warms_up: bool) -> tuple[Alarm, ...]
       REMEDY,
     )
   ]
-  quantized = isinstance(network.posterior, VectorQuantized)
-  if network.has_rate and not quantized:
+  if network.has_rate and not network.has_codes:
     found.append(
       Alarm(
         f"posterior collapse: the rate is below {COLLAPSED} nats an image, so z says nothing of x",
@@ -120,7 +119,7 @@ def alarms(network: LatentVariableModel, *, warms_up: bool) -> tuple[Alarm, ...]
       )
       for layer, suffix in zip(network.layers, suffixes, strict=True)
     ]
-  if quantized:
+  if network.has_codes:
     codes = network.posterior.num_codes
     found.append(
       Alarm(

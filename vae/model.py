@@ -1,7 +1,8 @@
 """Everything of a VAE that has parameters, and the terms of its bound (Kingma & Welling 2013, Eq. 3).
 
-Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z"; of two, "z2" is the top and p(x, z1,
-z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x).
+Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z". With two, "z2" is the top, and
+p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). Labels y are one-hot values [B, K] that
+the encoder and the decoder see, or None; p(z) is the same for all labels.
 """
 
 from collections.abc import Iterator
@@ -14,25 +15,28 @@ import jax.numpy as jnp
 
 from common import random
 from common.types import Array, Images, Latents
-from vae.posteriors import Deterministic, DiagonalGaussian, Draw
-from vae.priors import Distribution, Normal, gaussian_kl
-from vae.vector_quantizer import VectorQuantized
+from vae.gaussian import Normal, gaussian_kl
+from vae.posteriors import Draw
+from vae.priors import Distribution
 
 
 class Terms(flax.struct.PyTreeNode):
-  """The parts of the bound, in nats: elbo = -(distortion + sum of rates).
+  """The parts of the bound, in nats: elbo = -(distortion + sum of rates); [B] each or, for k draws, [k, B].
 
   Attributes:
-    distortion: -log p(x|z), [B] or, of k draws, [k, B], as all that follow.
-    rates: {layer: KL(q || p)}; empty where q is a point.
-    penalties: what the posterior asks to be added to any loss.
-    figures: what the posterior says of itself.
+    distortion: -log p(x|z).
+    rates: {layer: KL(q || p)}, in closed form where the pair has one, else log q - log p of the draw; empty where q is
+      a point.
+    log_ratio: log q(z|x) - log p(z) of the draw, all layers together; 0 where q is a point.
+    penalties: {name: value} that the posterior adds to any loss.
+    figures: {name: value} that the posterior reports.
     z: the layers.
     moments: {layer: (mean, log_var)} of Gaussian posteriors.
   """
 
   distortion: Array
   rates: dict[str, Array]
+  log_ratio: Array
   penalties: dict[str, Array]
   figures: dict[str, Array]
   z: tuple[Array, ...]
@@ -42,9 +46,14 @@ class Terms(flax.struct.PyTreeNode):
   def rate(self) -> Array:
     return sum(self.rates.values(), start=jnp.zeros(()))
 
+  @property
+  def log_weight(self) -> Array:
+    """log p(x, z) / q(z|x) of the draw."""
+    return -(self.distortion + self.log_ratio)
+
 
 class Layer(NamedTuple):
-  """One layer of the latents: a draw, the statistics it is of, and the layers above."""
+  """One layer of the latents: its draw, the statistics that it was drawn from, and the layers above."""
 
   name: str
   draw: Draw
@@ -54,7 +63,7 @@ class Layer(NamedTuple):
 
 @jax.custom_vjp
 def scale_gradient(z: Array, weight: Array) -> Array:
-  """z as it is, [B, Z]; its gradient times ``weight`` [B]."""
+  """z unchanged, [B, Z]; its gradient is multiplied by ``weight`` [B]."""
   return z
 
 
@@ -64,9 +73,10 @@ scale_gradient.defvjp(
 
 
 class LatentVariableModel(nn.Module):
-  """Encoder, posterior, prior, decoder and likelihood; ``y`` is the label as one-hot values [B, K], K = 0 for none."""
+  """q(z|x) by the encoder and the posterior, p(z) by the prior, p(x|z) by the decoder and the likelihood."""
 
-  model: nn.Module
+  encoder: nn.Module
+  decoder: nn.Module
   posterior: nn.Module
   prior: nn.Module
   likelihood: nn.Module
@@ -75,39 +85,35 @@ class LatentVariableModel(nn.Module):
   def __call__(
     self,
     x: Images,
-    y: Array,
-    rows: Array,
+    y: Array | None,
+    keys: Array,
     *,
     train: bool,
-    rate: str = "closed",
     seen: Images | None = None,
-    weight: Array | None = None,
+    z_weight: Array | None = None,
   ) -> Terms:
     """The terms for one draw of z.
 
     Args:
-      x: what is to be explained.
-      y: its labels.
-      rows: keys [B].
+      x: the images whose likelihood is bounded.
+      y: their labels.
+      keys: keys [B].
       train: for BatchNorm and codebooks.
-      rate: "closed": the closed form where the pair of q and p has one, else log q - log p of the draw; "sampled":
-        always the latter; "path": the same without the gradient of q's parameters in log q, whose expectation is 0
-        (Roeder et al. 2017, "sticking the landing").
       seen: what the encoder is given in the place of x.
-      weight: [B], of z's gradient (Tucker et al. 2019, "doubly reparameterized"); None for 1.
+      z_weight: [B], weights of z's gradient; log q(z|x) is then without the gradient of q's parameters at a fixed z,
+        whose expectation is 0 (Roeder et al. 2017). None: the gradient as it is.
     """
-    layers = list(self._infer(x if seen is None else seen, y, rows, train=train))
-    z = tuple(layer.draw.z for layer in layers)
-    if weight is not None:
-      z = tuple(scale_gradient(part, weight) for part in z)
-    rates = {
-      layer.name: self._rate(layer, part, self._prior(layer.above, y, train=train), rate)
-      for layer, part in zip(layers, z, strict=True)
-      if self.has_rate
-    }
+    layers = list(self._infer(x if seen is None else seen, y, keys, train=train))
+    z, log_q = tuple(layer.draw.z for layer in layers), [layer.draw.log_q for layer in layers]
+    if z_weight is not None:
+      z = tuple(scale_gradient(part, z_weight) for part in z)
+      fixed = (jax.lax.stop_gradient(layer.stats) for layer in layers)
+      log_q = [self.posterior.log_prob(part, stats) for part, stats in zip(z, fixed, strict=True)]
+    rates, log_ratio = self._rates(layers, z, log_q) if self.has_rate else ({}, jnp.zeros(()))
     return Terms(
-      distortion=-self.likelihood.log_prob(self.model.decode(z, y, train=train), x),
+      distortion=-self.likelihood.log_prob(self.decoder(z, y, train=train), x),
       rates=rates,
+      log_ratio=log_ratio,
       penalties={name: value for layer in layers for name, value in layer.draw.penalties.items()},
       figures={name: value for layer in layers for name, value in layer.draw.figures.items()},
       z=z,
@@ -116,76 +122,80 @@ class LatentVariableModel(nn.Module):
 
   @property
   def gaussian(self) -> bool:
-    return isinstance(self.posterior, DiagonalGaussian)
+    return "gaussian" in self.posterior.gives
 
   @property
   def has_rate(self) -> bool:
-    return not isinstance(self.posterior, Deterministic)
+    return "density" in self.posterior.gives
 
-  def _infer(self, x: Images, y: Array, rows: Array, *, train: bool) -> Iterator[Layer]:
+  @property
+  def has_codes(self) -> bool:
+    return "codes" in self.posterior.gives
+
+  def _infer(self, x: Images, y: Array | None, keys: Array, *, train: bool) -> Iterator[Layer]:
     """The layers from the top, each given those above."""
     above: tuple[Array, ...] = ()
     for name in self.layers:
-      keys = random.row_stream(rows, name) if above else rows
-      stats = self.model.encode_below(x, y, above, train=train) if above else self.model.encode(x, y, train=train)
-      draw = self.posterior(stats, keys, train=train)
+      stats = self.encoder.below(x, y, above, train=train) if above else self.encoder(x, y, train=train)
+      draw = self.posterior(stats, random.row_stream(keys, name) if above else keys, train=train)
       yield Layer(name, draw, stats, above)
       above = (*above, draw.z)
 
-  def _prior(self, above: tuple[Array, ...], y: Array, *, train: bool) -> Distribution:
+  def _rates(self, layers: list[Layer], z: Latents, log_q: list[Array]) -> tuple[dict[str, Array], Array]:
+    """The rate of each layer, and log q - log p of the draw of all layers together."""
+    rates, log_ratio = {}, jnp.zeros(())
+    for layer, part, log_q_part in zip(layers, z, log_q, strict=True):
+      prior = self._prior(layer.above)
+      rates[layer.name] = of_draw = log_q_part - prior.log_prob(part)
+      log_ratio += of_draw
+      if self.gaussian and isinstance(prior, Normal):
+        mean, log_var = self.posterior.split(layer.stats)
+        rates[layer.name] = gaussian_kl(mean, log_var, prior)
+    return rates, log_ratio
+
+  def _prior(self, above: tuple[Array, ...]) -> Distribution:
     """p of the next layer given those above."""
-    if not above:
-      return self.prior(self._pseudo_posterior)
-    stats = self.model.prior_below(above, y, train=train)
-    return Normal(*(self.posterior.split(stats) if self.gaussian else jnp.split(stats, 2, axis=-1)))
+    if above:
+      stats = self.decoder.prior_below(above)
+      return Normal(*(self.posterior.split(stats) if self.gaussian else jnp.split(stats, 2, axis=-1)))
+    # Pseudo-inputs are no data: BatchNorm takes them as in evaluation, by the statistics of data.
+    return self.prior(lambda images: self.moments(images, None))
 
-  def _pseudo_posterior(self, images: Images) -> tuple[Array, Array]:
-    # As in evaluation: they are no data, and BatchNorm's statistics are those of data.
-    return self.posterior.split(self.model.encode(images, jnp.zeros((len(images), 0)), train=False))
-
-  def _rate(self, layer: Layer, z: Array, prior: Distribution, kind: str) -> Array:
-    if kind == "closed" and self.gaussian and isinstance(prior, Normal):
-      mean, log_var = self.posterior.split(layer.stats)
-      return gaussian_kl(mean, log_var, prior)
-    fixed = kind == "path"
-    log_q = self.posterior.log_prob(z, jax.lax.stop_gradient(layer.stats)) if fixed else layer.draw.log_q
-    return log_q - prior.log_prob(z)
-
-  def encode(self, x: Images, y: Array, rows: Array) -> Latents:
+  def encode(self, x: Images, y: Array | None, keys: Array) -> Latents:
     """A draw of the posterior."""
-    return tuple(layer.draw.z for layer in self._infer(x, y, rows, train=False))
+    return tuple(layer.draw.z for layer in self._infer(x, y, keys, train=False))
 
-  def infer(self, x: Images, y: Array, rows: Array) -> tuple[Latents, Array]:
+  def infer(self, x: Images, y: Array | None, keys: Array) -> tuple[Latents, Array]:
     """A draw of the posterior, and log q(z|x) [B]."""
-    draws = [layer.draw for layer in self._infer(x, y, rows, train=False)]
+    draws = [layer.draw for layer in self._infer(x, y, keys, train=False)]
     return tuple(draw.z for draw in draws), sum((draw.log_q for draw in draws), start=jnp.zeros(()))
 
-  def moments(self, x: Images, y: Array) -> tuple[Array, Array]:
-    """Mean and log-variance of a Gaussian posterior of one layer, [B, Z]."""
-    return self.posterior.split(self.model.encode(x, y, train=False))
+  def moments(self, x: Images, y: Array | None) -> tuple[Array, Array]:
+    """Mean and log-variance of the top layer's Gaussian posterior, [B, Z]."""
+    return self.posterior.split(self.encoder(x, y, train=False))
 
-  def log_likelihood(self, x: Images, y: Array, z: Latents) -> Array:
+  def log_likelihood(self, x: Images, y: Array | None, z: Latents) -> Array:
     """log p(x|z), [B]."""
-    return self.likelihood.log_prob(self.model.decode(z, y, train=False), x)
+    return self.likelihood.log_prob(self.decoder(z, y, train=False), x)
 
-  def log_prior(self, y: Array, z: Latents) -> Array:
+  def log_prior(self, z: Latents) -> Array:
     """log p(z), [B]."""
-    parts = [self._prior(z[:depth], y, train=False).log_prob(part) for depth, part in enumerate(z)]
+    parts = [self._prior(z[:depth]).log_prob(part) for depth, part in enumerate(z)]
     return sum(parts, start=jnp.zeros(()))
 
-  def prior_sample(self, y: Array, rows: Array) -> Latents:
+  def prior_sample(self, keys: Array) -> Latents:
     """A draw of p(z) for each key."""
-    if isinstance(self.posterior, VectorQuantized):
-      return (self.posterior.lookup(self.prior.sample_codes(rows)),)
+    if self.has_codes:
+      return (self.posterior.lookup(self.prior.sample_codes(keys)),)
     z: tuple[Array, ...] = ()
     for name in self.layers:
-      z = (*z, self._prior(z, y, train=False).sample(random.row_stream(rows, name) if z else rows))
+      z = (*z, self._prior(z).sample(random.row_stream(keys, name) if z else keys))
     return z
 
-  def mean_image(self, z: Latents, y: Array, *, train: bool = False) -> Images:
+  def mean_image(self, z: Latents, y: Array | None) -> Images:
     """E[x|z], [B, H, W, C]."""
-    return self.likelihood.mean(self.model.decode(z, y, train=train))
+    return self.likelihood.mean(self.decoder(z, y, train=False))
 
-  def reconstruct(self, x: Images, y: Array, rows: Array) -> Images:
+  def reconstruct(self, x: Images, y: Array | None, keys: Array) -> Images:
     """E[x|z] of one draw of the posterior."""
-    return self.mean_image(self.encode(x, y, rows), y)
+    return self.mean_image(self.encode(x, y, keys), y)

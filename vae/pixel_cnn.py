@@ -14,7 +14,7 @@ from common.types import Array
 
 
 class PixelCNN(nn.Module):
-  """p(codes) = prod_i p(code_i | codes before i in raster order), or that given a label.
+  """p(codes) = prod_i p(code_i | codes before i in raster order).
 
   Two stacks, so that there is no blind spot (Section 2.2): the vertical one sees the rows above, the horizontal one
   what is left in the same row, and the former at the same layer. Where the paper masks kernels, the embedded codes are
@@ -30,7 +30,6 @@ class PixelCNN(nn.Module):
     layers: gated layers.
     kernel_size: k, odd.
     dtype: of the computation; None takes float32. Logits are float32.
-    classes: number of labels that shift each gate (Section 2.3), or 0 for a model without.
   """
 
   num_codes: int
@@ -40,38 +39,28 @@ class PixelCNN(nn.Module):
   layers: int = 10
   kernel_size: int = 3
   dtype: Any = None
-  classes: int = 0
 
   def __post_init__(self):
-    for name, low in (("num_codes", 2), ("height", 1), ("width", 1), ("channels", 1), ("layers", 1), ("classes", 0)):
+    for name, low in (("num_codes", 2), ("height", 1), ("width", 1), ("channels", 1), ("layers", 1)):
       if getattr(self, name) < low:
         raise ConfigError(f"{name}={getattr(self, name)} must be {low} or more")
     if self.kernel_size < 3 or self.kernel_size % 2 == 0:
       raise ConfigError(f"kernel_size={self.kernel_size} must be odd and 3 or more")
     super().__post_init__()
 
-  def __call__(self, codes: Array, labels: Array | None = None) -> Array:
+  def __call__(self, codes: Array) -> Array:
     """As `log_prob`."""
-    return self.log_prob(codes, labels)
+    return self.log_prob(codes)
 
   @nn.compact
-  def logits(self, codes: Array, labels: Array | None = None) -> Array:
-    """Logits of each code given those before it.
-
-    Args:
-      codes: int32 [B, height, width].
-      labels: int32 [B], just where the model has classes.
-
-    Returns:
-      float32 [B, height, width, num_codes].
+  def logits(self, codes: Array) -> Array:
+    """Logits of each code given those before it, int32 [B, height, width] -> float32 [B, height, width, num_codes].
 
     Raises:
-      ValueError: a map of another size; labels for a model without classes, or none for one with.
+      ValueError: a map of another size.
     """
     if codes.shape[1:] != (self.height, self.width):
-      raise ValueError(f"codes are {codes.shape[1:]}, and this model is of {(self.height, self.width)}")
-    if (labels is None) != (self.classes == 0):
-      raise ValueError(f"this model has classes={self.classes}: it {'needs' if self.classes else 'takes no'} labels")
+      raise ValueError(f"codes are {codes.shape[1:]}, and this model takes {(self.height, self.width)}")
     x = nn.Embed(self.num_codes, self.channels, dtype=self.dtype)(codes)
     vertical = jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
     horizontal = jnp.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
@@ -79,9 +68,9 @@ class PixelCNN(nn.Module):
     for layer in range(self.layers):  # Figure 2 of the paper
       above = self._conv(2 * self.channels, (reach + 1, self.kernel_size))(vertical)
       left = self._conv(2 * self.channels, (1, reach + 1))(horizontal) + self._conv(2 * self.channels, (1, 1))(above)
-      horizontal += self._conv(self.channels, (1, 1))(self._gate(left, labels))
+      horizontal += self._conv(self.channels, (1, 1))(_gate(left))
       if layer + 1 < self.layers:
-        vertical = self._gate(above, labels)
+        vertical = _gate(above)
     x = nn.relu(self._conv(self.channels, (1, 1))(nn.relu(horizontal)))
     return self._conv(self.num_codes, (1, 1))(x).astype(jnp.float32)
 
@@ -92,19 +81,12 @@ class PixelCNN(nn.Module):
     padding = ((rows - 1, 0), (side, side) if rows > 1 else (columns - 1, 0))
     return Conv(features, kernel_size, padding=padding, dtype=self.dtype)
 
-  def _gate(self, x: Array, labels: Array | None) -> Array:
-    """tanh(a) sigmoid(b) of [..., 2 C] that labels shift, -> [..., C] (Eq. 2 and 4)."""
-    if labels is not None:
-      x += nn.Embed(self.classes, 2 * self.channels, dtype=self.dtype)(labels)[:, None, None, :]
-    a, b = jnp.split(x, 2, axis=-1)
-    return jnp.tanh(a) * nn.sigmoid(b)
-
-  def log_prob(self, codes: Array, labels: Array | None = None) -> Array:
-    """log p(codes) in nats, int32 [B, height, width] -> [B]; errors as of `logits`."""
-    log_p = jax.nn.log_softmax(self.logits(codes, labels))
+  def log_prob(self, codes: Array) -> Array:
+    """log p(codes) in nats, int32 [B, height, width] -> [B]."""
+    log_p = jax.nn.log_softmax(self.logits(codes))
     return jnp.sum(jnp.take_along_axis(log_p, codes[..., None], axis=-1), axis=(1, 2, 3))
 
-  def sample(self, rows: Array, labels: Array | None = None) -> Array:
+  def sample(self, keys: Array) -> Array:
     """Keys [B] -> int32 [B, height, width], one code after the other; row i depends on key i only.
 
     The network runs over the whole map for each of its positions.
@@ -113,11 +95,15 @@ class PixelCNN(nn.Module):
 
     def draw(place: Array, codes: Array) -> Array:
       i, j = place // self.width, place % self.width
-      logits = network.apply(variables, codes, labels, method="logits")[:, i, j]
-      # Gumbel's trick, as in vae/priors.py.
-      keys = jax.vmap(lambda key: jax.random.fold_in(key, place))(rows)
-      noise = random.uniform(keys, (self.num_codes,), low=1e-7)
-      return codes.at[:, i, j].set(jnp.argmax(logits - jnp.log(-jnp.log(noise)), axis=-1).astype(jnp.int32))
+      logits = network.apply(variables, codes, method="logits")[:, i, j]
+      here = jax.vmap(lambda key: jax.random.fold_in(key, place))(keys)
+      return codes.at[:, i, j].set(random.categorical(here, logits))
 
-    codes = jnp.zeros((len(rows), self.height, self.width), jnp.int32)
+    codes = jnp.zeros((len(keys), self.height, self.width), jnp.int32)
     return lax.fori_loop(0, self.height * self.width, draw, codes)
+
+
+def _gate(x: Array) -> Array:
+  """tanh(a) sigmoid(b), [..., 2 C] -> [..., C] (Eq. 2)."""
+  a, b = jnp.split(x, 2, axis=-1)
+  return jnp.tanh(a) * nn.sigmoid(b)

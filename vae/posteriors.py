@@ -1,6 +1,11 @@
-"""q(z|x): from the encoder's statistics to a draw and its log-density in nats."""
+"""q(z|x): from the encoder's statistics to a draw and its log-density in nats.
 
-import math
+What others may need of a posterior it names in ``gives``:
+  "density": log q(z|x) is finite, so that there is a rate; else "point": z is a function of x.
+  "real": z is a vector of real numbers; else "codes": z consists of entries of a codebook.
+  "gaussian": z given x is a Gaussian of independent latents, with `split` and `log_prob` at any z.
+  "layers": it can stand in each layer of a hierarchy, which needs a density and no parameters of its own.
+"""
 
 import flax.linen as nn
 import flax.struct
@@ -9,13 +14,7 @@ import jax.numpy as jnp
 from common import random
 from common.errors import ConfigError
 from common.types import Array
-
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-def gaussian_log_prob(z: Array, mean: Array | float, log_var: Array | float) -> Array:
-  """log N(z; mean, e^log_var) in nats, [..., Z] -> [...]."""
-  return -0.5 * jnp.sum(LOG_2PI + log_var + (z - mean) ** 2 * jnp.exp(-log_var), axis=-1)
+from vae.gaussian import gaussian_log_prob
 
 
 class Draw(flax.struct.PyTreeNode):
@@ -24,8 +23,8 @@ class Draw(flax.struct.PyTreeNode):
   Attributes:
     z: [B, Z].
     log_q: log q(z|x) in nats [B]; infinite where q is a point.
-    penalties: {name: [B]} that the posterior asks to be added to any loss.
-    figures: {name: [B, ...]} worth a look, of which a mean over the images says something.
+    penalties: {name: [B]} that the step adds to any loss.
+    figures: {name: [B, ...]} for the log, whose means over the images are meaningful.
   """
 
   z: Array
@@ -38,13 +37,14 @@ class DiagonalGaussian(nn.Module):
   """N(mean, diag e^log_var), by the reparameterisation of Kingma & Welling 2013, Section 2.4.
 
   Attributes:
-    log_var_range: (low, high) that the log-variance is clipped to, without a gradient beyond; () for none.
-    softplus: whether the encoder's second half gives the deviation as 1e-6 + softplus (the codes of Lucic et al. 2018
-      and of Dai & Wipf 2019), and not the log-variance.
+    log_var_range: (low, high) that the log-variance is clipped to, without a gradient beyond; () for no clipping.
+    softplus: whether the encoder's second half gives the deviation as 1e-6 + softplus (in the code of Lucic et al. 2018
+      and of Dai & Wipf 2019) instead of the log-variance.
   """
 
   log_var_range: tuple[float, ...] = ()
   softplus: bool = False
+  gives = frozenset({"density", "real", "gaussian", "layers"})
 
   def __post_init__(self):
     bounds = tuple(self.log_var_range)
@@ -56,7 +56,7 @@ class DiagonalGaussian(nn.Module):
 
   @staticmethod
   def num_stats(z_dim: int) -> int:
-    """How many numbers the encoder gives for z of z_dim."""
+    """Number of statistics that the encoder gives for z of size z_dim."""
     return 2 * z_dim
 
   def split(self, stats: Array) -> tuple[Array, Array]:
@@ -70,21 +70,23 @@ class DiagonalGaussian(nn.Module):
     """log q(z|x), [..., Z], [..., 2 Z] -> [...]."""
     return gaussian_log_prob(z, *self.split(stats))
 
-  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
-    """A draw with keys ``rows`` [B], and its density."""
+  def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
+    """A draw with ``keys`` [B], and its density."""
     mean, log_var = self.split(stats)
-    z = mean + jnp.exp(0.5 * log_var) * random.normal(rows, mean.shape[1:])
+    z = mean + jnp.exp(0.5 * log_var) * random.normal(keys, mean.shape[1:])
     return Draw(z, gaussian_log_prob(z, mean, log_var))
 
 
 class Deterministic(nn.Module):
   """The point z = stats: an autoencoder (Rumelhart et al. 1986), whose z has no density and no rate."""
 
+  gives = frozenset({"point", "real"})
+
   @staticmethod
   def num_stats(z_dim: int) -> int:
-    """How many numbers the encoder gives for z of z_dim."""
+    """Number of statistics that the encoder gives for z of size z_dim."""
     return z_dim
 
-  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
+  def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
     """The same z whatever the keys."""
     return Draw(stats, jnp.full(len(stats), jnp.inf))

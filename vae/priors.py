@@ -1,7 +1,11 @@
-"""p(z): densities of latents in nats, and draws."""
+"""p(z): densities of latents in nats, and draws.
+
+A prior is a module that is called with the encoder's moments of images (which the VampPrior takes its components from)
+and returns a `Distribution`. Its ``needs`` are words of what a posterior ``gives`` (vae/posteriors.py).
+"""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import flax.linen as nn
 import flax.struct
@@ -12,34 +16,21 @@ from jax import lax
 from common import random
 from common.errors import ConfigError
 from common.types import Array, Images
-from vae.posteriors import LOG_2PI, gaussian_log_prob
+from vae.gaussian import LOG_2PI, Normal
 
 Encode = Callable[[Images], tuple[Array, Array]]  # [K, H, W, C] -> mean, log_var [K, Z] of q(z|x)
 
 
 class Distribution(Protocol):
-  """p(z) with all that it depends on in place."""
+  """p(z), or p(z|the layers above)."""
 
   def log_prob(self, z: Array) -> Array:
     """[..., Z] -> [...]."""
     ...
 
-  def sample(self, rows: Array) -> Array:
+  def sample(self, keys: Array) -> Array:
     """keys [B] -> z [B, Z]; row i depends on key i only."""
     ...
-
-
-class Normal(flax.struct.PyTreeNode):
-  """N(mean, diag e^log_var), [Z] or [B, Z] each."""
-
-  mean: Array
-  log_var: Array
-
-  def log_prob(self, z: Array) -> Array:
-    return gaussian_log_prob(z, self.mean, self.log_var)
-
-  def sample(self, rows: Array) -> Array:
-    return self.mean + jnp.exp(0.5 * self.log_var) * random.normal(rows, self.mean.shape[-1:])
 
 
 class GaussianMixture(flax.struct.PyTreeNode):
@@ -58,45 +49,19 @@ class GaussianMixture(flax.struct.PyTreeNode):
     at_mean = self.log_weight - 0.5 * jnp.sum(LOG_2PI + self.log_var, axis=-1)
     return jax.nn.logsumexp(at_mean - 0.5 * squares, axis=-1)
 
-  def sample(self, rows: Array) -> Array:
-    # Gumbel's trick: the largest of log w + noise is component k with probability w_k.
-    noise = random.uniform(random.row_stream(rows, "component"), self.log_weight.shape, low=1e-7)
-    k = jnp.argmax(self.log_weight - jnp.log(-jnp.log(noise)), axis=-1)
-    return Normal(self.mean[k], self.log_var[k]).sample(rows)
+  def sample(self, keys: Array) -> Array:
+    k = random.categorical(random.row_stream(keys, "component"), self.log_weight)
+    return Normal(self.mean[k], self.log_var[k]).sample(keys)
 
 
 class StandardNormal(nn.Module):
   """N(0, I)."""
 
   z_dim: int
+  needs = frozenset({"real"})
 
   def __call__(self, encode: Encode) -> Normal:
     return Normal(jnp.zeros(self.z_dim), jnp.zeros(self.z_dim))
-
-
-class Mixture(nn.Module):
-  """A mixture of Gaussians with learned weights, means and variances ("MoG" of Tomczak & Welling 2018, Section 2.2).
-
-  Attributes:
-    z_dim: size of z.
-    components: how many.
-    scale: standard deviation of the means at the start.
-  """
-
-  z_dim: int
-  components: int = 10
-  scale: float = 1.0
-
-  def __post_init__(self):
-    _check_components(self.components)
-    super().__post_init__()
-
-  @nn.compact
-  def __call__(self, encode: Encode) -> GaussianMixture:
-    shape = (self.components, self.z_dim)
-    weight = self.param("logits", nn.initializers.zeros_init(), shape[:1])
-    mean = self.param("mean", nn.initializers.normal(self.scale), shape)
-    return GaussianMixture(jax.nn.log_softmax(weight), mean, self.param("log_var", nn.initializers.zeros_init(), shape))
 
 
 class VampPrior(nn.Module):
@@ -105,9 +70,9 @@ class VampPrior(nn.Module):
   Attributes:
     z_dim: size of z.
     image_shape: (height, width, channels) of a pseudo-input.
-    pixel_range: that they are clipped to, without a gradient beyond, as the paper's hard tanh does.
-    components: how many.
-    mean: of the pseudo-inputs at the start, in units of the pixel range's floats.
+    pixel_range: pseudo-inputs are clipped to it, without a gradient beyond, as by the paper's hard tanh.
+    components: K.
+    mean: mean of the pseudo-inputs at the start, in units of the pixel range's floats.
     deviation: their standard deviation at the start.
   """
 
@@ -117,9 +82,11 @@ class VampPrior(nn.Module):
   components: int = 500
   mean: float = 0.05
   deviation: float = 0.01
+  needs = frozenset({"gaussian"})
 
   def __post_init__(self):
-    _check_components(self.components)
+    if self.components < 1:
+      raise ConfigError(f"components={self.components} must be 1 or more")
     super().__post_init__()
 
   @nn.compact
@@ -133,15 +100,6 @@ class VampPrior(nn.Module):
 
 
 class NoPrior(nn.Module):
-  """Latents have a distribution, but the model does not say which (autoencoders; Ghosh et al. 2020)."""
+  """The model says nothing of how latents are distributed (autoencoders; Ghosh et al. 2020)."""
 
-
-def _check_components(components: int) -> None:
-  if components < 1:
-    raise ConfigError(f"components={components} must be 1 or more")
-
-
-def gaussian_kl(mean: Array, log_var: Array, prior: Normal) -> Array:
-  """KL(N(mean, e^log_var) || prior) in nats, [..., Z] -> [...] (at N(0, I): Kingma & Welling 2013, App. B)."""
-  difference = jnp.exp(log_var) + (mean - prior.mean) ** 2
-  return 0.5 * jnp.sum(prior.log_var - log_var + difference * jnp.exp(-prior.log_var) - 1.0, axis=-1)
+  needs: ClassVar[frozenset[str]] = frozenset()

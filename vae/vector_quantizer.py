@@ -1,6 +1,4 @@
-"""Latents that are entries of a learned codebook (van den Oord et al. 2017, arXiv:1711.00937), and a prior of them."""
-
-from collections.abc import Callable
+"""Latents that are entries of a learned codebook (van den Oord et al. 2017, arXiv:1711.00937)."""
 
 import flax.linen as nn
 import jax
@@ -10,10 +8,11 @@ from jax import lax
 from common import random
 from common.errors import ConfigError
 from common.parallel import batch_gather, batch_mean
-from common.types import Array, Images
+from common.types import Array
+from vae.codes import check_codes, kmeans, nearest, positions
 from vae.posteriors import Draw
 
-EPSILON = 1e-5  # of the published code, though its counts are of positions of a batch
+EPSILON = 1e-5  # the published code's, which counts positions of a batch
 
 
 class VectorQuantized(nn.Module):
@@ -22,18 +21,18 @@ class VectorQuantized(nn.Module):
   P = Z / code_dim positions share the codebook, which follows the running means of the outputs at each entry (App. A.1;
   Razavi et al. 2019, Eq. 3) and gets no gradient. Its collection "codebook" holds "embedding" [K, D]; "counts" [K] and
   "sums" [K, D], running averages of how often a batch uses an entry and of the sum of its outputs there, both in units
-  of an entry's mean usage; and with ``kmeans_steps`` "started". A training pass quantizes by the codebook that it finds
-  and leaves a new one; only the start by k-means comes before.
+  of an entry's mean usage; and with ``kmeans_steps`` "started". A training pass quantizes by the codebook at hand and
+  leaves a new one; only the start by k-means comes before.
 
   Attributes:
     num_codes: K, entries of the codebook.
     code_dim: D, numbers of an entry.
     commitment: beta of Eq. 3.
-    decay: of the running averages.
+    decay: decay of the running averages.
     restart: an entry whose count is below this share of the mean usage is dead; an output of the batch, drawn anew for
       each, replaces it, with the count of the mean usage (after Dhariwal et al. 2020, "Jukebox"). 0: never.
-    kmeans_steps: Lloyd steps on the outputs of the first training batch, from K of them, that give the codebook it
-      starts with. 0: it starts at random, with |e|^2 = 1 on average.
+    kmeans_steps: Lloyd steps from K outputs of the first training batch that give the first codebook. 0: it starts at
+      random, with |e|^2 = 1 on average.
     axis_name: mapped axis whose devices share the batch; None: the global view.
   """
 
@@ -44,9 +43,10 @@ class VectorQuantized(nn.Module):
   restart: float = 0.0
   kmeans_steps: int = 0
   axis_name: str | None = None
+  gives = frozenset({"density", "codes"})  # log q is 0 at the codes of x
 
   def __post_init__(self):
-    _check_codes(self.num_codes, self.code_dim)
+    check_codes(self.num_codes, self.code_dim)
     if self.commitment < 0.0:
       raise ConfigError(f"commitment={self.commitment} must be 0 or more")
     if not 0.0 <= self.decay < 1.0:
@@ -67,15 +67,15 @@ class VectorQuantized(nn.Module):
       self.started = self.variable("codebook", "started", jnp.zeros, ())  # a float, which devices can average
 
   def num_stats(self, z_dim: int) -> int:
-    """How many numbers the encoder gives for z of z_dim."""
-    _positions(z_dim, self.code_dim)
+    """Number of statistics that the encoder gives for z of size z_dim."""
+    positions(z_dim, self.code_dim)
     return z_dim
 
-  def __call__(self, stats: Array, rows: Array, *, train: bool) -> Draw:
+  def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
     """The entries nearest to ``stats`` [B, Z]; their gradient goes to ``stats`` as it is ("straight-through").
 
-    In training the codebook moves if its collection is mutable; ``init`` only creates it. ``rows`` are drawn from for
-    restarts and the start.
+    In training the codebook moves if its collection is mutable; ``init`` only creates it. ``keys`` are for restarts and
+    the start.
 
     Returns:
       z, log_q = 0, the penalty "commitment" beta |stats - sg(z)|^2, and the figure "code_usage" [B, K], the share of
@@ -91,13 +91,13 @@ class VectorQuantized(nn.Module):
     fixed = lax.stop_gradient(outputs)
     moves = train and self.is_mutable_collection("codebook") and not self.is_initializing()
     if moves and self.kmeans_steps:
-      self._start(fixed, rows)
+      self._start(fixed, keys)
     embedding = lax.stop_gradient(self.embedding.value)
     codes = nearest(fixed, embedding)
     one_hot = jax.nn.one_hot(codes, self.num_codes)
     quantized = embedding[codes]
     if moves:
-      self._move(fixed, one_hot, rows)
+      self._move(fixed, one_hot, keys)
     # Of this form the value is the entry to the last bit: outputs - outputs is 0.
     z = (quantized + (outputs - fixed)).reshape(stats.shape)
     commitment = self.commitment * jnp.sum((outputs - quantized) ** 2, axis=(1, 2))
@@ -112,18 +112,18 @@ class VectorQuantized(nn.Module):
     return self.embedding.value[codes].reshape(len(codes), -1)
 
   def codes_of(self, z: Array) -> Array:
-    """The numbers of the entries that z consists of, [B, Z] -> int32 [B, P]; of equal entries the first."""
+    """The numbers of the entries in z, [B, Z] -> int32 [B, P]; of equal entries the first."""
     outputs = self._outputs(z)
-    # Differences, where `nearest` has products: an entry is at 0 from itself, and however close another is, it is not.
+    # Differences, where `nearest` has products: only an entry itself is at a distance of exactly 0.
     distance = jnp.sum((outputs[:, :, None, :] - self.embedding.value) ** 2, axis=-1)
     return jnp.argmin(distance, axis=-1).astype(jnp.int32)
 
   def _outputs(self, stats: Array) -> Array:
     """[B, Z] -> float32 [B, P, D]."""
-    positions = _positions(stats.shape[-1], self.code_dim)
-    return stats.astype(jnp.float32).reshape(-1, positions, self.code_dim)
+    count = positions(stats.shape[-1], self.code_dim)
+    return stats.astype(jnp.float32).reshape(-1, count, self.code_dim)
 
-  def _start(self, outputs: Array, rows: Array) -> None:
+  def _start(self, outputs: Array, keys: Array) -> None:
     def clustered() -> Array:
       everything = batch_gather(outputs, self.axis_name).reshape(-1, self.code_dim)
       if len(everything) < self.num_codes:
@@ -132,7 +132,7 @@ class VectorQuantized(nn.Module):
           f"positions of one batch, which are {len(everything)}; use larger batches, fewer codes or "
           "--config.posterior.kmeans_steps=0"
         )
-      return kmeans(everything, self._picks(outputs, rows), self.kmeans_steps)
+      return kmeans(everything, self._picks(outputs, keys), self.kmeans_steps)
 
     first = self.started.value == 0.0
     embedding = lax.cond(first, clustered, lambda: self.embedding.value)
@@ -140,7 +140,7 @@ class VectorQuantized(nn.Module):
     self.embedding.value = embedding
     self.started.value = jnp.ones(())
 
-  def _move(self, outputs: Array, one_hot: Array, rows: Array) -> None:
+  def _move(self, outputs: Array, one_hot: Array, keys: Array) -> None:
     sums = jnp.einsum("bpk,bpd->kd", one_hot, outputs, precision="highest") / (one_hot.shape[0] * one_hot.shape[1])
     counts, sums = batch_mean((jnp.mean(one_hot, axis=(0, 1)), sums), self.axis_name)
     counts = self.decay * self.counts.value + (1.0 - self.decay) * self.num_codes * counts
@@ -149,17 +149,17 @@ class VectorQuantized(nn.Module):
     smoothed = (counts + EPSILON) / (total + self.num_codes * EPSILON) * total
     embedding = sums / smoothed[:, None]
     if self.restart:
-      embedding, counts, sums = self._restart(embedding, counts, sums, outputs, rows)
+      embedding, counts, sums = self._restart(embedding, counts, sums, outputs, keys)
     self.embedding.value, self.counts.value, self.sums.value = embedding, counts, sums
 
   def _restart(
-    self, embedding: Array, counts: Array, sums: Array, outputs: Array, rows: Array
+    self, embedding: Array, counts: Array, sums: Array, outputs: Array, keys: Array
   ) -> tuple[Array, Array, Array]:
-    """The codebook with its dead entries replaced, as many as the batch has positions."""
+    """The codebook with its dead entries replaced, at most as many as the batch has positions."""
     dead = counts < self.restart
 
     def replaced() -> tuple[Array, Array, Array]:
-      picks = self._picks(outputs, rows)
+      picks = self._picks(outputs, keys)
       rank = jnp.cumsum(dead) - 1
       again = dead & (rank < len(picks))
       fresh = picks[jnp.clip(rank, 0, len(picks) - 1)]
@@ -171,89 +171,9 @@ class VectorQuantized(nn.Module):
 
     return lax.cond(jnp.any(dead), replaced, lambda: (embedding, counts, sums))
 
-  def _picks(self, outputs: Array, rows: Array) -> Array:
+  def _picks(self, outputs: Array, keys: Array) -> Array:
     """Up to K outputs of the global batch in random order, the same on every device and for any number of them."""
-    scores = random.uniform(random.row_stream(rows, "codebook"), outputs.shape[1:2])
+    scores = random.uniform(random.row_stream(keys, "codebook"), outputs.shape[1:2])
     scores, outputs = batch_gather(scores, self.axis_name), batch_gather(outputs, self.axis_name)
     _, highest = lax.top_k(scores.reshape(-1), min(self.num_codes, scores.size))
     return outputs.reshape(-1, self.code_dim)[highest]
-
-
-class UniformCodes(nn.Module):
-  """p(z) = 1 / K^P at each of the K^P quantized z (van den Oord et al. 2017, Section 3.1); draws are codes.
-
-  Attributes:
-    z_dim: size of z.
-    num_codes: K, entries of the codebook.
-    code_dim: numbers of an entry.
-  """
-
-  z_dim: int
-  num_codes: int
-  code_dim: int
-
-  def __post_init__(self):
-    _check_codes(self.num_codes, self.code_dim)
-    _positions(self.z_dim, self.code_dim)
-    super().__post_init__()
-
-  def __call__(self, encode: Callable[[Images], tuple[Array, Array]]) -> "UniformCodes":
-    """Itself: it depends on nothing."""
-    return self
-
-  def log_prob(self, z: Array) -> Array:
-    """-P log K for any z, [..., Z] -> [...]."""
-    return jnp.full(z.shape[:-1], -_positions(self.z_dim, self.code_dim) * jnp.log(self.num_codes))
-
-  def sample_codes(self, rows: Array) -> Array:
-    """Keys [B] -> int32 [B, P], for `VectorQuantized.lookup`."""
-    places = jnp.arange(_positions(self.z_dim, self.code_dim))
-    return jax.vmap(lambda key: random.integers(random.row_keys(key, places), 0, self.num_codes))(rows)
-
-
-def nearest(points: Array, centers: Array) -> Array:
-  """The number of the nearest center, [..., D], [K, D] -> int32 [...]."""
-  # Squares lose the digits that a common offset takes, so that goes first.
-  middle = jnp.mean(centers, axis=0)
-  points, centers = points - middle, centers - middle
-  products = jnp.einsum("...d,kd->...k", points, centers, precision="highest")
-  return jnp.argmin(0.5 * jnp.sum(centers**2, axis=-1) - products, axis=-1).astype(jnp.int32)
-
-
-def kmeans(points: Array, centers: Array, steps: int) -> Array:
-  """Centers after ``steps`` of Lloyd, [N, D], [K, D] -> [K, D]; one that is nearest to no point stays."""
-
-  def lloyd(_: Array, centers: Array) -> Array:
-    members = jax.nn.one_hot(nearest(points, centers), len(centers))
-    size = jnp.sum(members, axis=0)[:, None]
-    total = jnp.einsum("nk,nd->kd", members, points, precision="highest")
-    return jnp.where(size > 0.0, total / jnp.maximum(size, 1.0), centers)
-
-  return lax.fori_loop(0, steps, lloyd, centers)
-
-
-def perplexity(usage: Array) -> Array:
-  """e^entropy of the share of positions at each code, [K] -> []; K for uniform use, 1 for one code."""
-  share = usage / jnp.sum(usage)
-  return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
-
-
-def codes_in_use(usage: Array) -> Array:
-  """How many codes have any share, [K] -> []."""
-  return jnp.sum(usage > 0.0)
-
-
-def _positions(z_dim: int, code_dim: int) -> int:
-  if z_dim % code_dim:
-    raise ConfigError(
-      f"z_dim={z_dim} is not a multiple of code_dim={code_dim}, the numbers of one code; "
-      f"take --config.model.z_dim={z_dim + -z_dim % code_dim}"
-    )
-  return z_dim // code_dim
-
-
-def _check_codes(num_codes: int, code_dim: int) -> None:
-  if num_codes < 2:
-    raise ConfigError(f"num_codes={num_codes} must be 2 or more")
-  if code_dim < 1:
-    raise ConfigError(f"code_dim={code_dim} must be 1 or more")

@@ -1,5 +1,6 @@
 """Layers that Flax lacks, or that must draw by row."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,16 @@ from common.types import Array
 Initializer = Callable[..., Array]
 
 
-def with_planes(x: Array, y: Array) -> Array:
-  """Appends values y [B, K] to x as constant feature maps, [B, H, W, C] -> [B, H, W, C + K]."""
+def with_values(x: Array, y: Array | None) -> Array:
+  """x flattened, with the values y [B, K] beside it unless they are None: [B, ...] -> [B, D + K]."""
+  flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+  return flat if y is None else jnp.concatenate([flat, y], axis=-1)
+
+
+def with_planes(x: Array, y: Array | None) -> Array:
+  """Values [B, K] as constant feature maps beside x, [B, H, W, C] -> [B, H, W, C + K]; None adds none."""
+  if y is None:
+    return x
   return jnp.concatenate([x, jnp.broadcast_to(y[:, None, None, :], (*x.shape[:3], y.shape[-1]))], axis=-1)
 
 

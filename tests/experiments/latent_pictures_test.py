@@ -24,9 +24,9 @@ def run_of(z_dim=3, **changes):
   spec = dataset_of(VARIANT).spec
   algorithm = build_algorithm(config, spec)
   state = fresh_state(algorithm, VARIANT)
-  bias = state.net.params["model"]["encoder_out"]["bias"].at[:z_dim].set(jnp.arange(1.0, z_dim + 1) % z_dim)
+  bias = state.net.params["encoder"]["out"]["bias"].at[:z_dim].set(jnp.arange(1.0, z_dim + 1) % z_dim)
   params = jax.tree.map(lambda x: x, state.net.params)
-  params["model"]["encoder_out"]["bias"] = bias
+  params["encoder"]["out"]["bias"] = bias
   return RestoredRun(config, spec, algorithm, state.replace(net=state.net.replace(params=params)), 0, ())
 
 

@@ -85,7 +85,7 @@ def compare(name: str) -> dict[str, float]:
   steps = [torch_steps.build_step(settings, dataset.spec.image_shape, lean=lean) for lean in (False, True)]
   for step in steps:
     for net_name, net in step.nets.items():
-      load_parameters(_tree(getattr(state, net_name).params), net)
+      load_parameters(getattr(state, net_name).params, net)
       state = _with_singular_vectors(state, net_name, net)
   train_step = jax.jit(algorithm.train_step, compiler_options=options)
   found: list[dict[str, float]] = []
@@ -124,11 +124,6 @@ def _batch(dataset: Dataset, config: ConfigDict, number: int) -> Batch:
   binarize = config.data.binarize
   rng = jax.random.key(3)
   return preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
-
-
-def _tree(params: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Without the VAE's outer module, whose posterior, prior and likelihood have no parameters here."""
-  return params["model"] if set(params) == {"model"} else params
 
 
 def _torch(x: jax.Array) -> Any:
@@ -188,6 +183,6 @@ def _gan_backward(
 
 
 def _gradient_gap(gradients: Mapping[str, Any], net: Any) -> float:
-  pairs: list[Any] = [(value, parameter.grad) for parameter, value in converted(_tree(gradients), net)]
+  pairs: list[Any] = [(value, parameter.grad) for parameter, value in converted(gradients, net)]
   gap = sum(float((value - own).double().square().sum()) for value, own in pairs)
   return (gap / sum(float(own.double().square().sum()) for _, own in pairs)) ** 0.5

@@ -122,12 +122,8 @@ class MlpVae(nn.Module):
   def __init__(self, settings: Settings, shape: Shape):
     super().__init__()
     width, z_dim = settings["width"], settings["z_dim"]
-    self.encode = chain(
-      ("encoder_layers_0", FromImage(shape, width)), nn.ReLU(), ("encoder_out", nn.Linear(width, 2 * z_dim))
-    )
-    self.decode = chain(
-      ("decoder_layers_0", nn.Linear(z_dim, width)), nn.ReLU(), ("decoder_out", ToImage(width, shape, bias=True))
-    )
+    self.encoder = chain(("layers_0", FromImage(shape, width)), nn.ReLU(), ("out", nn.Linear(width, 2 * z_dim)))
+    self.decoder = chain(("layers_0", nn.Linear(z_dim, width)), nn.ReLU(), ("out", ToImage(width, shape, bias=True)))
 
 
 class ConvVae(nn.Module):
@@ -146,16 +142,16 @@ class ConvVae(nn.Module):
 
     down: list[Any] = []
     for i, (inputs, outputs) in enumerate(zip([image_channels, *channels], channels, strict=False)):
-      down.append((f"down_{i}", nn.Conv2d(inputs, outputs, kernel, 2, padding, bias=not norm)))
-      down += [*norms(f"encoder_norms_{i}", outputs), nn.ReLU(True)]
-    self.encode = chain(*down, ("stats", FromImage(base, 2 * settings["z_dim"])))
+      down.append((f"Conv_{i}", nn.Conv2d(inputs, outputs, kernel, 2, padding, bias=not norm)))
+      down += [*norms(f"BatchNorm_{i}", outputs), nn.ReLU(True)]
+    self.encoder = chain(*down, ("stats", FromImage(base, 2 * settings["z_dim"])))
     up: list[Any] = [("project", ToImage(settings["z_dim"], base, bias=not norm))]
     widths = [*reversed(channels), image_channels]
     for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
       last = i == len(channels) - 1
-      up += [*norms(f"decoder_norms_{i}", inputs), nn.ReLU(True)]
-      up.append((f"up_{i}", nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, bias=last or not norm)))
-    self.decode = chain(*up)
+      up += [*norms(f"BatchNorm_{i}", inputs), nn.ReLU(True)]
+      up.append((f"ConvTranspose_{i}", nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, bias=last or not norm)))
+    self.decoder = chain(*up)
 
 
 class Gated(nn.Module):
@@ -175,20 +171,28 @@ class GatedVae(nn.Module):
   def __init__(self, settings: Settings, shape: Shape):
     super().__init__()
     width, z_dim = settings["width"], settings["z_dim"]
-    encoder: list[Any] = [("encoder_layers_0", Gated(FromImage(shape, width), FromImage(shape, width)))]
+    encoder: list[Any] = [("GatedDense_0", Gated(FromImage(shape, width), FromImage(shape, width)))]
     decoder: list[Any] = []
     for i in range(settings["layers"]):
       if i:
-        encoder.append((f"encoder_layers_{i}", Gated(nn.Linear(width, width), nn.Linear(width, width))))
+        encoder.append((f"GatedDense_{i}", Gated(nn.Linear(width, width), nn.Linear(width, width))))
       inputs = width if i else z_dim
-      decoder.append((f"decoder_layers_{i}", Gated(nn.Linear(inputs, width), nn.Linear(inputs, width))))
-    self.hidden = chain(*encoder)
-    self.encoder_out_0, self.encoder_out_1 = nn.Linear(width, z_dim), nn.Linear(width, z_dim)
-    self.decode = chain(*decoder, ("decoder_out", ToImage(width, shape, bias=True)))
+      decoder.append((f"GatedDense_{i}", Gated(nn.Linear(inputs, width), nn.Linear(inputs, width))))
+    out = [(f"Dense_{i}", nn.Linear(width, z_dim)) for i in range(2)]
+    self.encoder = chain(("hidden", chain(*encoder)), ("out", SideBySide(*out)))
+    self.decoder = chain(("hidden", chain(*decoder)), ("out", ToImage(width, shape, bias=True)))
 
-  def encode(self, x: Tensor) -> Tensor:
-    h = self.hidden(x)
-    return torch.cat([self.encoder_out_0(h), self.encoder_out_1(h)], dim=1)
+
+class SideBySide(nn.Module):
+  """The outputs of named layers, concatenated."""
+
+  def __init__(self, *layers: tuple[str, nn.Module]):
+    super().__init__()
+    for name, layer in layers:
+      self.add_module(name, layer)
+
+  def forward(self, x: Tensor) -> Tensor:
+    return torch.cat([layer(x) for layer in self.children()], dim=1)
 
 
 def has_convolutions(net: nn.Module) -> bool:

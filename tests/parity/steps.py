@@ -47,9 +47,9 @@ class VaeStep:
 
   def loss(self, x: Tensor, eps: Tensor) -> Tensor:
     """Returns distortion + rate, the mean over the batch, in nats an image."""
-    mean, log_var = self.nets["net"].encode(x).chunk(2, dim=1)
+    mean, log_var = self.nets["net"].encoder(x).chunk(2, dim=1)
     log_var = log_var.clamp(*self._log_var_range) if self._log_var_range else log_var
-    logits = self.nets["net"].decode(mean + torch.exp(0.5 * log_var) * eps)
+    logits = self.nets["net"].decoder(mean + torch.exp(0.5 * log_var) * eps)
     distortion = cross_entropy(logits, x, lean=self._lean, reduction="sum")
     rate = -0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
     return (distortion + rate) / len(x)
@@ -157,7 +157,7 @@ def build_step(config: Mapping[str, Any], shape: networks.Shape, *, lean: bool) 
 def settings_of(config: ConfigDict, algorithm: Any) -> dict[str, Any]:
   """The config as a mapping, with the defaults that its networks in ``algorithm``, which it builds, fill in."""
   if config.family == "vae":
-    modules = {name: getattr(algorithm.network, name) for name in ("model", "posterior")}
+    modules = {"model": algorithm.network.encoder, "posterior": algorithm.network.posterior}
   else:
     modules = {name: getattr(algorithm, name).module for name in ("generator", "discriminator")}
     modules["game"] = algorithm.game

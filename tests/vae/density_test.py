@@ -19,7 +19,6 @@ MODELS = {
     "posterior": {"name": "inverse_autoregressive", "steps": 2, "width": 8, "layers": 1, "context": 4}
   },
   "planar": {"posterior": {"name": "planar", "steps": 2}},
-  "mixture": {"prior": {"name": "mixture", "components": 3}},
   "vampprior": {"prior": {"name": "vampprior", "components": 3, "mean": 0.5, "deviation": 0.5}},
   "flow": {"prior": {"name": "flow", "layers": 2, "width": 8}},
   "hvae, vampprior": {
@@ -69,7 +68,7 @@ def test_the_nll_of_a_linear_gaussian_vae_is_exact():
   x = np.random.default_rng(1).normal(size=(6, 2, 2, 1)).astype(np.float32)
   batch, rng = {"image": x, "index": jnp.arange(6)}, jax.random.key(1)
   estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, rng, k=20_000, chunk=4000))
-  decoder = {name: np.asarray(leaf, np.float64) for name, leaf in state.net.params["model"]["decoder_out"].items()}
+  decoder = {name: np.asarray(leaf, np.float64) for name, leaf in state.net.params["decoder"]["out"].items()}
   covariance = decoder["kernel"].T @ decoder["kernel"] + 0.49 * np.eye(4)
   exact = stats.multivariate_normal.logpdf(x.reshape(6, 4), decoder["bias"], covariance)
   np.testing.assert_allclose(estimate(state, batch), exact, atol=0.05)
@@ -87,7 +86,7 @@ def test_a_corruption_is_seen_by_the_encoder_in_training_only():
   seen = [jax.jit(lambda a=a: a._terms(variables, batch, key, train=True)[0])() for a in (clean, noisy)]
   assert not np.allclose(seen[0].z[0], seen[1].z[0])
   z = tuple(part[0] for part in seen[1].z)
-  clean_image = clean.network.apply(variables, batch["image"], jnp.zeros((8, 0)), z, method="log_likelihood")
+  clean_image = clean.network.apply(variables, batch["image"], None, z, method="log_likelihood")
   np.testing.assert_allclose(seen[1].distortion[0], -clean_image, rtol=1e-5)
   held_out = [jax.jit(a.eval_step)(state, batch, key)["distortion"].total for a in (clean, noisy)]
   np.testing.assert_array_equal(*held_out)

@@ -11,7 +11,8 @@ from common import random
 from common.errors import ConfigError
 from tests.vae.flows.parameters import drawn
 from vae.flow_posteriors import InverseAutoregressive, Planar
-from vae.posteriors import DiagonalGaussian, gaussian_log_prob
+from vae.gaussian import gaussian_log_prob
+from vae.posteriors import DiagonalGaussian
 
 Z_DIM = 3
 FLOWS = {

@@ -25,7 +25,7 @@ def means_of(mean, log_var, log_var_range=(), mask=None, **figures):
   mask = jnp.ones(len(mean)) if mask is None else jnp.asarray(mask)
   moments = {"z": (jnp.asarray(mean)[None], jnp.asarray(log_var)[None])}
   figures = {name: jnp.asarray(value)[None] for name, value in figures.items()}
-  terms = Terms(jnp.zeros((1, len(mean))), {}, {}, figures, (), moments)
+  terms = Terms(jnp.zeros((1, len(mean))), {}, jnp.zeros(()), {}, figures, (), moments)
   found = look(terms, jnp.full(len(mean), 3.0), log_var_range, mask)
   return {k: np.asarray(v.total / v.count) for k, v in found.items()}
 
@@ -89,13 +89,8 @@ def test_which_alarms_a_posterior_has():
 class IgnoresLatents(nn.Module):
   inner: nn.Module
 
-  decoder_parts = ("inner",)
-
-  def encode(self, x, y, *, train):
-    return self.inner.encode(x, y, train=train)
-
-  def decode(self, z, y, *, train):
-    return self.inner.decode((jnp.zeros_like(z[0]),), y, train=train)
+  def __call__(self, z, y, *, train):
+    return self.inner((jnp.zeros_like(z[0]),), y, train=train)
 
 
 def signals_of(workdir, *, ignores_latents=False, beta=1.0):
@@ -106,7 +101,7 @@ def signals_of(workdir, *, ignores_latents=False, beta=1.0):
   config, dataset = config_of(variant, samples__every=0, checkpoint__keep_best="", **changes), dataset_of(variant)
   vae = build_algorithm(config, dataset.spec)
   if ignores_latents:
-    vae = dataclasses.replace(vae, network=vae.network.clone(model=IgnoresLatents(vae.network.model)))
+    vae = dataclasses.replace(vae, network=vae.network.clone(decoder=IgnoresLatents(vae.network.decoder)))
   with closing(evaluated_run(Program(vae, dataset, config, make_mesh(1)), workdir, Status(enabled=False))) as run:
     run.run()
   lines = [json.loads(line) for line in (workdir / "alarms.jsonl").read_text().splitlines()]

@@ -21,7 +21,7 @@ def example(**changes):
   """A model, and parameters of which the distribution is far from even."""
   module = PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, "channels": 8, "layers": 2, **changes})
   codes = np.zeros((1, module.height, module.width), np.int32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), codes, np.zeros(1, np.int32) if module.classes else None)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), codes)
   rng = np.random.default_rng(0)
   return module, jax.tree.map(
     lambda p: (1.2 * rng.normal(size=p.shape) / np.sqrt(np.prod(p.shape[:-1]))).astype(np.float32), shapes
@@ -77,35 +77,27 @@ def test_probabilities_of_all_maps_sum_to_one():
   np.testing.assert_allclose(np.exp(log_p).sum(), 1.0, rtol=1e-5)
 
 
-def test_labels_choose_the_distribution():
-  first, second = (np.exp(log_probs(*example(classes=2), np.full(81, label))) for label in (0, 1))
-  np.testing.assert_allclose([first.sum(), second.sum()], 1.0, rtol=1e-5)
-  assert np.abs(first - second).sum() > 0.1
-
-
 def test_samples_follow_the_model():
-  """And a row of them depends on its key and label only."""
-  module, variables = example(classes=2)
+  """And a row of them depends on its key only."""
+  module, variables = example()
   count = 4000
-  rows, labels = rows_of(count), np.arange(count) % 2
-  codes = np.asarray(run(module, "sample", variables, rows, labels))
+  rows = rows_of(count)
+  codes = np.asarray(run(module, "sample", variables, rows))
   assert (codes.dtype, codes.shape) == (np.int32, (count, 2, 2))
-  for label in (0, 1):
-    drawn = np.bincount(codes[label::2].reshape(-1, 4) @ [27, 9, 3, 1], minlength=81)
-    p = np.exp(log_probs(module, variables, np.full(81, label)))
-    assert 0.5 * np.abs(p - 1 / 81).sum() > 0.2  # an even distribution would be found out
-    expected = p / p.sum() * drawn.sum()
-    often = expected >= 5
-    observed, expected = (np.append(counts[often], counts[~often].sum()) for counts in (drawn, expected))
-    assert stats.chisquare(observed, expected).pvalue > 1e-3
+  drawn = np.bincount(codes.reshape(-1, 4) @ [27, 9, 3, 1], minlength=81)
+  p = np.exp(log_probs(module, variables))
+  assert 0.5 * np.abs(p - 1 / 81).sum() > 0.2  # an even distribution would be noticed
+  expected = p / p.sum() * drawn.sum()
+  often = expected >= 5
+  observed, expected = (np.append(counts[often], counts[~often].sum()) for counts in (drawn, expected))
+  assert stats.chisquare(observed, expected).pvalue > 1e-3
   order = np.random.default_rng(0).permutation(count)
-  np.testing.assert_array_equal(run(module, "sample", variables, rows[order], labels[order]), codes[order])
+  np.testing.assert_array_equal(run(module, "sample", variables, rows[order]), codes[order])
 
 
 def test_every_parameter_has_a_gradient():
-  module, variables = example(classes=2)
-  labels = np.arange(81) % 2
-  loss = jax.jit(jax.grad(lambda v: -jnp.mean(module.apply(v, MAPS, labels))))
+  module, variables = example()
+  loss = jax.jit(jax.grad(lambda v: -jnp.mean(module.apply(v, MAPS))))
   for path, grad in jax.tree_util.tree_leaves_with_path(loss(variables)):
     assert np.any(np.asarray(grad) != 0.0), jax.tree_util.keystr(path)
 
@@ -118,19 +110,14 @@ def test_bfloat16_gives_float32_logits():
   assert 0.0 < np.abs(logits - exact).max() < 0.1 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("changes", [{"num_codes": 1}, {"layers": 0}, {"classes": -1}, {"kernel_size": 4}])
+@pytest.mark.parametrize("changes", [{"num_codes": 1}, {"layers": 0}, {"kernel_size": 4}])
 def test_settings_that_mean_nothing_are_refused(changes):
   (name, value), *_ = changes.items()
   with pytest.raises(ConfigError, match=f"{name}={value}"):
     PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, **changes})
 
 
-def test_inputs_that_do_not_fit_are_refused():
+def test_a_map_of_another_size_is_refused():
   module, variables = example()
-  with pytest.raises(ValueError, match="takes no labels"):
-    module.apply(variables, MAPS, np.zeros(81, np.int32))
-  with pytest.raises(ValueError, match=r"codes are \(4, 1\), and this model is of \(2, 2\)"):
+  with pytest.raises(ValueError, match=r"codes are \(4, 1\), and this model takes \(2, 2\)"):
     module.apply(variables, MAPS.reshape(81, 4, 1))
-  module, variables = example(classes=2)
-  with pytest.raises(ValueError, match="needs labels"):
-    module.apply(variables, MAPS)

@@ -8,8 +8,9 @@ from scipy import integrate, stats
 
 from common import random
 from common.errors import ConfigError
-from vae.posteriors import DiagonalGaussian, gaussian_log_prob
-from vae.priors import GaussianMixture, Mixture, Normal, StandardNormal, VampPrior, gaussian_kl
+from vae.gaussian import Normal, gaussian_kl, gaussian_log_prob
+from vae.posteriors import DiagonalGaussian
+from vae.priors import GaussianMixture, StandardNormal, VampPrior
 
 MEAN, LOG_VAR = np.array([0.7, -1.2, 0.0]), np.array([-0.5, 0.8, 0.0])
 
@@ -111,15 +112,6 @@ def test_a_mixture_equals_scipy_and_its_draws_follow_it():
   cdf = lambda x: sum(w * stats.norm.cdf(x, m[0], np.exp(0.5 * v[0])) for w, m, v in zip(weight, mean, log_var))  # noqa: E731, B905
   assert stats.kstest(draws[:, 0], cdf).pvalue > 1e-3
   np.testing.assert_allclose(mixture.sample(rows_of(7)), draws[:7], rtol=1e-6)
-
-
-def test_a_learned_mixture_has_weights_of_its_own():
-  module = Mixture(z_dim=2, components=3)
-  params = module.init(jax.random.key(0), None)["params"]
-  assert {name: leaf.shape for name, leaf in params.items()} == {"logits": (3,), "mean": (3, 2), "log_var": (3, 2)}
-  z = jnp.ones((5, 2))
-  gradient = jax.grad(lambda p: jnp.sum(module.apply({"params": p}, None).log_prob(z)))(params)
-  assert all(np.any(leaf != 0) for leaf in gradient.values())
 
 
 def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():

@@ -11,7 +11,8 @@ from jax.sharding import PartitionSpec as P
 
 from common import random
 from common.errors import ConfigError
-from vae.vector_quantizer import EPSILON, UniformCodes, VectorQuantized, codes_in_use, nearest, perplexity
+from vae.codes import UniformCodes, codes_in_use, nearest, perplexity
+from vae.vector_quantizer import EPSILON, VectorQuantized
 
 K, D, POSITIONS, BATCH = 6, 3, 4, 16
 

@@ -10,7 +10,7 @@ import numpy as np
 from common import random
 from common.errors import ConfigError
 from common.types import Array
-from vae.posteriors import gaussian_log_prob
+from vae.gaussian import gaussian_log_prob
 
 
 class Conditioner(nn.Module):
@@ -64,6 +64,7 @@ class CouplingFlow(nn.Module):
   width: int = 128
   depth: int = 2
   max_log_scale: float = 2.0
+  needs = frozenset({"real", "density"})
 
   def __post_init__(self):
     for name, least in (("z_dim", 2), ("layers", 2), ("width", 1)):
@@ -113,6 +114,6 @@ class CouplingFlow(nn.Module):
     x, log_det = self.forward(z)
     return gaussian_log_prob(x, 0.0, 0.0) + log_det
 
-  def sample(self, rows: Array) -> Array:
+  def sample(self, keys: Array) -> Array:
     """keys [B] -> z [B, Z]; row i depends on key i only."""
-    return self.inverse(random.normal(rows, (self.z_dim,)))
+    return self.inverse(random.normal(keys, (self.z_dim,)))

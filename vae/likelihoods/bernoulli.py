@@ -1,4 +1,4 @@
-"""Bernoulli pixels on logits, and the density on [0, 1] of the same form."""
+"""Bernoulli pixels on logits."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from common.errors import ConfigError
 from common.types import Array
-
-SMALL = 0.1  # of a logit, below which a series has more digits than the closed form
 
 
 def _fold(values: Array, op: Callable[[Array, Array], Array]) -> Array:
@@ -43,14 +41,19 @@ def _bernoulli_log_prob_jvp(primals: tuple[Array, Array], tangents: tuple[Array,
 class Bernoulli(nn.Module):
   """Independent pixels, params = logits (Kingma & Welling 2013, App. C.1).
 
-  On grey values in [0, 1], not binarized ones, this is the cross-entropy that many codes report, and no density.
+  On grey values in [0, 1] that are not binarized this is the cross-entropy that many codes report, and no density.
   """
 
   pixel_range: tuple[float, float]
   num_params = 1
+  pixels, levels = True, False
 
   def __post_init__(self):
-    _check_range("bernoulli", self.pixel_range)
+    if tuple(self.pixel_range) != (0.0, 1.0):
+      raise ConfigError(
+        f'"bernoulli" needs config.data.pixel_range=(0.0, 1.0), not {tuple(self.pixel_range)}; '
+        'set --config.data.pixel_range="(0.0, 1.0)"'
+      )
     super().__post_init__()
 
   def log_prob(self, params: Array, x: Array) -> Array:
@@ -59,45 +62,3 @@ class Bernoulli(nn.Module):
 
   def mean(self, params: Array) -> Array:
     return nn.sigmoid(params)
-
-
-class ContinuousBernoulli(nn.Module):
-  """p(x) = C(l) s(l)^x (1 - s(l))^(1 - x) on [0, 1], params = logits l (Loaiza-Ganem & Cunningham 2019, Eq. 4-6).
-
-  What the cross-entropy of grey values lacks to be a density: C(l) = l / tanh(l / 2), which is 2 at 0.
-  """
-
-  pixel_range: tuple[float, float]
-  num_params = 1
-
-  def __post_init__(self):
-    _check_range("continuous_bernoulli", self.pixel_range)
-    super().__post_init__()
-
-  def log_prob(self, params: Array, x: Array) -> Array:
-    """[B, H, W, C], [B, H, W, C] -> [B]."""
-    logits = params.reshape(params.shape[0], -1)
-    return bernoulli_log_prob(logits, x.reshape(x.shape[0], -1)) + jnp.sum(log_constant(logits), axis=-1)
-
-  def mean(self, params: Array) -> Array:
-    """1 / (1 - e^-l) - 1 / l, which is no sigmoid."""
-    small = jnp.abs(params) < SMALL
-    safe = jnp.where(small, 1.0, params)
-    return jnp.where(small, 0.5 + params / 12.0 - params**3 / 720.0, 1.0 / -jnp.expm1(-safe) - 1.0 / safe)
-
-
-def log_constant(logits: Array) -> Array:
-  """log(l / tanh(l / 2)) of each logit, with a finite gradient everywhere."""
-  small = jnp.abs(logits) < SMALL
-  # Both branches must be finite for the gradient of either to be.
-  size = jnp.where(small, 1.0, jnp.abs(logits))
-  series = jnp.log(2.0) + logits**2 / 12.0 - 7.0 * logits**4 / 1440.0
-  return jnp.where(small, series, jnp.log(size) - jnp.log(jnp.tanh(0.5 * size)))
-
-
-def _check_range(name: str, pixel_range: tuple[float, float]) -> None:
-  if tuple(pixel_range) != (0.0, 1.0):
-    raise ConfigError(
-      f'"{name}" needs config.data.pixel_range=(0.0, 1.0), not {tuple(pixel_range)}; '
-      'set --config.data.pixel_range="(0.0, 1.0)"'
-    )

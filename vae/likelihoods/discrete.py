@@ -1,18 +1,14 @@
 """Probabilities of 8-bit grey values: x = low + level / 255 (high - low), level of 0 ... 255."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from common.errors import ConfigError
 from common.types import Array
-from vae.likelihoods.gaussian import sum_pixels
 
 LEVELS = 256
-FLAT = 7.0  # the largest log-scale: a wider logistic gives all levels the same but the ends
+FLAT = 7.0  # the largest log-scale: under a wider logistic all levels but the ends have the same probability
 
 
 def levels(x: Array, pixel_range: tuple[float, float]) -> Array:
@@ -35,72 +31,8 @@ def logistic_log_prob(level: Array, mean: Array, log_scale: Array) -> Array:
   return jnp.where(level == 0, lower, jnp.where(level == LEVELS - 1, upper, inner))
 
 
-def _log_scale(raw: Array, floor: float) -> Array:
-  # A smooth floor: the gradient never dies where scales must grow.
-  return jnp.minimum(floor + nn.softplus(raw - floor), FLAT)
-
-
-def _expected_level(above: Callable[[Array], Array]) -> Array:
-  """sum_v P(level > v) for v of 0 ... 254, of ``above(v)``, which gives the arrays."""
-  start = above(jnp.float32(0))
-  return lax.fori_loop(1, LEVELS - 1, lambda v, total: total + above(jnp.float32(v)), start)
-
-
-def _pixels(level: Array, pixel_range: tuple[float, float]) -> Array:
-  low, high = pixel_range
-  return low + (high - low) * level / (LEVELS - 1)
-
-
-class LogisticMixture(nn.Module):
-  """A mixture of discretized logistics (Salimans et al. 2017, arXiv:1701.05517, Section 2.1).
-
-  The channels of a pixel share the component and are independent given it; the paper adds a linear dependence.
-
-  Attributes:
-    pixel_range: (low, high) of the data.
-    components: of a pixel's mixture.
-    min_log_scale: floor of the logistics' log-scales, where the images' range is [-1, 1].
-  """
-
-  pixel_range: tuple[float, float]
-  components: int = 10
-  min_log_scale: float = -7.0
-
-  def __post_init__(self):
-    if self.components < 1:
-      raise ConfigError(f"components={self.components} must be 1 or more")
-    super().__post_init__()
-
-  @property
-  def num_params(self) -> int:
-    return 3 * self.components
-
-  def _split(self, params: Array) -> tuple[Array, Array, Array]:
-    """[B, H, W, C * 3 K] -> log-weights [B, H, W, K], means and log-scales [B, H, W, C, K]."""
-    parts = params.reshape(*params.shape[:3], -1, 3, self.components)
-    log_weight = jax.nn.log_softmax(jnp.sum(parts[..., 0, :], axis=-2))
-    return log_weight, parts[..., 1, :], _log_scale(parts[..., 2, :], self.min_log_scale)
-
-  def log_prob(self, params: Array, x: Array) -> Array:
-    """[B, H, W, C * 3 K], [B, H, W, C] -> [B]."""
-    log_weight, mean, log_scale = self._split(params)
-    channels = logistic_log_prob(levels(x, self.pixel_range)[..., None], mean, log_scale)
-    return sum_pixels(jax.nn.logsumexp(log_weight + jnp.sum(channels, axis=-2), axis=-1))
-
-  def mean(self, params: Array) -> Array:
-    """[B, H, W, C], open ends included."""
-    log_weight, mean, log_scale = self._split(params)
-    weight, inverse = jnp.exp(log_weight)[..., None, :], jnp.exp(-log_scale)
-
-    def above(v: Array) -> Array:
-      bound = (2.0 * v + 1.0) / (LEVELS - 1) - 1.0
-      return jnp.sum(weight * nn.sigmoid(inverse * (mean - bound)), axis=-1)
-
-    return _pixels(_expected_level(above), self.pixel_range)
-
-
 class DiscretizedLogistic(nn.Module):
-  """Independent pixels and channels under one discretized logistic each (Kingma et al. 2016, Section 5).
+  """Independent pixels and channels, each under a discretized logistic (Kingma et al. 2016, Section 5).
 
   Attributes:
     pixel_range: (low, high) of the data.
@@ -110,41 +42,26 @@ class DiscretizedLogistic(nn.Module):
   pixel_range: tuple[float, float]
   min_log_scale: float = -7.0
   num_params = 2
+  pixels, levels = True, True
 
   def _split(self, params: Array) -> tuple[Array, Array]:
-    mean, log_scale = jnp.split(params, 2, axis=-1)
-    return mean, _log_scale(log_scale, self.min_log_scale)
+    mean, raw = jnp.split(params, 2, axis=-1)
+    # A smooth floor: the gradient never dies where scales must grow.
+    return mean, jnp.minimum(self.min_log_scale + nn.softplus(raw - self.min_log_scale), FLAT)
 
   def log_prob(self, params: Array, x: Array) -> Array:
     """[B, H, W, 2 C], [B, H, W, C] -> [B]."""
-    return sum_pixels(logistic_log_prob(levels(x, self.pixel_range), *self._split(params)))
+    log_p = logistic_log_prob(levels(x, self.pixel_range), *self._split(params))
+    return jnp.sum(log_p.reshape(log_p.shape[0], -1), axis=-1)
 
   def mean(self, params: Array) -> Array:
-    """[B, H, W, C], open ends included."""
+    """[B, H, W, C], open ends included: the sum over v = 0 ... 254 of P(level > v)."""
     mean, log_scale = self._split(params)
     inverse = jnp.exp(-log_scale)
-    above = lambda v: nn.sigmoid(inverse * (mean - ((2.0 * v + 1.0) / (LEVELS - 1) - 1.0)))  # noqa: E731
-    return _pixels(_expected_level(above), self.pixel_range)
 
+    def add(v: Array, total: Array) -> Array:
+      return total + nn.sigmoid(inverse * (mean - ((2.0 * v + 1.0) / (LEVELS - 1) - 1.0)))
 
-class Categorical(nn.Module):
-  """Independent pixels and channels, 256 logits each (van den Oord et al. 2016, arXiv:1601.06759, Section 3.4).
-
-  Attributes:
-    pixel_range: (low, high) of the data.
-  """
-
-  pixel_range: tuple[float, float]
-  num_params = LEVELS
-
-  def _log_probs(self, params: Array) -> Array:
-    return jax.nn.log_softmax(params.reshape(*params.shape[:3], -1, LEVELS))
-
-  def log_prob(self, params: Array, x: Array) -> Array:
-    """[B, H, W, 256 C], [B, H, W, C] -> [B]."""
-    level = levels(x, self.pixel_range).astype(jnp.int32)[..., None]
-    return sum_pixels(jnp.take_along_axis(self._log_probs(params), level, axis=-1))
-
-  def mean(self, params: Array) -> Array:
-    """[B, H, W, C]."""
-    return _pixels(jnp.exp(self._log_probs(params)) @ jnp.arange(LEVELS, dtype=jnp.float32), self.pixel_range)
+    level = lax.fori_loop(0, LEVELS - 1, add, jnp.zeros(mean.shape))
+    low, high = self.pixel_range
+    return low + (high - low) * level / (LEVELS - 1)

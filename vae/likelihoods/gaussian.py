@@ -8,32 +8,33 @@ import jax.numpy as jnp
 from common.errors import ConfigError
 from common.layers.basic import output_activation
 from common.types import Array
-
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-def sum_pixels(values: Array) -> Array:
-  """[B, ...] -> [B]: a log-likelihood is a sum over pixels; means are taken over images only."""
-  return jnp.sum(values.reshape(values.shape[0], -1), axis=-1)
+from vae.gaussian import gaussian_log_prob
 
 
 def _mean(params: Array, pixel_range: tuple[float, float], squash: bool) -> Array:
   return output_activation(params, pixel_range) if squash else params
 
 
+def _log_prob(x: Array, mean: Array, log_var: Array) -> Array:
+  """The sum over pixels and channels, [B, H, W, C] -> [B]; ``log_var`` is one number or as large as x."""
+  log_var = log_var.reshape(x.shape[0], -1) if log_var.ndim else log_var
+  return gaussian_log_prob(x.reshape(x.shape[0], -1), mean.reshape(x.shape[0], -1), log_var)
+
+
 class Gaussian(nn.Module):
   """Independent pixels (Kingma & Welling 2013, App. C.2).
 
   Attributes:
-    sigma: standard deviation in units of the pixel range's floats; 0: the decoder gives a log-variance for each pixel.
+    sigma: standard deviation in units of the pixel range's floats; 0: the decoder gives a log-variance at each pixel.
     min_log_var: floor of that log-variance, without which a density on 8-bit grey values is unbounded.
-    squash: whether the means are held to the pixel range.
+    squash: whether the means are squashed into the pixel range.
   """
 
   pixel_range: tuple[float, float]
   sigma: float = 0.0
   min_log_var: float = -7.0
   squash: bool = True
+  pixels, levels = False, False
 
   def __post_init__(self):
     if self.sigma < 0:
@@ -53,8 +54,7 @@ class Gaussian(nn.Module):
 
   def log_prob(self, params: Array, x: Array) -> Array:
     """log N(x; mean, e^log_var), [B, H, W, C * num_params], [B, H, W, C] -> [B]."""
-    mean, log_var = self._split(params)
-    return sum_pixels(-0.5 * (LOG_2PI + log_var + (x - mean) ** 2 * jnp.exp(-log_var)))
+    return _log_prob(x, *self._split(params))
 
   def mean(self, params: Array) -> Array:
     return self._split(params)[0]
@@ -66,8 +66,8 @@ class SharedGaussian(nn.Module):
   Attributes:
     pixel_range: (low, high) of the data.
     sigma: deviation at the start, in units of the pixel range's floats.
-    min_log_var: floor of its logarithm's double.
-    squash: whether the means are held to the pixel range.
+    min_log_var: floor of the log-variance.
+    squash: whether the means are squashed into the pixel range.
   """
 
   pixel_range: tuple[float, float]
@@ -75,6 +75,7 @@ class SharedGaussian(nn.Module):
   min_log_var: float = -14.0
   squash: bool = True
   num_params = 1
+  pixels, levels = False, False
 
   def __post_init__(self):
     if not self.sigma > 0:
@@ -90,37 +91,7 @@ class SharedGaussian(nn.Module):
 
   def log_prob(self, params: Array, x: Array) -> Array:
     """[B, H, W, C], [B, H, W, C] -> [B]."""
-    log_var, mean = self.log_var(), _mean(params, self.pixel_range, self.squash)
-    return sum_pixels(-0.5 * (LOG_2PI + log_var + (x - mean) ** 2 * jnp.exp(-log_var)))
-
-  def mean(self, params: Array) -> Array:
-    return _mean(params, self.pixel_range, self.squash)
-
-
-class OptimalGaussian(nn.Module):
-  """Each image under the deviation that fits it best, sigma^2 = its mean squared error (Rybkin et al. 2021, Eq. 6).
-
-  A loss that weighs squared error and rate by itself, and no density: the deviation is chosen after x is seen. The
-  authors' code takes one deviation for a whole batch; here no image's loss depends on another's.
-
-  Attributes:
-    pixel_range: (low, high) of the data.
-    min_log_var: floor of the deviation's logarithm, doubled.
-    squash: whether the means are held to the pixel range.
-  """
-
-  pixel_range: tuple[float, float]
-  min_log_var: float = -12.0
-  squash: bool = True
-  num_params = 1
-
-  def log_prob(self, params: Array, x: Array) -> Array:
-    """[B, H, W, C], [B, H, W, C] -> [B]."""
-    square = (x - self.mean(params)) ** 2
-    mean_square = jnp.mean(square.reshape(len(x), -1), axis=-1)
-    log_var = jnp.log(jnp.maximum(mean_square, math.exp(self.min_log_var)))
-    pixels = math.prod(x.shape[1:])
-    return -0.5 * (pixels * (LOG_2PI + log_var) + pixels * mean_square * jnp.exp(-log_var))
+    return _log_prob(x, self.mean(params), self.log_var())
 
   def mean(self, params: Array) -> Array:
     return _mean(params, self.pixel_range, self.squash)

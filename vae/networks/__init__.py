@@ -1,22 +1,33 @@
-"""Encoder and decoder pairs by name, one file an architecture.
+"""Encoders and decoders by name, one file an architecture: its settings, an Encoder and a Decoder that share them.
 
-A network has ``encode(x, y, train) -> stats [B, num_stats(z_dim)]`` of the top layer of z, and ``decode(z, y, train) ->
-params [B, H, W, C * num_params]`` of all its layers, a tuple of [B, Z]; ``y`` is the label as one-hot values [B, K], K
-= 0 where there are none. A hierarchy names its further layers' sizes in ``lower_z_dims``, and has ``encode_below(x, y,
-above, train) -> stats`` and ``prior_below(above, y, train) -> [mean | log_var]`` of the next layer given those above.
-``decoder_parts`` are the prefixes of the decoder's parameters.
+``Encoder(x, y, train) -> stats [B, num_stats(z_dim)]`` gives the posterior's statistics of the top layer of z.
+``Decoder(z, y, train) -> params [B, H, W, C * num_params]`` takes all layers of z, a tuple of [B, Z]. ``y`` is the
+label as one-hot values [B, K], or None for a model without labels. A hierarchy names the sizes of its further layers in
+``lower_z_dims``; for the layer below those ``above`` it has ``Encoder.below(x, y, above, train) -> stats`` and
+``Decoder.prior_below(above) -> [mean | log_var]``. ``images_only`` says that a network does not take points.
 """
 
-from typing import Any
+from typing import NamedTuple
+
+import flax.linen as nn
 
 from vae.networks import conv, conv_hvae, gated_mlp, hvae, infogan, mlp, resnet
 
-NETWORKS: dict[str, Any] = {
-  "mlp": mlp.MLP,
-  "gated_mlp": gated_mlp.GatedMLP,
-  "conv": conv.ConvNet,
-  "infogan": infogan.InfoGanNet,
-  "resnet": resnet.ResNet,
-  "hvae": hvae.Hvae,
-  "conv_hvae": conv_hvae.ConvHvae,
+
+class Architecture(NamedTuple):
+  """The class that has the settings, and the two networks that inherit them."""
+
+  settings: type[nn.Module]
+  encoder: type[nn.Module]
+  decoder: type[nn.Module]
+
+
+NETWORKS = {
+  "mlp": Architecture(mlp.MLP, mlp.Encoder, mlp.Decoder),
+  "gated_mlp": Architecture(gated_mlp.GatedMLP, gated_mlp.Encoder, gated_mlp.Decoder),
+  "conv": Architecture(conv.ConvNet, conv.Encoder, conv.Decoder),
+  "infogan": Architecture(infogan.InfoGanNet, infogan.Encoder, infogan.Decoder),
+  "resnet": Architecture(resnet.ResNet, resnet.Encoder, resnet.Decoder),
+  "hvae": Architecture(hvae.Hvae, hvae.Encoder, hvae.Decoder),
+  "conv_hvae": Architecture(conv_hvae.ConvHvae, conv_hvae.Encoder, conv_hvae.Decoder),
 }

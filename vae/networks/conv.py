@@ -1,13 +1,12 @@
-"""Strided convolutions down to z and back, as DCGAN has them, with or without BatchNorm."""
+"""Strided convolutions down to z and back, as in DCGAN, with or without BatchNorm."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from common.errors import ConfigError
-from common.layers.basic import with_planes
+from common.layers.basic import with_planes, with_values
 from common.layers.conv import Conv, ConvTranspose
 from common.layers.normalization import BatchNorm
 from common.types import Array, Latents
@@ -18,10 +17,10 @@ class ConvNet(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for, of the size of z.
-    num_params: numbers a pixel and channel that the likelihood asks for.
+    num_stats: from the size of z to the number of statistics that the posterior takes.
+    num_params: numbers for each pixel and channel that the likelihood takes.
     z_dim: size of z.
-    channels: after each halving of the image.
+    channels: channels after each halving of the image.
     kernel_size: height and width of the kernels.
     batch_norm: whether BatchNorm follows each convolution but the last.
     bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
@@ -41,10 +40,38 @@ class ConvNet(nn.Module):
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
   dtype: str = "float32"
-  lower_z_dims: ClassVar[tuple[int, ...]] = ()
-  decoder_parts: ClassVar[tuple[str, ...]] = ("project", "up", "decoder_")
+  lower_z_dims = ()
+  images_only = True
 
-  def setup(self):
+  def conv(self, kind: type[nn.Module], features: int, use_bias: bool) -> nn.Module:
+    """A convolution of stride 2."""
+    kernel = (self.kernel_size, self.kernel_size)
+    return kind(features, kernel, strides=(2, 2), use_bias=use_bias, dtype=self.dtype)
+
+  def activate(self, x: Array, train: bool) -> Array:
+    """BatchNorm, where there is any, and ReLU."""
+    if self.batch_norm:
+      norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
+      x = norm(x, train=train)
+    return nn.relu(x)
+
+
+class Encoder(ConvNet):
+  """q(z|x)."""
+
+  @nn.compact
+  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
+    x = with_planes(x, y)
+    for features in self.channels:
+      x = self.activate(self.conv(Conv, features, use_bias=not self.batch_norm)(x), train)
+    return nn.Dense(self.num_stats(self.z_dim), name="stats")(x.reshape(x.shape[0], -1).astype(jnp.float32))
+
+
+class Decoder(ConvNet):
+  """p(x|z)."""
+
+  @nn.compact
+  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
     height, width, image_channels = self.image_shape
     factor = 2 ** len(self.channels)
     if height % factor or width % factor:
@@ -53,34 +80,10 @@ class ConvNet(nn.Module):
         f"{len(self.channels)} halvings (channels={tuple(self.channels)}) need an image size that is a multiple of "
         f"{factor}, not {height}x{width}; set --config.data.image_size={larger}, or fewer channels"
       )
-    self.base = (height // factor, width // factor, self.channels[-1])
-    kernel = (self.kernel_size, self.kernel_size)
-
-    def conv(kind: type[nn.Module], features: int, last: bool = False) -> nn.Module:
-      return kind(features, kernel, strides=(2, 2), use_bias=last or not self.batch_norm, dtype=self.dtype)
-
-    def norm() -> nn.Module:
-      return BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
-
-    count = len(self.channels)
-    self.down = [conv(Conv, features) for features in self.channels]
-    self.stats = nn.Dense(self.num_stats(self.z_dim))
-    self.project = nn.Dense(self.base[0] * self.base[1] * self.base[2], use_bias=not self.batch_norm)
-    up = [*reversed(self.channels[:-1]), image_channels * self.num_params]
-    self.up = [conv(ConvTranspose, features, last=i == count - 1) for i, features in enumerate(up)]
-    self.encoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
-    self.decoder_norms = [norm() for _ in range(count)] if self.batch_norm else []
-
-  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
-    x = with_planes(x, y)
-    for i, layer in enumerate(self.down):
-      x = layer(x)
-      x = nn.relu(self.encoder_norms[i](x, train=train) if self.batch_norm else x)
-    return self.stats(x.reshape(x.shape[0], -1).astype(jnp.float32))
-
-  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
-    x = self.project(jnp.concatenate([*z, y], axis=-1)).reshape(-1, *self.base)
-    for i, layer in enumerate(self.up):
-      x = nn.relu(self.decoder_norms[i](x, train=train) if self.batch_norm else x)
-      x = layer(x)
+    base = (height // factor, width // factor, self.channels[-1])
+    project = nn.Dense(base[0] * base[1] * base[2], use_bias=not self.batch_norm, name="project")
+    x = project(with_values(jnp.concatenate(z, axis=-1), y)).reshape(-1, *base)
+    for features in reversed(self.channels[:-1]):
+      x = self.conv(ConvTranspose, features, use_bias=not self.batch_norm)(self.activate(x, train))
+    x = self.conv(ConvTranspose, image_channels * self.num_params, use_bias=True)(self.activate(x, train))
     return x.astype(jnp.float32)

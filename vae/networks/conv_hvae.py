@@ -1,23 +1,21 @@
 """Two layers of latents over gated convolutions: the convHVAE of Tomczak & Welling 2018 (arXiv:1705.07120, Section 4).
 
-As the public code of Exemplar VAE has it: encoders of gated convolutions that halve the image twice and end in 6 maps,
-a decoder that makes an image of both latents and passes it through gated 3x3 convolutions. Dense kernels are from
-N(0, 2 / inputs), all other weights PyTorch's, U(-1, 1) / sqrt(inputs of an output).
+The layers are those of the public code of Exemplar VAE: encoders of gated convolutions that halve the image twice and
+end in 6 maps, and a decoder that makes an image of both latents and passes it through gated 3x3 convolutions. Dense
+kernels start from N(0, 2 / inputs), all other weights as in PyTorch from U(-1, 1) / sqrt(inputs of an output).
 """
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from common.layers.basic import symmetric_uniform, with_planes
+from common.layers.basic import symmetric_uniform, with_planes, with_values
 from common.layers.conv import Conv
 from common.types import Array, Latents
-from vae.networks.gated_mlp import GatedDense
-from vae.networks.hvae import Heads, Stack
+from vae.networks.gated_mlp import GatedDense, Heads, Stack
 
 MAPS = 6
 
@@ -25,12 +23,12 @@ MAPS = 6
 class GatedConv(nn.Module):
   """A convolution whose output is gated by that of another, h = (x * W + b) sigmoid(x * V + c).
 
-  Two of them, not one of twice the maps, for optimizers that look at one array at a time.
+  The two are separate layers, for optimizers that look at one array at a time.
 
   Attributes:
     features: maps of the output.
     kernel_size: height and width of the kernels.
-    stride: of both directions.
+    stride: in both directions.
     dtype: what the layer computes in.
   """
 
@@ -61,7 +59,7 @@ class GatedConvs(nn.Module):
   """Gated convolutions to `MAPS` maps of a quarter of the image's side, flat.
 
   Attributes:
-    kernel_sizes: of the two at full size and half size before each halving.
+    kernel_sizes: of the two convolutions at full and at half size, before each halving.
     width: maps at half size; twice as many at a quarter.
     dtype: what the layers compute in.
   """
@@ -89,12 +87,12 @@ class ConvHvae(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for, of the size of a layer of z.
-    num_params: numbers a pixel and channel that the likelihood asks for.
+    num_stats: from the size of a layer of z to the number of statistics that the posterior takes.
+    num_params: numbers for each pixel and channel that the likelihood takes.
     z_dim: size of z2, the top.
     lower_z_dim: size of z1.
     width: units of a dense layer.
-    channels: maps of the encoders' convolutions at half size; twice as many of the decoder's.
+    channels: maps of the encoders' convolutions at half size; the decoder's have twice as many.
     dtype: what the layers compute in.
   """
 
@@ -106,46 +104,54 @@ class ConvHvae(nn.Module):
   width: int = 300
   channels: int = 32
   dtype: str = "float32"
-  decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
+  images_only = True
 
   @property
   def lower_z_dims(self) -> tuple[int, ...]:
     return (self.lower_z_dim,)
 
+
+class Encoder(ConvHvae):
+  """q(z2|x) and q(z1|x, z2)."""
+
   def setup(self):
     def stats(z_dim: int) -> Heads:
       return Heads((z_dim, self.num_stats(z_dim) - z_dim), self.dtype)
 
-    self.encoder_convs = GatedConvs((7, 5), self.channels, self.dtype)
-    self.encoder_out = stats(self.z_dim)
-    self.encoder_joint_convs = GatedConvs((3, 3), self.channels, self.dtype)
-    height, width, channels = self.image_shape
-    self.encoder_above = GatedDense(MAPS * -(-height // 4) * -(-width // 4), self.dtype)
-    self.encoder_joint = GatedDense(self.width, self.dtype)
-    self.encoder_joint_out = stats(self.lower_z_dim)
+    height, width, _ = self.image_shape
+    self.convs, self.out = GatedConvs((7, 5), self.channels, self.dtype), stats(self.z_dim)
+    self.joint_convs = GatedConvs((3, 3), self.channels, self.dtype)
+    self.above = GatedDense(MAPS * -(-height // 4) * -(-width // 4), self.dtype)
+    self.joint, self.joint_out = GatedDense(self.width, self.dtype), stats(self.lower_z_dim)
+
+  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
+    return self.out(self.convs(with_planes(x, y)))
+
+  def below(self, x: Array, y: Array | None, above: Latents, *, train: bool) -> Array:
+    parts = [self.joint_convs(with_planes(x, y)), *map(self.above, above)]
+    return self.joint_out(self.joint(jnp.concatenate(parts, axis=-1)))
+
+
+class Decoder(ConvHvae):
+  """p(z1|z2) and p(x|z1, z2)."""
+
+  def setup(self):
     self.prior_layers = Stack(self.width, 2, self.dtype)
     self.prior_out = Heads((self.lower_z_dim, self.lower_z_dim), self.dtype)
-    self.decoder_above = GatedDense(self.width, self.dtype)
-    self.decoder_below = GatedDense(self.width, self.dtype)
-    self.decoder_image = GatedDense(math.prod(self.image_shape), self.dtype)
-    self.decoder_convs = [GatedConv(2 * self.channels, 3, 1, self.dtype) for _ in range(4)]
+    self.above, self.lower = GatedDense(self.width, self.dtype), GatedDense(self.width, self.dtype)
+    self.image = GatedDense(math.prod(self.image_shape), self.dtype)
+    self.convs = [GatedConv(2 * self.channels, 3, 1, self.dtype) for _ in range(4)]
     start = symmetric_uniform((2 * self.channels) ** -0.5)
-    self.decoder_out = Conv(channels * self.num_params, 1, kernel_init=start, bias_init=start, dtype=self.dtype)
+    outputs = self.image_shape[-1] * self.num_params
+    self.out = Conv(outputs, 1, kernel_init=start, bias_init=start, dtype=self.dtype)
 
-  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
-    return self.encoder_out(self.encoder_convs(with_planes(x, y)))
+  def prior_below(self, above: Latents) -> Array:
+    return self.prior_out(self.prior_layers(jnp.concatenate(above, axis=-1)))
 
-  def encode_below(self, x: Array, y: Array, above: Latents, *, train: bool) -> Array:
-    parts = [self.encoder_joint_convs(with_planes(x, y)), *map(self.encoder_above, above)]
-    return self.encoder_joint_out(self.encoder_joint(jnp.concatenate(parts, axis=-1)))
-
-  def prior_below(self, above: Latents, y: Array, *, train: bool) -> Array:
-    return self.prior_out(self.prior_layers(jnp.concatenate([*above, y], axis=-1)))
-
-  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
+  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
     z2, z1 = z
-    parts = [self.decoder_below(jnp.concatenate([z1, y], axis=-1)), self.decoder_above(z2)]
-    x = self.decoder_image(jnp.concatenate(parts, axis=-1)).reshape(-1, *self.image_shape)
-    for layer in self.decoder_convs:
+    parts = [self.lower(with_values(z1, y)), self.above(z2)]
+    x = self.image(jnp.concatenate(parts, axis=-1)).reshape(-1, *self.image_shape)
+    for layer in self.convs:
       x = layer(x)
-    return self.decoder_out(x).astype(jnp.float32)
+    return self.out(x).astype(jnp.float32)

@@ -1,9 +1,7 @@
 """Multilayer perceptrons on both sides (Kingma & Welling 2013, App. C: one hidden layer of tanh units)."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -12,7 +10,7 @@ from jax.nn import initializers
 
 from common.build import choose
 from common.errors import ConfigError
-from common.layers.basic import ACTIVATIONS
+from common.layers.basic import ACTIVATIONS, with_values
 from common.types import Array, Latents, PyTree
 
 INITIALIZERS = {
@@ -27,14 +25,14 @@ class MLP(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for, of the size of z.
-    num_params: numbers a pixel and channel that the likelihood asks for.
+    num_stats: from the size of z to the number of statistics that the posterior takes.
+    num_params: numbers for each pixel and channel that the likelihood takes.
     z_dim: size of z.
     width: units of a hidden layer.
     layers: number of hidden layers on each side.
-    activation: of the hidden layers: relu, tanh, softplus or leaky_relu.
+    activation: function of the hidden units: relu, tanh, softplus or leaky_relu.
     kernel_init: "lecun_normal", "glorot_uniform", or "normal" for the paper's N(0, 0.01).
-    skip: whether the last layer of each side sees that side's input too, beside the hidden units (Dai & Wipf 2019).
+    skip: whether the last layer of each side also sees that side's input, beside the hidden units (Dai & Wipf 2019).
     starts_at_mean: whether the output's biases start at the logit of the mean training image, for Bernoulli pixels.
     dtype: what the layers compute in.
   """
@@ -50,41 +48,45 @@ class MLP(nn.Module):
   skip: bool = False
   starts_at_mean: bool = False
   dtype: str = "float32"
-  lower_z_dims: ClassVar[tuple[int, ...]] = ()
-  decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
+  lower_z_dims = ()
+  images_only = False
 
-  def setup(self):
+  def perceptron(self, x: Array, outputs: int) -> Array:
+    """The hidden layers and a linear one, [B, I] -> float32 [B, outputs]; to be called in a compact method."""
     init = choose(INITIALIZERS, self.kernel_init, "config.model.kernel_init")
-    self.act = choose(ACTIVATIONS, self.activation, "config.model.activation")
+    activation = choose(ACTIVATIONS, self.activation, "config.model.activation")
+    h = x
+    for i in range(self.layers):
+      h = activation(nn.Dense(self.width, kernel_init=init, dtype=self.dtype, name=f"layers_{i}")(h))
+    h = jnp.concatenate([x, h], axis=-1) if self.skip else h
+    return nn.Dense(outputs, kernel_init=init, dtype=self.dtype, name="out")(h).astype(jnp.float32)
+
+
+class Encoder(MLP):
+  """q(z|x)."""
+
+  @nn.compact
+  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
+    return self.perceptron(with_values(x, y), self.num_stats(self.z_dim))
+
+
+class Decoder(MLP):
+  """p(x|z)."""
+
+  @nn.compact
+  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
     if self.starts_at_mean and self.num_params != 1:
       raise ConfigError(
-        "starts_at_mean=True is for one logit a pixel, and config.likelihood asks for "
+        "starts_at_mean=True sets one logit for each pixel, and config.likelihood takes "
         f"{self.num_params} numbers; set --.starts_at_mean=False"
       )
     height, width, channels = self.image_shape
-    dense = functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype)
-    self.encoder_layers = [dense(self.width) for _ in range(self.layers)]
-    self.encoder_out = dense(self.num_stats(self.z_dim))
-    self.decoder_layers = [dense(self.width) for _ in range(self.layers)]
-    self.decoder_out = dense(height * width * channels * self.num_params)
-
-  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
-    x = jnp.concatenate([x.reshape(x.shape[0], math.prod(self.image_shape)), y], axis=-1)
-    return self.encoder_out(self._hidden(self.encoder_layers, x)).astype(jnp.float32)
-
-  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
-    height, width, channels = self.image_shape
-    params = self.decoder_out(self._hidden(self.decoder_layers, jnp.concatenate([*z, y], axis=-1))).astype(jnp.float32)
+    x = with_values(jnp.concatenate(z, axis=-1), y)
+    params = self.perceptron(x, math.prod(self.image_shape) * self.num_params)
     return params.reshape(-1, height, width, channels * self.num_params)
 
   @staticmethod
   def start_at(params: PyTree, image: Array) -> PyTree:
-    """``params`` with the output's biases at the logit of ``image``, which is clipped to [0.001, 0.999]."""
+    """The decoder's ``params`` with the output's biases at the logit of ``image``, clipped to [0.001, 0.999]."""
     bias = jax.scipy.special.logit(jnp.clip(image, 0.001, 0.999)).reshape(-1)
-    return {**params, "decoder_out": {**params["decoder_out"], "bias": bias}}
-
-  def _hidden(self, layers: Sequence[nn.Dense], x: Array) -> Array:
-    h = x
-    for layer in layers:
-      h = self.act(layer(h))
-    return jnp.concatenate([x, h], axis=-1) if self.skip else h
+    return {**params, "out": {**params["out"], "bias": bias}}

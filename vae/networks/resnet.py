@@ -5,13 +5,12 @@ Blocks are pre-activation ones without normalization (He et al. 2016), whose las
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from common.errors import ConfigError
-from common.layers.basic import with_planes
+from common.layers.basic import with_planes, with_values
 from common.layers.conv import Conv, ConvTranspose
 from common.types import Array, Latents
 
@@ -39,14 +38,14 @@ class ResNet(nn.Module):
 
   Attributes:
     image_shape: (height, width, channels) of the data.
-    num_stats: numbers that the posterior asks for, of the size of z.
-    num_params: numbers a pixel and channel that the likelihood asks for.
-    z_dim: size of z; of maps, height times width times numbers a place.
+    num_stats: from the size of z to the number of statistics that the posterior takes.
+    num_params: numbers for each pixel and channel that the likelihood takes.
+    z_dim: size of z; with ``maps``, height times width times the numbers at each place.
     width: maps of every layer.
     hidden: maps within a residual block.
-    halvings: how often the image is halved.
+    halvings: number of times that the image is halved.
     blocks: residual blocks on each side.
-    maps: whether z is a map of the smallest size, each place from its surroundings, and not a vector of the whole.
+    maps: whether z is a map of the smallest size, where each place sees its surroundings, and not a vector.
     dtype: what convolutions compute in.
   """
 
@@ -60,65 +59,74 @@ class ResNet(nn.Module):
   blocks: int = 2
   maps: bool = False
   dtype: str = "float32"
-  lower_z_dims: ClassVar[tuple[int, ...]] = ()
-  decoder_parts: ClassVar[tuple[str, ...]] = ("decoder_",)
+  lower_z_dims = ()
+  images_only = True
 
-  def setup(self):
-    height, width, channels = self.image_shape
+  def places(self) -> tuple[int, int]:
+    """Height and width of the smallest maps.
+
+    Raises:
+      ConfigError: the image cannot be halved that often, or z does not fill its map.
+    """
+    height, width, _ = self.image_shape
     factor = 2**self.halvings
     if height % factor or width % factor:
       raise ConfigError(
         f"halvings={self.halvings} need an image size that is a multiple of {factor}, not {height}x{width}; "
         f"set --config.data.image_size={max(height, width) + -max(height, width) % factor}, or fewer halvings"
       )
-    self.places = (height // factor, width // factor)
-    count = math.prod(self.places)
-    if self.maps and self.z_dim % count:
+    height, width = height // factor, width // factor
+    if self.maps and self.z_dim % (height * width):
       raise ConfigError(
-        f"z_dim={self.z_dim} must be a multiple of the {self.places[0]}x{self.places[1]} places of its map; "
-        f"take --.z_dim={self.z_dim + -self.z_dim % count}"
+        f"z_dim={self.z_dim} must be a multiple of the {height}x{width} places of its map; "
+        f"take --.z_dim={self.z_dim + -self.z_dim % (height * width)}"
       )
-    stats = self.num_stats(self.z_dim)
-    if self.maps and stats % self.z_dim:
-      raise ConfigError("maps=True is for posteriors that ask for as many numbers of each of z; set --.maps=False")
+    return height, width
 
-    def conv(kind: type[nn.Module], features: int) -> nn.Module:
-      return kind(features, (4, 4), strides=(2, 2), dtype=self.dtype)
+  def conv(self, kind: type[nn.Module], features: int) -> nn.Module:
+    """A 4x4 convolution of stride 2."""
+    return kind(features, (4, 4), strides=(2, 2), dtype=self.dtype)
 
-    self.encoder_down = [conv(Conv, self.width) for _ in range(self.halvings)]
-    self.encoder_mix = Conv(self.width, (3, 3), dtype=self.dtype)
-    self.encoder_blocks = [ResidualBlock(self.hidden, self.dtype) for _ in range(self.blocks)]
-    self.encoder_out = Conv(stats // count, (1, 1), dtype=self.dtype) if self.maps else nn.Dense(stats)
-    self.decoder_in = (
-      Conv(self.width, (3, 3), dtype=self.dtype) if self.maps else nn.Dense(count * self.width, dtype=self.dtype)
-    )
-    self.decoder_blocks = [ResidualBlock(self.hidden, self.dtype) for _ in range(self.blocks)]
-    up = [self.width] * (self.halvings - 1) + [channels * self.num_params]
-    self.decoder_up = [conv(ConvTranspose, features) for features in up]
+  def residual(self, x: Array) -> Array:
+    """The residual blocks of one side."""
+    for _ in range(self.blocks):
+      x = ResidualBlock(self.hidden, self.dtype)(x)
+    return x
 
-  def encode(self, x: Array, y: Array, *, train: bool) -> Array:
+
+class Encoder(ResNet):
+  """q(z|x)."""
+
+  @nn.compact
+  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
+    count, stats = math.prod(self.places()), self.num_stats(self.z_dim)
     x = with_planes(x, y)
-    for layer in self.encoder_down:
-      x = nn.relu(layer(x))
-    x = self.encoder_mix(x)
-    for block in self.encoder_blocks:
-      x = block(x)
+    for _ in range(self.halvings):
+      x = nn.relu(self.conv(Conv, self.width)(x))
+    x = self.residual(Conv(self.width, (3, 3), dtype=self.dtype)(x))
     x = nn.relu(x).astype(jnp.float32)
     if not self.maps:
-      return self.encoder_out(x.reshape(x.shape[0], -1))
-    # [B, h, w, n D] with n numbers for each of D: all first ones, then all second ones, as for vectors.
-    out = self.encoder_out(x).astype(jnp.float32)
-    kinds = self.num_stats(self.z_dim) // self.z_dim
-    return jnp.concatenate([part.reshape(x.shape[0], -1) for part in jnp.split(out, kinds, axis=-1)], axis=-1)
+      return nn.Dense(stats)(x.reshape(x.shape[0], -1))
+    if stats % self.z_dim:
+      raise ConfigError("maps=True needs a posterior with as many statistics for each number of z; set --.maps=False")
+    # [B, h, w, n D] with n statistics for each of D: all first ones, then all second ones, as for vectors.
+    out = Conv(stats // count, (1, 1), dtype=self.dtype)(x).astype(jnp.float32)
+    kinds = jnp.split(out, stats // self.z_dim, axis=-1)
+    return jnp.concatenate([kind.reshape(x.shape[0], -1) for kind in kinds], axis=-1)
 
-  def decode(self, z: Latents, y: Array, *, train: bool) -> Array:
-    (z,) = z
+
+class Decoder(ResNet):
+  """p(x|z)."""
+
+  @nn.compact
+  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+    (z,), places = z, self.places()
     if self.maps:
-      x = self.decoder_in(with_planes(z.reshape(z.shape[0], *self.places, -1), y))
+      x = Conv(self.width, (3, 3), dtype=self.dtype)(with_planes(z.reshape(z.shape[0], *places, -1), y))
     else:
-      x = self.decoder_in(jnp.concatenate([z, y], axis=-1)).reshape(-1, *self.places, self.width)
-    for block in self.decoder_blocks:
-      x = block(x)
-    for layer in self.decoder_up:
-      x = layer(nn.relu(x))
+      x = nn.Dense(math.prod(places) * self.width, dtype=self.dtype)(with_values(z, y))
+      x = x.reshape(-1, *places, self.width)
+    x = self.residual(x)
+    for features in [self.width] * (self.halvings - 1) + [self.image_shape[-1] * self.num_params]:
+      x = self.conv(ConvTranspose, features)(nn.relu(x))
     return x.astype(jnp.float32)

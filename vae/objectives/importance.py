@@ -1,4 +1,4 @@
-"""The bound of many draws, and three estimates of its gradient."""
+"""The bound of many draws, and two estimates of its gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,17 @@ from common.types import Array
 from vae.model import Terms
 from vae.objectives.objective import Context
 
-GRADIENTS = {"standard": "sampled", "path": "path", "doubly": "doubly"}
+GRADIENTS = {"standard": False, "doubly": True}
 
 
 def importance_bound(terms: Terms) -> Array:
   """L_k = log 1/k sum_i p(x, z_i) / q(z_i|x), [k, B] -> [B] (Burda et al. 2016, arXiv:1509.00519, Eq. 8)."""
-  log_weights = -(terms.distortion + terms.rate)
-  return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(len(log_weights))
+  return jax.nn.logsumexp(terms.log_weight, axis=0) - jnp.log(len(terms.log_weight))
+
+
+def importance(terms: Terms) -> Array:
+  """The draws' normalized importance, [k, B] -> [k, B], without a gradient."""
+  return jax.lax.stop_gradient(jax.nn.softmax(terms.log_weight, axis=0))
 
 
 class ImportanceWeighted:
@@ -23,16 +27,22 @@ class ImportanceWeighted:
 
   Attributes:
     draws: k.
-    gradient: "standard": of the bound as it stands; "path": without q's score ("sticking the landing", Roeder et al.
-      2017; unbiased for k = 1 only); "doubly": the score's part reparameterized once more (Tucker et al. 2019, Eq. 8),
-      unbiased, with a signal-to-noise ratio that does not fall with k.
+    gradient: "standard": of the bound as it stands; "doubly": the part of q's score reparameterized once more (Tucker
+      et al. 2019, arXiv:1810.04152, Eq. 8), unbiased, with a signal-to-noise ratio that does not fall with k.
   """
+
+  uses_prior = True
 
   def __init__(self, draws: int = 5, gradient: str = "standard"):
     if draws < 1:
       raise ConfigError(f"draws={draws} must be 1 or more")
     self.draws = draws
-    self.rate = choose(GRADIENTS, gradient, "gradient")
+    self.doubly = choose(GRADIENTS, gradient, "gradient")
+    self.needs = frozenset({"density", "real"} | ({"gaussian"} if self.doubly else set()))
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     return -importance_bound(terms)
+
+  def figures(self, terms: Terms) -> dict[str, Array]:
+    """ "importance_bound", L_k."""
+    return {"importance_bound": importance_bound(terms)}

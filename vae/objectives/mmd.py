@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from common import random
 from common.build import choose
 from common.errors import ConfigError
 from common.parallel import batch_gather
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context, distortion, rate
+from vae.objectives.objective import Context, OneDraw, distortion, rate
 
+Kernel = Callable[[Array, int], Array]  # squared distances and the size of z -> values
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -25,10 +25,10 @@ def gaussian(square: Array, z_dim: int) -> Array:
   return jnp.exp(-square / z_dim**2)
 
 
-KERNELS: dict[str, Callable[[Array, int], Array]] = {"imq": inverse_multiquadratic, "gaussian": gaussian}
+KERNELS: dict[str, Kernel] = {"imq": inverse_multiquadratic, "gaussian": gaussian}
 
 
-def mmd(a: Array, b: Array, kernel: Callable[[Array, int], Array]) -> Array:
+def mmd(a: Array, b: Array, kernel: Kernel) -> Array:
   """The unbiased estimate of MMD^2 between two samples, [N, Z] each -> [] (Gretton et al. 2012, Eq. 3)."""
 
   def square(u: Array, v: Array) -> Array:
@@ -40,52 +40,51 @@ def mmd(a: Array, b: Array, kernel: Callable[[Array, int], Array]) -> Array:
   return within - 2.0 * jnp.mean(kernel(square(a, b), z_dim))
 
 
-def _aggregate_mmd(terms: Terms, context: Context, kernel: Callable[[Array, int], Array]) -> Array:
-  """Between one draw of z for each image of the global batch, all layers side by side, and as many of the prior."""
+def aggregate_mmd(terms: Terms, context: Context, kernel: Kernel, axis_name: str | None) -> Array:
+  """MMD^2 between z of the global batch, all layers side by side, and as many draws of p(z); []."""
   z = jnp.concatenate([part[0] for part in terms.z], axis=-1)
-  prior = jnp.concatenate(context.prior_sample(random.row_stream(context.rows, "prior")), axis=-1)
-  return mmd(batch_gather(z, context.axis_name), batch_gather(prior, context.axis_name), kernel)
+  prior = jnp.concatenate(context.prior_sample(), axis=-1)
+  return mmd(batch_gather(z, axis_name), batch_gather(prior, axis_name), kernel)
 
 
-class Wae:
+class Wae(OneDraw):
   """distortion + weight * MMD^2(q(z), p(z)) (Tolstikhin et al. 2018, arXiv:1711.01558, Algorithm 2, WAE-MMD).
 
   Attributes:
     weight: lambda of the paper.
     kernel: "imq", the paper's, or "gaussian".
+    axis_name: mapped axis whose devices share the batch; None: the global view.
   """
 
-  rate, draws = "closed", 1
+  needs = frozenset({"real"})
 
-  def __init__(self, weight: float = 10.0, kernel: str = "imq"):
-    self.weight, self.kernel = _weight(weight), choose(KERNELS, kernel, "kernel")
+  def __init__(self, weight: float = 10.0, kernel: str = "imq", axis_name: str | None = None):
+    if not weight >= 0:
+      raise ConfigError(f"weight={weight} must be at least 0")
+    self.weight, self.kernel, self.axis_name = weight, choose(KERNELS, kernel, "kernel"), axis_name
 
   def __call__(self, terms: Terms, context: Context) -> Array:
-    return distortion(terms) + self.weight * _aggregate_mmd(terms, context, self.kernel)
+    return distortion(terms) + self.weight * aggregate_mmd(terms, context, self.kernel, self.axis_name)
 
 
-class InfoVae:
+class InfoVae(OneDraw):
   """distortion + (1 - alpha) rate + (alpha + weight - 1) MMD^2 (Zhao et al. 2017, arXiv:1706.02262, Eq. 6).
 
   Attributes:
-    alpha: how much of the mutual information of x and z goes free; 1: all of it ("MMD-VAE").
+    alpha: the share of the mutual information of x and z that costs nothing; 1: all of it ("MMD-VAE").
     weight: lambda of the paper.
     kernel: "gaussian", that of the first author's MMD-Variational-Autoencoder, or "imq".
+    axis_name: mapped axis whose devices share the batch; None: the global view.
   """
 
-  rate, draws = "closed", 1
-
-  def __init__(self, alpha: float = 0.0, weight: float = 1000.0, kernel: str = "gaussian"):
+  def __init__(
+    self, alpha: float = 0.0, weight: float = 1000.0, kernel: str = "gaussian", axis_name: str | None = None
+  ):
     if alpha > 1.0 or alpha + weight < 1.0:
       raise ConfigError(f"alpha={alpha} and weight={weight}: 1 - alpha and alpha + weight - 1 must be at least 0")
-    self.alpha, self.weight, self.kernel = alpha, weight, choose(KERNELS, kernel, "kernel")
+    self.alpha, self.weight = alpha, weight
+    self.kernel, self.axis_name = choose(KERNELS, kernel, "kernel"), axis_name
 
   def __call__(self, terms: Terms, context: Context) -> Array:
-    divergence = _aggregate_mmd(terms, context, self.kernel)
+    divergence = aggregate_mmd(terms, context, self.kernel, self.axis_name)
     return distortion(terms) + (1.0 - self.alpha) * rate(terms) + (self.alpha + self.weight - 1.0) * divergence
-
-
-def _weight(weight: float) -> float:
-  if not weight >= 0:
-    raise ConfigError(f"weight={weight} must be at least 0")
-  return weight

@@ -15,40 +15,51 @@ class Context:
   """The step around the terms.
 
   Attributes:
-    updates: of the network so far, int32; what schedules count.
-    rows: keys [B].
-    decoder_params: those of the model's parameters that `decode` uses; a loss may be differentiated in them.
+    updates: int32, updates of the network so far, which schedules count.
+    decoder_params: the decoder's parameters; a loss may be differentiated in them.
     decode: z -> E[x|z] with those parameters, BatchNorm by its running statistics.
-    prior_sample: keys [B] -> draws of p(z).
-    axis_name: the device axis, for statistics over the batch; None for the global view.
+    prior_sample: gives one draw of p(z) for each image of the batch.
   """
 
   updates: Array
-  rows: Array
   decoder_params: PyTree
   decode: Callable[[Latents], Images]
-  prior_sample: Callable[[Array], Latents]
-  axis_name: str | None
+  prior_sample: Callable[[], Latents]
 
 
 class Objective(Protocol):
-  """From the terms of k draws, [k, B], to a loss an image; `Terms.penalties` are added by the step.
+  """From the terms of k draws, [k, B], to a loss for each image; the step adds `Terms.penalties`.
 
   Attributes:
-    draws: k, of z for each image.
-    rate: which estimate of the rate it needs, as `vae.model.LatentVariableModel` names them; or "doubly", "path" with
-      z's gradient weighted by the draws' normalized importance (Tucker et al. 2019, arXiv:1810.04152).
+    needs: words of what a posterior ``gives`` (vae/posteriors.py).
+    uses_prior: whether the rate or draws of p(z) are in the loss.
+    draws: k, draws of z for each image.
+    doubly: whether the gradient of z is weighted by the draws' normalized importance (vae/objectives/importance.py).
   """
 
-  @property
-  def draws(self) -> int: ...
-
-  @property
-  def rate(self) -> str: ...
+  needs: frozenset[str]
+  uses_prior: bool
+  draws: int
+  doubly: bool
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     """[k, B] each -> [B], nats an image where the objective is a bound."""
     ...
+
+  def figures(self, terms: Terms) -> dict[str, Array]:
+    """What an evaluation reports besides the evidence lower bound, [k, B] each -> {name: [B]}."""
+    ...
+
+
+class OneDraw:
+  """The common case: one draw of z, judged by its own rate, and nothing to report besides the bound."""
+
+  needs = frozenset({"density", "real"})
+  uses_prior, draws, doubly = True, 1, False
+
+  def figures(self, terms: Terms) -> dict[str, Array]:
+    """None."""
+    return {}
 
 
 def distortion(terms: Terms) -> Array:
@@ -57,5 +68,5 @@ def distortion(terms: Terms) -> Array:
 
 
 def rate(terms: Terms) -> Array:
-  """The mean over draws of all layers' rates, [k, B] -> [B]."""
+  """The mean over draws of the sum of the layers' rates, [k, B] -> [B]."""
   return jnp.mean(terms.rate, axis=0)

@@ -1,4 +1,4 @@
-"""Autoencoders: no rate, and what keeps their latents in bounds."""
+"""Autoencoders: objectives without a rate, and what keeps their latents in bounds."""
 
 import jax
 import jax.numpy as jnp
@@ -8,22 +8,22 @@ from common.build import choose
 from common.errors import ConfigError
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context, distortion
+from vae.objectives.objective import Context, OneDraw, distortion
 
 
-class Reconstruction:
+class Reconstruction(OneDraw):
   """The distortion alone: an autoencoder; with a corruption of what the encoder sees, a denoising one.
 
   Vincent et al. 2008 ("Extracting and composing robust features with denoising autoencoders").
   """
 
-  rate, draws = "closed", 1
+  needs, uses_prior = frozenset({"point"}), False
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     return distortion(terms)
 
 
-class Rae:
+class Rae(OneDraw):
   """distortion + z_weight |z|^2 / 2 + weight * regularizer of the decoder (Ghosh et al. 2020, arXiv:1903.12436).
 
   The regularizers are those of the authors' code.
@@ -35,7 +35,7 @@ class Rae:
     weight: lambda of the paper, above 0 with a regularizer.
   """
 
-  rate, draws = "closed", 1
+  needs, uses_prior = frozenset({"point"}), False
 
   def __init__(self, z_weight: float, regularizer: str = "none", weight: float = 0.0):
     self.regularizer = choose({"none": None, "l2": _decoder_l2, "gradient": _decoder_slope}, regularizer, "regularizer")
@@ -57,7 +57,7 @@ def _decoder_l2(terms: Terms, context: Context) -> Array:
   kernels = [leaf for leaf in jax.tree.leaves(context.decoder_params) if leaf.ndim == 4]
   if not kernels:
     raise ConfigError(
-      'config.objective.regularizer="l2" is of the kernels of the decoder\'s convolutions, and this decoder has none; '
+      'config.objective.regularizer="l2" takes the kernels of the decoder\'s convolutions, and this decoder has none; '
       "take --config.objective.regularizer=gradient, or a convolutional network"
     )
   return optax.tree.norm(kernels, squared=True)

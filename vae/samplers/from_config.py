@@ -11,7 +11,7 @@ from vae.corruptions import Nothing
 from vae.flows.coupling import CouplingFlow
 from vae.likelihoods.gaussian import SharedGaussian
 from vae.model import LatentVariableModel
-from vae.networks.mlp import MLP
+from vae.networks import mlp
 from vae.objectives import Elbo
 from vae.posteriors import DiagonalGaussian
 from vae.priors import StandardNormal
@@ -48,18 +48,21 @@ def second_stage(z_dim: int, width: int = 1024, layers: int = 3, skip: bool = Fa
     raise ConfigError(f"warm_up={warm_up} must be a share of the steps, from 0 to 1")
   likelihood = SharedGaussian(pixel_range=(0.0, 1.0), squash=False)  # z has no range
   posterior = DiagonalGaussian()
-  network = MLP(
-    (1, 1, z_dim),
-    num_stats=posterior.num_stats,
-    num_params=likelihood.num_params,
-    z_dim=z_dim,
-    width=width,
-    layers=layers,
-    activation="relu",
-    kernel_init="glorot_uniform",
-    skip=skip,
+  encoder, decoder = (
+    side(
+      (1, 1, z_dim),
+      num_stats=posterior.num_stats,
+      num_params=likelihood.num_params,
+      z_dim=z_dim,
+      width=width,
+      layers=layers,
+      activation="relu",
+      kernel_init="glorot_uniform",
+      skip=skip,
+    )
+    for side in (mlp.Encoder, mlp.Decoder)
   )
-  return SecondVAE(LatentVariableModel(network, posterior, StandardNormal(z_dim), likelihood), warm_up)
+  return SecondVAE(LatentVariableModel(encoder, decoder, posterior, StandardNormal(z_dim), likelihood), warm_up)
 
 
 SAMPLERS: dict[str, Any] = {

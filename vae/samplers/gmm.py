@@ -11,7 +11,7 @@ import numpy as np
 from common import random
 from common.errors import ConfigError
 from common.types import Array, PyTree
-from vae.vector_quantizer import kmeans, nearest
+from vae.codes import kmeans, nearest
 
 LOG_2PI = math.log(2.0 * math.pi)
 LLOYD_STEPS = 20

@@ -27,7 +27,7 @@ def is_of_codes(vae: VAE) -> bool:
 
 def layer_sizes(vae: VAE) -> list[int]:
   """Numbers of each layer of z, top first."""
-  return [vae.network.model.z_dim, *vae.network.model.lower_z_dims]
+  return [vae.network.encoder.z_dim, *vae.network.encoder.lower_z_dims]
 
 
 def size(vae: VAE) -> int:
@@ -57,7 +57,7 @@ def code_map(vae: VAE) -> dict[str, int]:
 
   Codes lie as the encoder's map does; where it has none, in one row.
   """
-  network, posterior = vae.network.model, vae.network.posterior
+  network, posterior = vae.network.encoder, vae.network.posterior
   count = network.z_dim // posterior.code_dim
   height = network.image_shape[0] // 2**network.halvings if isinstance(network, ResNet) and network.maps else 1
   if count % height:
@@ -93,11 +93,11 @@ def encode(vae: VAE, state: VaeState, split: Split, config: Any, mesh: Mesh, *, 
       train=train,
     )
     x, rows = batch["image"], random.row_keys(random.stream(rng, "z"), batch["index"])
-    variables, nothing = state.net.variables(ema=True), jnp.zeros((len(x), 0))
+    variables = state.net.variables(ema=True)
     if is_of_codes(vae):
       codes = vae.network.apply(variables, x, method=_codes)
       return codes.astype(jnp.float32)
-    return jnp.concatenate(vae.network.apply(variables, x, nothing, rows, method="encode"), axis=-1)
+    return jnp.concatenate(vae.network.apply(variables, x, None, rows, method="encode"), axis=-1)
 
   compiled = jax.jit(step)
   feed = EvalFeed(split, mesh, batch_size=config.train.batch_size, resident_mb=config.data.resident_mb)
@@ -106,4 +106,4 @@ def encode(vae: VAE, state: VaeState, split: Split, config: Any, mesh: Mesh, *, 
 
 
 def _codes(model: Any, x: Images) -> Array:
-  return model.posterior.codes(model.model.encode(x, jnp.zeros((len(x), 0)), train=False))
+  return model.posterior.codes(model.encoder(x, None, train=False))

@@ -19,12 +19,11 @@ class SecondStage(nn.Module):
 
   def bound(self, z: Array, rows: Array) -> Array:
     """A lower bound of log p(z) in nats with one draw of u for each z [B, Z], keys [B] -> [B]."""
-    terms = self.model(z[:, None, None, :], jnp.zeros((len(z), 0)), rows, train=False)
+    terms = self.model(z[:, None, None, :], None, rows, train=False)
     return -(terms.distortion + terms.rate)
 
   def sample(self, rows: Array) -> Array:
     """Keys [B] -> z [B, Z] with the likelihood's noise; row i depends on key i only."""
-    nothing = jnp.zeros((len(rows), 0))
-    mean = self.model.mean_image(self.model.prior_sample(nothing, rows), nothing).reshape(len(rows), -1)
+    mean = self.model.mean_image(self.model.prior_sample(rows), None).reshape(len(rows), -1)
     noise = random.normal(random.row_stream(rows, "likelihood"), mean.shape[1:])
     return mean + jnp.exp(0.5 * self.model.likelihood.log_var()) * noise

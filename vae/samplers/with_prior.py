@@ -16,7 +16,6 @@ from vae.samplers.fitted import Fitted
 from vae.samplers.latents import is_of_codes, layer_sizes, size
 from vae.samplers.two_stage import SecondStage
 from vae.vae import VAE, VaeState
-from vae.vector_quantizer import VectorQuantized
 
 
 class FittedPrior(nn.Module):
@@ -53,28 +52,26 @@ class FittedPrior(nn.Module):
 class ModelUnderDensity(LatentVariableModel):
   """A model whose ``prior`` is a `FittedPrior`."""
 
-  def __call__(self, x: Images, y: Array, rows: Array, *, train: bool, **ways: Any) -> Terms:
+  def __call__(self, x: Images, y: Array | None, keys: Array, *, train: bool, **ways: Any) -> Terms:
     """The terms for one draw of z; the only rate is log q(z|x) - log p(z) of all layers.
 
     The figures have also "latent_nll", -log p(z) in nats (or its bound), and "latent_bits_per_dim", the same in bits
     for each pixel and channel of the image.
     """
-    terms = super().__call__(x, y, rows, train=train, **ways)
-    log_q = self.infer(x, y, rows)[1]  # the same draw, which the compiler computes once
-    log_p = self.prior.log_prob(self._numbers(terms.z), random.row_stream(rows, "sampler"))
+    terms = super().__call__(x, y, keys, train=train, **ways)
+    log_q = self.infer(x, y, keys)[1]  # the same draw, which the compiler computes once
+    log_p = self.prior.log_prob(self._numbers(terms.z), random.row_stream(keys, "sampler"))
     bits = -log_p / (math.log(2.0) * math.prod(x.shape[1:]))
     return terms.replace(
       rates={"z": log_q - log_p} if self.has_rate else {},
+      log_ratio=log_q - log_p if self.has_rate else terms.log_ratio,
       figures={**terms.figures, "latent_nll": -log_p, "latent_bits_per_dim": bits},
     )
 
-  def _rate(self, *_: Any) -> Array:
-    return jnp.zeros(())  # layers have no rates of their own
+  def _rates(self, *_: Any) -> tuple[dict[str, Array], Array]:
+    return {}, jnp.zeros(())  # layers have no rates of their own
 
-  def _prior(self, *_: Any, **__: Any) -> Any:
-    return None  # nor priors
-
-  def log_prior(self, y: Array, z: Latents) -> Array:
+  def log_prior(self, z: Latents) -> Array:
     """log p(z), [B].
 
     Raises:
@@ -87,15 +84,15 @@ class ModelUnderDensity(LatentVariableModel):
       )
     return self.prior.log_prob(self._numbers(z), jnp.zeros((0,)))
 
-  def prior_sample(self, y: Array, rows: Array) -> Latents:
+  def prior_sample(self, rows: Array) -> Latents:
     """A draw of p(z) for each key."""
     drawn = self.prior.sample(rows)
-    if isinstance(self.posterior, VectorQuantized):
+    if self.has_codes:
       return (self.posterior.lookup(drawn.astype(jnp.int32)),)
     return tuple(jnp.split(drawn, np.cumsum(self.prior.sizes)[:-1], axis=-1))
 
   def _numbers(self, z: Latents) -> Array:
-    if isinstance(self.posterior, VectorQuantized):
+    if self.has_codes:
       return self.posterior.codes_of(z[0]).astype(jnp.float32)
     return jnp.concatenate(z, axis=-1)
 
@@ -115,7 +112,7 @@ def with_prior(
   weights = fitted.net.variables(ema=True)["params"]
   second = isinstance(density, VAE)
   sizes = (size(vae),) if is_of_codes(vae) else tuple(layer_sizes(vae))
-  parts = {name: getattr(vae.network, name) for name in ("model", "posterior", "likelihood", "layers")}
+  parts = {name: getattr(vae.network, name) for name in ("encoder", "decoder", "posterior", "likelihood", "layers")}
   prior = FittedPrior(SecondStage(density.network) if isinstance(density, VAE) else density.module, sizes)
   of_prior = {"density": {"model": weights} if second else weights, "shift": units[0], "scale": units[1]}
   params, average = ({**tree, "prior": of_prior} if tree else None for tree in (state.net.params, state.net.ema_params))

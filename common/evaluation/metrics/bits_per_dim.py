@@ -26,12 +26,9 @@ from common.evaluation.metrics.likelihood import LikelihoodResult, Model, mean_s
 GREY_VALUES = 256
 SUPPORT = {  # of a pixel under each likelihood
   "bernoulli": "binary",
-  "continuous_bernoulli": "real",
   "gaussian": "real",
   "shared_gaussian": "real",
   "discretized_logistic": "levels",
-  "logistic_mixture": "levels",
-  "categorical": "levels",
 }
 
 

@@ -75,8 +75,6 @@ class Model:
 
 def no_density(config: Any) -> str:
   """Why the run's likelihood is no log-density or log-probability of its images; empty where it is one."""
-  if config.likelihood.name == "optimal_gaussian":
-    return "chooses its deviation after x is seen and is no density"
   if config.likelihood.name == "bernoulli" and config.data.binarize == "none":
     return 'is a cross-entropy and no likelihood on grey values (config.data.binarize="none")'
   return ""

@@ -6,13 +6,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from vae.networks.gated_mlp import GatedDense, GatedMLP
+from vae.networks.gated_mlp import Decoder, Encoder, GatedDense
 
 BATCH = jnp.asarray(np.random.default_rng(0).normal(size=(5, 7)), jnp.float32)
-
-
-def no_labels(x):
-  return jnp.zeros((len(x), 0))
 
 
 def gated(params, x):
@@ -43,35 +39,26 @@ def test_each_of_the_two_starts_as_a_layer_of_its_own():
 
 
 def test_encoder_and_decoder_of_two_layers():
-  network = GatedMLP(image_shape=(4, 2, 1), num_stats=lambda z_dim: 2 * z_dim, num_params=2, z_dim=3, width=10)
-  x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4, 2, 1)), jnp.float32)
-  z = BATCH[:, :3]
-
-  def both(module, x, z):
-    return module.encode(x, no_labels(x), train=True), module.decode((z,), no_labels(z), train=True)
-
-  variables = network.init(jax.random.key(0), x, z, method=both)
-  encoded, decoded = network.apply(variables, x, z, method=both)
+  settings = {"image_shape": (4, 2, 1), "num_stats": lambda z_dim: 2 * z_dim, "num_params": 2, "z_dim": 3, "width": 10}
+  x, z = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4, 2, 1)), jnp.float32), BATCH[:, :3]
+  encoded, variables = Encoder(**settings).init_with_output(jax.random.key(0), x, None, train=True)
   p = variables["params"]
-  h = gated(p["encoder_layers_1"], gated(p["encoder_layers_0"], np.reshape(x, (5, 8))))
+  h = gated(p["hidden"]["GatedDense_1"], gated(p["hidden"]["GatedDense_0"], np.reshape(x, (5, 8))))
   # Means and log-variances are two layers, so that a norm of one parameter is of one of them.
-  expected = np.concatenate([linear(p["encoder_out_0"], h), linear(p["encoder_out_1"], h)], axis=1)
+  expected = np.concatenate([linear(p["out"]["Dense_0"], h), linear(p["out"]["Dense_1"], h)], axis=1)
   np.testing.assert_allclose(encoded, expected, rtol=1e-4, atol=1e-5)
-  h = gated(p["decoder_layers_1"], gated(p["decoder_layers_0"], z))
+  assert p["out"]["Dense_0"]["kernel"].shape == p["out"]["Dense_1"]["kernel"].shape == (10, 3)
+  decoded, variables = Decoder(**settings).init_with_output(jax.random.key(0), (z,), None, train=True)
+  p = variables["params"]
+  h = gated(p["hidden"]["GatedDense_1"], gated(p["hidden"]["GatedDense_0"], z))
   assert decoded.shape == (5, 4, 2, 2)
-  np.testing.assert_allclose(decoded.reshape(5, 16), linear(p["decoder_out"], h), rtol=1e-4, atol=1e-5)
-  assert p["encoder_out_0"]["kernel"].shape == p["encoder_out_1"]["kernel"].shape == (10, 3)
+  np.testing.assert_allclose(decoded.reshape(5, 16), linear(p["out"], h), rtol=1e-4, atol=1e-5)
 
 
 def test_the_published_network_has_its_number_of_parameters():
   """784-300-300-(40, 40) and 40-300-300-784, each hidden layer twice."""
-  network = GatedMLP(image_shape=(28, 28, 1), num_stats=lambda z_dim: 2 * z_dim, num_params=1)
-
-  def both(module, x, z):
-    return module.encode(x, no_labels(x), train=True), module.decode((z,), no_labels(z), train=True)
-
-  shapes = jax.eval_shape(
-    lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), jnp.zeros((1, 40)), method=both)
-  )
+  settings = {"image_shape": (28, 28, 1), "num_stats": lambda z_dim: 2 * z_dim, "num_params": 1}
+  sides = ((Encoder(**settings), jnp.zeros((1, 28, 28, 1))), (Decoder(**settings), (jnp.zeros((1, 40)),)))
+  shapes = jax.eval_shape(lambda: [side.init(jax.random.key(0), at, None, train=True) for side, at in sides])
   gates = 2 * (785 * 300 + 301 * 300 + 41 * 300 + 301 * 300)
   assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == gates + 2 * 301 * 40 + 301 * 784

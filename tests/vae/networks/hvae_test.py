@@ -6,25 +6,32 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vae.networks.conv_hvae import ConvHvae, GatedConv, GatedConvs
-from vae.networks.hvae import Hvae
+from vae.networks import conv_hvae, hvae
+from vae.networks.conv_hvae import GatedConv, GatedConvs
 
 IMAGE, Z = (28, 28, 1), 40
 
 
-def all_of(model, x, y, z):
-  """Every part, for its parameters."""
-  below = model.encode_below(x, y, z[:1], train=True)
-  return model.encode(x, y, train=True), below, model.prior_below(z[:1], y, train=True), model.decode(z, y, train=True)
+def encodings(encoder, x, z):
+  return encoder(x, None, train=True), encoder.below(x, None, z[:1], train=True)
 
 
-def shapes_of(model):
-  x, y = jnp.zeros((2, *IMAGE)), jnp.zeros((2, 0))
-  z = (jnp.zeros((2, Z)),) * 2
-  made = lambda: model.init_with_output(jax.random.key(0), x, y, z, method=all_of)  # noqa: E731
-  outputs, variables = jax.eval_shape(made)
-  count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-  return [output.shape for output in outputs], count
+def decodings(decoder, x, z):
+  return decoder.prior_below(z[:1]), decoder(z, None, train=True)
+
+
+def shapes_of(file):
+  """Shapes of the outputs of every part, and the number of all parameters."""
+  x, z = jnp.zeros((2, *IMAGE)), (jnp.zeros((2, Z)),) * 2
+  shapes, count = [], 0
+  for side, method in ((file.Encoder, encodings), (file.Decoder, decodings)):
+    network = side(image_shape=IMAGE, num_stats=lambda z_dim: 2 * z_dim, num_params=1)
+    outputs, variables = jax.eval_shape(
+      lambda n=network, m=method: n.init_with_output(jax.random.key(0), x, z, method=m)
+    )
+    shapes += [output.shape for output in outputs]
+    count += sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+  return shapes, count
 
 
 def linear(inputs, outputs):
@@ -39,11 +46,11 @@ def conv(maps, kernel, features):
   return 2 * (maps * kernel**2 + 1) * features
 
 
-@pytest.mark.parametrize("network", [Hvae, ConvHvae])
-def test_the_published_networks_have_their_number_of_parameters(network):
+@pytest.mark.parametrize("file", [hvae, conv_hvae])
+def test_the_published_networks_have_their_number_of_parameters(file):
   heads = lambda inputs: 2 * linear(inputs, Z)  # noqa: E731
   prior = gated(Z, 300) + gated(300, 300) + heads(300)
-  if network is Hvae:
+  if file is hvae:
     top = gated(784, 300) + gated(300, 300) + heads(300)
     lower = gated(784, 300) + gated(Z, 300) + gated(600, 300) + heads(300)
     decoder = gated(Z, 300) + gated(Z, 300) + gated(600, 300) + linear(300, 784)
@@ -52,7 +59,7 @@ def test_the_published_networks_have_their_number_of_parameters(network):
     top = conv(1, 7, 32) + conv(32, 3, 32) + conv(32, 5, 64) + tail + heads(294)
     lower = conv(1, 3, 32) + conv(32, 3, 32) + conv(32, 3, 64) + tail + gated(Z, 294) + gated(588, 300) + heads(300)
     decoder = gated(Z, 300) + gated(Z, 300) + gated(600, 784) + conv(1, 3, 64) + 3 * conv(64, 3, 64) + linear(64, 1)
-  shapes, count = shapes_of(network(image_shape=IMAGE, num_stats=lambda z_dim: 2 * z_dim, num_params=1))
+  shapes, count = shapes_of(file)
   assert shapes == [(2, 2 * Z)] * 3 + [(2, *IMAGE)]
   assert count == top + lower + prior + decoder
 

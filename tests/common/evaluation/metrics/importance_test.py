@@ -190,7 +190,6 @@ def test_the_metric_is_within_its_error_of_the_truth():
   ("name", "binarize", "reason"),
   [
     ("bernoulli", "none", "is a cross-entropy"),
-    ("optimal_gaussian", "none", "is no density"),
     ("bernoulli", "dynamic", ""),
     ("gaussian", "none", ""),
   ],
