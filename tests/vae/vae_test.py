@@ -163,3 +163,14 @@ def test_a_posterior_without_moments_is_refused():
   other = dataclasses.replace(algorithm, network=algorithm.network.clone(posterior=Other()))
   with pytest.raises(ConfigError, match="the posterior Other of z has no mean and variance in closed form"):
     other.posterior_moments(state, batch)
+
+
+def test_the_prior_of_a_lower_layer_is_clipped_as_its_posterior():
+  """As in the public code of Exemplar VAE, whose log-variances all lie in [-6, 2]."""
+  model = {"name": "hvae", "z_dim": 2, "lower_z_dim": 3, "width": 4}
+  algorithm, make, _ = model_of(
+    compiled=False, model=model, posterior={"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
+  )
+  variables = jax.tree.map(lambda p: 100.0 * p, filled(jax.eval_shape(make)).net.variables())
+  prior = algorithm.network.apply(variables, (jnp.ones((4, 2)),), method="_prior")
+  assert prior.log_var.shape == (4, 3) and set(np.unique(prior.log_var)) <= {-6.0, 2.0}
