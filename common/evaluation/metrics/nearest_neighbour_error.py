@@ -17,7 +17,7 @@ class NearestNeighbourError:
 
   Of a conditional model, as in Radford et al. 2016 (arXiv:1511.06434, Table 3). Its floor stands beside it: each real
   picture by the nearest of all others. More generated pictures make it smaller, so that equal numbers compare. The
-  standard error is of the real pictures, for these generated.
+  standard error is over the real pictures, with the generated ones fixed.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"features", "labels"})
