@@ -13,7 +13,7 @@ from common.data.dataset import Split
 from common.data.preprocess import preprocess
 from common.data.spec import Spec
 from common.parallel import compile_step
-from common.training.progress import Totals
+from common.training.loop import Totals
 from common.types import Array, Batch, PyTree
 
 

@@ -10,7 +10,7 @@ import jax
 
 from common import parallel
 from common.data.spec import Spec
-from common.errors import ConfigError, Interrupted, NonFiniteError
+from common.errors import ConfigError, NonFiniteError
 from common.training import workdir as description
 from common.training.lock import LockedError, WorkdirLock
 from common.training.log import Status
@@ -79,8 +79,6 @@ def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> None:
   """
   try:
     run.run()
-  except Interrupted:
-    raise Interrupted(f"stopped by a signal at step {run.step:,}, saved; the same command goes on") from None
   except NonFiniteError as error:
     saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
     bound = f"; other settings need {elsewhere}" if description.has_saved(run.workdir) else ""
