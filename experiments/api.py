@@ -25,8 +25,8 @@ from common.data import images as pictures
 from common.data.dataset import Dataset, open_dataset
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError, nearest
-from common.evaluation.run import evaluated_run
 from common.evaluation.sampling import Sampler
+from common.evaluation.validation import evaluated_run
 from common.state import transfer_weights
 from common.training.log import Status
 from common.training.program import Program

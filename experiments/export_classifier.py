@@ -26,10 +26,10 @@ def main() -> int:
   command_line.check_out(out, ".safetensors")
 
   from common import parallel
-  from common.evaluation.evaluate import Evaluator
   from common.evaluation.features import classifier_file
   from common.evaluation.features.classifier import Classifier
   from common.evaluation.features.extractor import sha8
+  from common.evaluation.validation import Evaluator
   from common.training.log import Status
   from experiments.command_line import compilation_cache
   from experiments.restore import open_data, restore

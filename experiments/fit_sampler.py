@@ -40,7 +40,7 @@ def main() -> int:
 
   from common import parallel
   from common.data.dataset import open_dataset
-  from common.evaluation.run import evaluated_run
+  from common.evaluation.validation import evaluated_run
   from common.training.log import Status
   from common.training.program import Program
   from experiments import build_algorithm

@@ -70,11 +70,10 @@ def _vae(run: RestoredRun) -> VAE:
 
 def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
   """The first ``num`` test images, prepared as in evaluation."""
-  data, rng = run.config.data, random.stream(jax.random.key(run.config.seed), "show")
+  rng = random.stream(jax.random.key(run.config.seed), "show")
   raw = dataset.test.rows(np.arange(min(num, len(dataset.test))))
   raw = jax.tree.map(jnp.asarray, {**raw, "index": np.arange(len(raw["label"]), dtype=np.int32)})
-  keys = {"flip": False, "dequantize": data.dequantize, "binarize": data.binarize, "train": False}
-  return preprocess(raw, rng, spec=run.spec, **keys), rng
+  return preprocess(raw, rng, run.spec, run.config.data, train=False), rng
 
 
 def _decode(run: RestoredRun, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:

@@ -15,12 +15,12 @@ from common import parallel
 from common.algorithm import Generative, LatentVariable
 from common.data.dataset import Dataset
 from common.errors import ConfigError
-from common.evaluation.evaluate import Evaluator
 from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
 from common.evaluation.sample_scores import Pictures, drawn, open_reference, without_margin
 from common.evaluation.sampling import Sampler
+from common.evaluation.validation import Evaluator
 from common.state import NetState
 from experiments import records
 from experiments.picture_scoring import PictureScoring, Settings

@@ -8,9 +8,8 @@ from contextlib import closing
 import numpy as np
 
 from common.data.procedural import gaussian_modes
-from common.evaluation.evaluate import Evaluator
-from common.evaluation.run import evaluated_run
 from common.evaluation.sampling import Sampler
+from common.evaluation.validation import Evaluator, evaluated_run
 from common.parallel import make_mesh
 from common.training.log import Status
 from common.training.program import Program

@@ -12,8 +12,8 @@ import pytest
 
 import common.layers.normalization
 import common.state
-from common.evaluation.evaluate import Evaluator
 from common.evaluation.sampling import Sampler
+from common.evaluation.validation import Evaluator
 from common.parallel import MODES, axis_name_of, compile_step, make_mesh, place_batch, replicate, to_host
 from common.state import NetState
 from common.training.program import QUICK, Program

@@ -43,7 +43,8 @@ def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none",
   count = int(np.prod(lead))
   raw = {**dataset.train.rows(np.arange(count)), "index": np.arange(count, dtype=np.int32)}
   rng = jax.random.key(seed)
-  flat = preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
+  data = ConfigDict({"flip": False, "dequantize": False, "binarize": binarize})
+  flat = preprocess(raw, rng, dataset.spec, data, train=True)
   index = np.broadcast_to(np.arange(lead[-1], dtype=np.int32), lead)
   return {**{name: x.reshape(*lead, *x.shape[1:]) for name, x in flat.items()}, "index": index}
 

@@ -6,16 +6,20 @@ follow the same index stream, so the choice affects speed only.
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from common import random
 from common.data.dataset import Split
+from common.data.preprocess import preprocess
+from common.data.spec import Spec
 from common.data.stream import IndexStream
 from common.parallel import local_rows, place_batch, replicate
-from common.types import Array, PyTree
+from common.types import Array, Batch, PyTree
 
 
 def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:
@@ -127,3 +131,9 @@ class EvalFeed:
       inputs: dict[str, np.ndarray] = {"index": position.astype(np.int32), "mask": real.astype(np.float32)}
       inputs.update({"example": example} if self._resident else self._split.rows(example))
       yield place_batch(inputs, self._mesh, self.batch_axis)
+
+
+def evaluation_batch(data: PyTree, inputs: PyTree, spec: Spec, config: Any) -> tuple[Batch, Array]:
+  """Returns a batch of an `EvalFeed` as models see it, and the key for drawing; called inside a compiled step."""
+  rng = random.stream(jax.random.key(config.seed), "evaluate")
+  return preprocess(gather(data, inputs), random.stream(rng, "data"), spec, config.data, train=False), rng

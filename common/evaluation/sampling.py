@@ -1,6 +1,6 @@
 """Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size.
 
-The one exception is BatchNorm over the batch that is drawn, which some papers report.
+The one exception is BatchNorm with the statistics of the generated batch, which some papers report.
 """
 
 import math
@@ -15,16 +15,19 @@ from jax.sharding import Mesh
 from common import random
 from common.algorithm import Generative, HasBatchStatistics
 from common.build import choose
+from common.data import images
+from common.data.preprocess import preprocess
 from common.data.spec import Spec
 from common.errors import ConfigError
 from common.parallel import split_rows, to_host
+from common.training.program import Program
 from common.types import Array, Images, Latents, PyTree
 
 NO_PRIOR = "this model has no distribution of its latents to draw from; fit one"
 STANDING_BATCHES = 64
 STATISTICS = {
-  "running": "those that training kept",
-  "batch": "those of the batch that is drawn",
+  "running": "the averages kept during training",
+  "batch": "those of the generated batch",
   "standing": f"their mean over {STANDING_BATCHES} batches of fresh latents (Brock et al. 2019)",
 }
 
@@ -34,17 +37,17 @@ class Sampler:
 
   Args:
     algorithm: the model.
-    spec: of its data; gives the labels of a conditional model.
+    spec: describes its data; gives the labels of a conditional model.
     mesh: the devices, each of which draws its share of a batch.
     ema: whether the averaged weights are used.
-    batch_size: pictures a call; only speed and memory depend on it, and the statistics "batch" and "standing".
-    truncation: latents of N(0, I) are drawn given that no value of theirs is larger in size (Brock et al. 2019,
-      Section 3.1); 0 for all.
-    batch_norm: whose statistics BatchNorm takes, one of STATISTICS.
+    batch_size: pictures a call; affects speed and memory only, and the statistics "batch" and "standing".
+    truncation: the largest absolute value of N(0, I) latents, which are drawn from the truncated normal (Brock et al.
+      2019, Section 3.1); 0 for no bound.
+    batch_norm: whose statistics BatchNorm uses, one of STATISTICS.
     source: where latents come from, for the protocol: the model's "prior", or a sampler fitted afterwards.
 
   Raises:
-    ConfigError: a way to draw that this model has not.
+    ConfigError: the model cannot be sampled in this way.
   """
 
   def __init__(
@@ -73,10 +76,11 @@ class Sampler:
     if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
       raise ConfigError(f'--batch_norm="{batch_norm}" is for generators with BatchNorm; use --batch_norm=running')
     model: Any = algorithm
-    self._truncation, self._batch_norm, self._source = truncation, batch_norm, source
-    self._algorithm = model
-    self._spec, self._mesh = spec, mesh
-    self._batch_size = batch_size + -batch_size % mesh.size
+    self._algorithm, self._spec, self._mesh = model, spec, mesh
+    self._batch_norm, self._batch_size = batch_norm, batch_size + -batch_size % mesh.size
+    sizes = {"running": "", "batch": f" of {self._batch_size}"}
+    statistics = batch_norm + sizes.get(batch_norm, f", {STANDING_BATCHES} of {self._batch_size}")
+    self.protocol = {"batch_norm": statistics, "truncation": truncation or "none", "sampler": source}
 
     def latents(state: PyTree, rng: Array, index: Array) -> Latents:
       z = model.prior_sample(state, rng, index)
@@ -99,39 +103,25 @@ class Sampler:
 
   @property
   def conditional(self) -> bool:
-    """Whether pictures are drawn of labels."""
+    """Whether the model is given labels."""
     return self._algorithm.conditional
 
-  @property
-  def protocol(self) -> dict[str, Any]:
-    """What a score must say of how pictures were drawn."""
-    sizes = {
-      "running": "",
-      "batch": f" of {self._batch_size}",
-      "standing": f", {STANDING_BATCHES} of {self._batch_size}",
-    }
-    return {
-      "batch_norm": f"{self._batch_norm}{sizes[self._batch_norm]}",
-      "truncation": self._truncation or "none",
-      "sampler": self._source,
-    }
-
   def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:
-    """Latents of the rows ``index`` [N]."""
+    """Draws the latents of the rows ``index`` [N]."""
     rng = random.stream(jax.random.key(seed), "sample")
     return self._latents(state, rng, jnp.asarray(index, jnp.int32))
 
   def labels(self, seed: int, index: np.ndarray) -> np.ndarray:
-    """Labels of the rows ``index`` [N], uniform over those that occur in training."""
+    """Draws the labels of the rows ``index`` [N], uniformly from those that occur in training."""
     rng = random.stream(jax.random.key(seed), "label")
     rows = random.row_keys(rng, jnp.asarray(index, jnp.int32))
     classes = np.asarray(self._spec.labels, np.int32)
     return classes[np.asarray(random.integers(rows, 0, len(classes)))]
 
   def decode(self, state: PyTree, z: Latents, labels: np.ndarray | None) -> np.ndarray:
-    """Pictures of given latents [N, ...], with labels [N] for a conditional model."""
+    """Returns the pictures of latents [N, ...], with labels [N] for a conditional model."""
     count = len(jax.tree.leaves(z)[0])
-    state, parts = self._settled(state), []
+    state, parts = self._with_statistics(state), []
     for start in range(0, count, self._batch_size):
       rows = np.minimum(np.arange(start, start + self._batch_size), count - 1)  # one shape, one compilation
       part = self._decode(state, _take(z, rows), None if labels is None else labels[rows])
@@ -139,36 +129,36 @@ class Sampler:
     return np.concatenate(parts)
 
   def batches(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """``num`` pictures, a batch at a time; without ``labels`` [num] a conditional model draws them uniformly."""
+    """Yields ``num`` pictures, a batch at a time; without ``labels`` [num] a conditional model draws them uniformly."""
     if self._algorithm.conditional and labels is None:
       labels = self.labels(seed, np.arange(num))
-    state = self._settled(state)
+    state = self._with_statistics(state)
     for start in range(0, num, self._batch_size):
       index = np.arange(start, start + self._batch_size, dtype=np.int32)
       rows = index, None if labels is None else labels[np.minimum(index, num - 1)]
       yield to_host(self._draw(state, np.uint32(seed), *split_rows(rows, self._mesh)))[: num - start]
 
-  def _settled(self, state: PyTree) -> PyTree:
-    """The state that pictures are drawn with: under "standing", with the statistics of that name."""
+  def _with_statistics(self, state: PyTree) -> PyTree:
+    """Returns the state, under "standing" with the standing statistics in place of the running ones."""
     if self._batch_norm != "standing":
       return state
     total = None
     for start in range(0, STANDING_BATCHES * self._batch_size, self._batch_size):
       index = np.arange(start, start + self._batch_size, dtype=np.int32)
       rows = split_rows((index, self.labels(0, index) if self.conditional else None), self._mesh)
-      found = self._statistics(state, np.uint32(0), *rows)
-      total = found if total is None else jax.tree.map(jnp.add, total, found)
+      batch = self._statistics(state, np.uint32(0), *rows)
+      total = batch if total is None else jax.tree.map(jnp.add, total, batch)
     mean = jax.tree.map(lambda x: x / STANDING_BATCHES, total)
     return self._algorithm.with_statistics(state, mean)
 
   def __call__(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """``num`` pictures [num, H, W, C] in spec.pixel_range."""
+    """Draws ``num`` pictures [num, H, W, C] in spec.pixel_range."""
     return np.concatenate(list(self.batches(state, seed, num, labels)))
 
   def interpolate(
     self, state: PyTree, seed: int, rows: int, steps: int, labels: np.ndarray | None = None
   ) -> np.ndarray:
-    """``rows`` straight lines of ``steps`` pictures from latents 2 i to 2 i + 1 (Radford et al. 2015, Section 6.1).
+    """Draws ``rows`` lines of ``steps`` pictures from latents 2 i to 2 i + 1 (Radford et al. 2015, Section 6.1).
 
     Returns [rows * steps, H, W, C]; a row keeps its label.
     """
@@ -187,3 +177,33 @@ class Sampler:
 
 def _take(z: Latents, rows: np.ndarray) -> Latents:
   return jax.tree.map(lambda x: x[rows], z)
+
+
+class Gallery:
+  """The pictures that a run saves while it trains; compiled once."""
+
+  COLUMNS = 8  # of each grid
+  ROWS = 8  # of samples without labels
+  CLASSES = 20  # the most rows of samples with labels
+
+  def __init__(self, program: Program, algorithm: Generative):
+    self._program, self._spec = program, program.dataset.spec
+    self._conditional = algorithm.conditional
+    self._sampler = Sampler(algorithm, self._spec, program.mesh) if algorithm.has_prior else None
+    self._visualize = jax.jit(algorithm.visualize)
+
+  def __call__(self, state: PyTree) -> dict[str, np.ndarray]:
+    """Returns {name: uint8 picture [H, W, C]}: "samples" of the same latents at each call, and those of ``visualize``.
+
+    A conditional model's samples have a row for each class; a model without a prior has no samples.
+    """
+    spec, program, columns = self._spec, self._program, self.COLUMNS
+    labels = np.repeat(spec.labels[: self.CLASSES], columns) if self._conditional else None
+    num = columns * self.ROWS if labels is None else len(labels)
+    grids = {"samples": self._sampler(state, program.config.seed, num, labels)} if self._sampler else {}
+    rows = program.dataset.validation.rows(np.arange(min(columns * self.ROWS // 2, len(program.dataset.validation))))
+    raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})
+    rng = random.stream(program.key, "visualize")
+    batch = preprocess(raw, rng, spec, program.config.data, train=False)
+    grids |= {name: np.asarray(x) for name, x in self._visualize(state, batch, rng).items()}
+    return {name: images.picture(x, spec.kind, spec.pixel_range, columns) for name, x in grids.items()}

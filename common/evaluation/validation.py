@@ -1,23 +1,67 @@
-"""Measures a model on its validation split while it trains: its own figures, and the scores of its pictures."""
+"""What a run measures and draws of itself while it trains."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.algorithm import Generative
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common.algorithm import Generative, Trainable
 from common.build import choose
+from common.data.batches import EvalFeed, evaluation_batch
+from common.data.dataset import Split
+from common.data.spec import Spec
 from common.errors import ConfigError
-from common.evaluation.evaluate import Evaluator
+from common.evaluation.sampling import Gallery
+from common.parallel import compile_step
+from common.training.log import Status
+from common.training.loop import Totals
 from common.training.program import Program
+from common.training.trainer import Run
 from common.training.workdir import flatten, read_json, write_json
 from common.types import PyTree
 
-PROTOCOL = "validation_protocol.json"  # in the workdir: how its pictures are scored
+PROTOCOL = "validation_protocol.json"  # in the workdir: how the run's images are scored
+
+
+class Evaluator:
+  """Runs ``eval_step`` over a split on all devices: each image once, with the averaged weights; compiled once."""
+
+  def __init__(self, algorithm: Trainable, spec: Spec, config: Any, mesh: Mesh):
+    self._algorithm, self._mesh, self._config = algorithm, mesh, config
+
+    def step(state: PyTree, data: PyTree, inputs: PyTree) -> tuple[tuple[()], PyTree]:
+      batch, rng = evaluation_batch(data, inputs, spec, config)
+      return (), algorithm.eval_step(state, batch, rng)
+
+    self._step = compile_step(step, mesh, config.parallel.mode, batch_axis=EvalFeed.batch_axis, donate=False)
+
+  def feed(self, split: Split) -> EvalFeed:
+    """Returns the batches of a split that a call iterates over."""
+    config = self._config
+    return EvalFeed(split, self._mesh, batch_size=config.train.batch_size, resident_mb=config.data.resident_mb)
+
+  def names(self, state: PyTree, feed: EvalFeed) -> list[str]:
+    """Lists the scores that are single numbers, computing none; ``state`` may consist of ShapeDtypeStructs."""
+    sums = jax.eval_shape(self._step, state, *feed.shapes)[1]
+    means = {name: np.ones(mean.total.shape).tolist() for name, mean in sums.items()}
+    scores = {**means, **self._algorithm.summarize(means)}
+    return [name for name, score in scores.items() if not isinstance(score, list)]
+
+  def __call__(self, state: PyTree, feed: EvalFeed) -> dict[str, Any]:
+    """Returns {metric: its mean over the split, a number or a list}, with the figures of ``summarize``."""
+    totals = Totals()
+    for inputs in feed:
+      totals.add(jax.device_get(self._step(state, feed.data, inputs)[1]))
+    means = totals.means()
+    return {**means, **self._algorithm.summarize(means)}
 
 
 class Validation:
-  """Scores of a state on the validation split.
+  """Scores of a state on the validation split: the model's own figures, and the metrics of config.evaluate.
 
   Args:
     program: what is trained.
@@ -75,3 +119,24 @@ class Validation:
   def __call__(self, state: PyTree) -> dict[str, Any]:
     """Returns {name: number, or a list of numbers}."""
     return {**self._evaluator(state, self._feed), **(self._samples(state) if self._samples else {})}
+
+
+def evaluated_run(
+  program: Program,
+  workdir: Path,
+  status: Status,
+  initial: Callable[[], PyTree] | None = None,
+  profile: tuple[int, int] | None = None,
+) -> Run:
+  """Returns a `Run` with the validation of ``config.evaluate`` and the pictures of ``config.samples``.
+
+  Raises:
+    ConfigError: as `Validation`.
+  """
+  validation = Validation(program, status.line) if program.config.evaluate.every else None
+  draw = Gallery(program, program.algorithm) if isinstance(program.algorithm, Generative) else None
+  keep_best = validation.keep_best if validation else ""
+  run = Run(program, workdir, status, initial, validate=validation, keep_best=keep_best, draw=draw, profile=profile)
+  if validation and jax.process_index() == 0:
+    validation.write_protocol(workdir, status.line if run.step else None)
+  return run

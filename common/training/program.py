@@ -111,18 +111,10 @@ class Program:
 
   def _train_step(self, state: PyTree, data: PyTree, inputs: PyTree) -> tuple[PyTree, dict[str, Mean]]:
     rng = jax.random.fold_in(self.key, state.step)
-    data_rng, options = random.stream(rng, "data"), self.config.data
+    data_rng = random.stream(rng, "data")
 
     def prepare(inputs: PyTree, rng: jax.Array) -> PyTree:
-      return preprocess(
-        gather(data, inputs),
-        rng,
-        spec=self.dataset.spec,
-        flip=options.flip,
-        dequantize=options.dequantize,
-        binarize=options.binarize,
-        train=True,
-      )
+      return preprocess(gather(data, inputs), rng, self.dataset.spec, self.config.data, train=True)
 
     if self.algorithm.batches_per_step is None:
       batch = prepare(inputs, data_rng)

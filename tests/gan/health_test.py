@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.data.dataset import open_dataset
-from common.evaluation.run import evaluated_run
+from common.evaluation.validation import evaluated_run
 from common.parallel import compile_step, make_mesh
 from common.training.log import Status
 from common.training.program import Program

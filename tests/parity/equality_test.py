@@ -121,9 +121,8 @@ def _batch(dataset: Dataset, config: ConfigDict, number: int) -> Batch:
   count = config.train.batch_size
   rows = np.arange(number * count, (number + 1) * count)
   raw: Any = {**dataset.train.rows(rows), "index": np.arange(count, dtype=np.int32)}
-  binarize = config.data.binarize
-  rng = jax.random.key(3)
-  return preprocess(raw, rng, spec=dataset.spec, flip=False, dequantize=False, binarize=binarize, train=True)
+  data = ConfigDict({"flip": False, "dequantize": False, "binarize": config.data.binarize})
+  return preprocess(raw, jax.random.key(3), dataset.spec, data, train=True)
 
 
 def _torch(x: jax.Array) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.evaluation.run import evaluated_run
+from common.evaluation.validation import evaluated_run
 from common.parallel import make_mesh
 from common.training.log import Status
 from common.training.program import Program

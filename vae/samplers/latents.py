@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from common import random
 from common.data.batches import EvalFeed, gather
@@ -79,19 +80,11 @@ def encode(vae: VAE, state: VaeState, split: Split, config: Any, mesh: Mesh, *, 
   Returns:
     float32 [N, 1, 1, Z].
   """
-  train = name == "train"
+  train, unmirrored = name == "train", ConfigDict({**config.data, "flip": False})
 
   def step(state: VaeState, data: PyTree, inputs: PyTree) -> Array:
     rng = random.stream(jax.random.key(config.seed), f"latents of {name}")
-    batch = preprocess(
-      gather(data, inputs),
-      random.stream(rng, "data"),
-      spec=vae.spec,
-      flip=False,
-      dequantize=config.data.dequantize,
-      binarize=config.data.binarize,
-      train=train,
-    )
+    batch = preprocess(gather(data, inputs), random.stream(rng, "data"), vae.spec, unmirrored, train=train)
     x, rows = batch["image"], random.row_keys(random.stream(rng, "z"), batch["index"])
     variables = state.net.variables(ema=True)
     if is_of_codes(vae):

@@ -1,6 +1,7 @@
 """A mean over the images of a split with its standard error, and whether two models differ by more than that."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -48,3 +49,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
   if first.shape != second.shape:
     raise ValueError(f"values of shapes {first.shape} and {second.shape} are not of the same images")
   return estimate(first - second)
+
+
+def binomial_error(share: float, count: int) -> float:
+  """Returns the standard error of a share of ``count``, never 0: at 0 or 1 as if half an outcome were the other one."""
+  share = min(max(share, 0.5 / count), 1.0 - 0.5 / count)
+  return math.sqrt(share * (1.0 - share) / count)

@@ -64,7 +64,7 @@ class ImportanceSampler:
   Args:
     algorithm: a model with a posterior and a joint density.
     spec: of its data.
-    config: of its run; images are prepared and draws are seeded as `common.evaluation.evaluate.Evaluator` does.
+    config: of its run; images are prepared and draws are seeded as `common.evaluation.validation.Evaluator` does.
     mesh: the devices; each takes its share of a batch.
     k: draws for each image.
     chunk: images times draws in one pass of the decoder of one device; only speed and memory depend on it.

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from common.evaluation.metrics.estimate import binomial_error
 from common.evaluation.metrics.score import SampleSet, Score
 
 
@@ -49,14 +50,10 @@ def channel_classes(labels: np.ndarray, classes: int, channels: int) -> np.ndarr
 
 
 def share(hits: np.ndarray, method: str) -> Score:
-  """The share of true ones, bool [N], with a binomial standard error; ``method`` says what they are.
-
-  The error is that of a share with two more hits and two more misses (Agresti & Coull 1998): not 0 where all agree.
-  """
-  count, total = int(np.sum(hits)), len(hits)
-  padded = (count + 2) / (total + 4)
-  error = float(np.sqrt(padded * (1.0 - padded) / (total + 4)))
-  return Score(count / total, error, f"binomial over {total} {method}", range=(0.0, 1.0), trials=total)
+  """Returns the share of true entries, bool [N], with its binomial standard error; ``method`` names the entries."""
+  value, total = float(np.mean(hits)), len(hits)
+  error = binomial_error(value, total)
+  return Score(value, error, f"binomial over {total} {method}", range=(0.0, 1.0), trials=total)
 
 
 def share_with_error(value: float, error: float, method: str, count: int, freedom: float = math.inf) -> Score:
@@ -68,9 +65,3 @@ def share_with_error(value: float, error: float, method: str, count: int, freedo
   error = error or alone
   trials = count * (alone / error) ** 2
   return Score(value, error, method, range=(0.0, 1.0), trials=trials, freedom=freedom)
-
-
-def binomial_error(value: float, count: int) -> float:
-  """The standard error of a share of ``count``; of all or none, as if half a one were otherwise."""
-  value = min(max(value, 0.5 / count), 1.0 - 0.5 / count)
-  return math.sqrt(value * (1.0 - value) / count)

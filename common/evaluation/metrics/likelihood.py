@@ -13,10 +13,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common.algorithm import LatentVariable
-from common.data.batches import EvalFeed
+from common.data.batches import EvalFeed, evaluation_batch
 from common.data.spec import Spec
 from common.errors import ConfigError
-from common.evaluation.evaluate import evaluation_batch
 from common.evaluation.metrics.estimate import estimate
 from common.evaluation.metrics.score import Score
 from common.parallel import compile_step
@@ -34,7 +33,7 @@ class Model:
     algorithm: a model with latent variables.
     state: its state; ``dataclasses.replace(model, state=...)`` for the next one keeps what is compiled.
     spec: of its data.
-    config: of its run; images are prepared and draws are seeded as `common.evaluation.evaluate.Evaluator` does.
+    config: of its run; images are prepared and draws are seeded as `common.evaluation.validation.Evaluator` does.
     mesh: the devices.
     programs: what `compiled` made so far.
   """

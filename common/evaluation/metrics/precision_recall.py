@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from common.evaluation.metrics.distances import balls_around, kth_distance
+from common.evaluation.metrics.estimate import binomial_error
 from common.evaluation.metrics.feature_sets import check_pair
-from common.evaluation.metrics.labels import binomial_error, share_with_error
+from common.evaluation.metrics.labels import share_with_error
 from common.evaluation.metrics.score import Need, SampleSet, Score
 
 

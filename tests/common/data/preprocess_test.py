@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from common.data.preprocess import preprocess
 from common.data.spec import Spec
 
 SPEC = Spec((4, 4, 1), 10, 100, "images", (0.0, 1.0), "")
-OFF = {"flip": False, "dequantize": False, "binarize": "none", "train": True}
+OFF = {"flip": False, "dequantize": False, "binarize": "none"}
 
 
 def batch(value: int | None = None, num: int = 64) -> dict[str, np.ndarray]:
@@ -19,11 +20,11 @@ def batch(value: int | None = None, num: int = 64) -> dict[str, np.ndarray]:
   return {"image": image, "label": np.arange(num, dtype=np.int32), "index": np.arange(num, dtype=np.int32)}
 
 
-compiled = jax.jit(preprocess, static_argnames=("spec", "flip", "dequantize", "binarize", "train"))
+def run(raw, spec=SPEC, seed=0, *, train=True, **settings):
+  def function(raw, rng):
+    return preprocess(raw, rng, spec, SimpleNamespace(**OFF | settings), train=train)
 
-
-def run(raw, spec=SPEC, seed=0, **settings):
-  return compiled(raw, jax.random.key(seed), spec=spec, **OFF | settings)
+  return jax.jit(function)(raw, jax.random.key(seed))
 
 
 @pytest.mark.parametrize("pixel_range", [(0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5)])
@@ -63,7 +64,6 @@ def test_dequantization_fills_the_bins(train):
 
 
 def test_dequantized_white_stays_below_one(monkeypatch):
-  monkeypatch.setattr("tests.common.data.preprocess_test.compiled", preprocess)  # not the one compiled before
   # The largest draw there is: 255 + (1 - 2^-23) rounds to 256 in float32.
   monkeypatch.setattr("common.random.uniform", lambda rows, shape: jnp.full((len(rows), *shape), 1 - 2.0**-23))
   assert (run(batch(255), dequantize=True)["image"] < 1).all()

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from common.algorithm import Alarm
-from common.evaluation.run import evaluated_run
-from common.evaluation.validation import Validation
+from common.evaluation.validation import Validation, evaluated_run
 from common.parallel import make_mesh
 from common.training.alarms import FILE, Watch
 from common.training.log import Status

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from common.evaluation.run import evaluated_run
+from common.evaluation.validation import evaluated_run
 from common.parallel import make_mesh
 from common.training.log import Status
 from common.training.program import Program

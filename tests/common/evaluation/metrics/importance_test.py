@@ -14,12 +14,12 @@ from scipy.special import logsumexp
 from common import random
 from common.data.batches import EvalFeed
 from common.errors import ConfigError
-from common.evaluation.evaluate import Evaluator
 from common.evaluation.metrics.annealed import AnnealedNll
 from common.evaluation.metrics.bits_per_dim import BitsPerDim
 from common.evaluation.metrics.estimate import paired_difference
 from common.evaluation.metrics.importance import ImportanceNll, ImportanceSampler, log_likelihood
 from common.evaluation.metrics.likelihood import no_density
+from common.evaluation.validation import Evaluator
 from common.parallel import make_mesh
 from experiments import build_algorithm
 from tests.common.evaluation.metrics.linear_gaussian import (

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from common.evaluation.metrics import distances
-from common.evaluation.metrics.labels import binomial_error
+from common.evaluation.metrics.estimate import binomial_error
 from common.evaluation.metrics.precision_recall import PrecisionRecall, on_manifold, precision_and_recall
 from common.evaluation.metrics.score import SampleSet
 from tests.common.evaluation.metrics import torch_fidelity
