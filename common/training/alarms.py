@@ -1,6 +1,5 @@
-"""Rules on logged metrics that tell a person, while a run trains, what has gone wrong; none of them stops a run."""
+"""Judges rules on logged metrics, and reports while a run trains what has gone wrong; no alarm stops a run."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,44 +11,32 @@ from common import files
 from common.algorithm import Alarm
 
 FILE = "alarms.jsonl"  # in the workdir
-FEWEST = 2  # lines that a rule is judged on: one alone may be chance
+FEWEST = 2  # lines on which a rule is judged: a single one may be chance
+
+Raised = dict[
+  str, Any
+]  # a line of alarms.jsonl: step, signal, values (the metrics' means over the window), window, remedy
 
 
-@dataclasses.dataclass(frozen=True)
-class Raised:
-  """An alarm at a step, with each of its metrics' mean over the window."""
-
-  step: int
-  alarm: Alarm
-  values: Mapping[str, float]
-
-  @property
-  def text(self) -> str:
-    """The message for the user."""
-    values = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
-    return (
-      f"alarm at step {self.step:,}: {self.alarm.signal} ({values} over the last {self.alarm.window:,} steps); "
-      f"usual remedies: {self.alarm.remedy}"
-    )
-
-  @property
-  def line(self) -> str:
-    """What alarms.jsonl has."""
-    alarm = self.alarm
-    record = {"step": self.step, "signal": alarm.signal, "values": self.values, "window": alarm.window}
-    return json.dumps({**record, "remedy": alarm.remedy})
+def message(raised: Raised) -> str:
+  """Returns the line for the user."""
+  values = ", ".join(f"{name} {value:.4g}" for name, value in raised["values"].items())
+  return (
+    f"alarm at step {raised['step']:,}: {raised['signal']} ({values} over the last {raised['window']:,} steps); "
+    f"usual remedies: {raised['remedy']}"
+  )
 
 
 class Watch:
-  """Judges a run's alarms line by line; one is raised when its rule begins to hold, and again only after it did not.
+  """Judges a run's alarms line by line; raises one when its rule begins to hold, and again only after it did not hold.
 
-  alarms.jsonl is a function of metrics.jsonl: a run that goes on judges all lines anew, and so has the file of a run
+  alarms.jsonl is a function of metrics.jsonl: a resumed run judges all lines anew, so its file equals that of a run
   without a pause.
 
   Args:
-    alarms: of what is trained.
-    workdir: has metrics.jsonl, cut back to the step that the run goes on from.
-    enabled: whether this process writes; else it judges nothing.
+    alarms: the rules of the algorithm.
+    workdir: contains metrics.jsonl, cut back to the step from which the run resumes.
+    enabled: whether this process writes; otherwise nothing is judged.
   """
 
   def __init__(self, alarms: Iterable[Alarm], workdir: Path, *, enabled: bool):
@@ -57,19 +44,16 @@ class Watch:
     self._seen: dict[str, list[tuple[int, float]]] = {name: [] for alarm in self._alarms for name in alarm.metrics}
     self._longest = max((alarm.window for alarm in self._alarms), default=0)
     self._holding: set[str] = set()
-    if not enabled:
-      return
-    lines: list[str] = []
-    for text in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-      record = json.loads(text)
-      lines += [raised.line for raised in self._judge(record["step"], record["split"], record)]
-    files.write(self._path, "".join(f"{line}\n" for line in lines))
+    if enabled:
+      lines = map(json.loads, (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+      raised = [each for line in lines for each in self._judge(line["step"], line["split"], line)]
+      files.write(self._path, "".join(f"{json.dumps(each)}\n" for each in raised))
 
   def __call__(self, step: int, split: str, values: Mapping[str, Any]) -> list[Raised]:
-    """Takes a line of metrics.jsonl; writes down, and returns, the alarms that it raises."""
+    """Takes a line of metrics.jsonl; records and returns the alarms that it raises."""
     raised = self._judge(step, split, values)
     for each in raised:
-      files.append(self._path, each.line)
+      files.append(self._path, json.dumps(each))
     return raised
 
   def _judge(self, step: int, split: str, values: Mapping[str, Any]) -> list[Raised]:
@@ -89,11 +73,13 @@ class Watch:
         self._holding.discard(alarm.signal)
       elif alarm.signal not in self._holding:
         self._holding.add(alarm.signal)
-        raised.append(Raised(step, alarm, {name: float(np.mean(x)) for name, x in recent.items()}))
+        means = {name: float(np.mean(x)) for name, x in recent.items()}
+        record = {"step": step, "signal": alarm.signal, "values": means, "window": alarm.window}
+        raised.append({**record, "remedy": alarm.remedy})
     return raised
 
   def _recent(self, name: str, since: int) -> np.ndarray:
-    """The metric's values after the step ``since``, or its last `FEWEST`."""
+    """Returns the metric's values after the step ``since``, or its last `FEWEST`."""
     seen = self._seen[name]
     count = max(sum(step > since for step, _ in seen), FEWEST)
     return np.array([value for _, value in seen[-count:]])

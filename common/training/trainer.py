@@ -16,7 +16,7 @@ import numpy as np
 from common.data import images
 from common.errors import ConfigError, Interrupted, NonFiniteError
 from common.parallel import to_host
-from common.training.alarms import Watch
+from common.training.alarms import Watch, message
 from common.training.checkpoint import Checkpoints, NoCheckpointError
 from common.training.log import RunLog, Status, memory_mb
 from common.training.loop import Clock, Profile, Progress, Totals, stop_requests
@@ -203,7 +203,7 @@ class Run:
   def _report_alarms(self, split: str, values: dict[str, Any]) -> None:
     """Reports the alarms that a line of metrics.jsonl raises."""
     for raised in self.watch(self.step, split, values):
-      self.status.line(raised.text)
+      self.status.line(message(raised))
 
   def _describe(self) -> str:
     return f"step {self.step:,}/{self.config.train.num_steps:,}{self.doing if self.called else ': compiling'}"

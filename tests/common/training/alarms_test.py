@@ -9,7 +9,7 @@ import pytest
 from common.algorithm import Alarm
 from common.evaluation.validation import Validation, evaluated_run
 from common.parallel import make_mesh
-from common.training.alarms import FILE, Watch
+from common.training.alarms import FILE, Watch, message
 from common.training.log import Status
 from common.training.program import Program, make_state
 from experiments import build_algorithm
@@ -24,69 +24,55 @@ def watch(workdir, *alarms, lines=()):
   return Watch(alarms, workdir, enabled=True)
 
 
-def written(workdir):
-  return [json.loads(line) for line in (workdir / FILE).read_text().splitlines()]
+def steps_of(judge, losses, every=10, split="train"):
+  """Returns the steps at which these values, ``every`` steps apart, raise an alarm."""
+  lines = ((every * (i + 1), split, {"loss": x}) for i, x in enumerate(losses))
+  return [raised["step"] for line in lines for raised in judge(*line)]
 
 
-def steps_of(judge, losses, split="train"):
-  """The steps, ten apart, at which these values raise an alarm."""
-  return [raised.step for i, x in enumerate(losses) for raised in judge(10 * i + 10, split, {"loss": x})]
-
-
-def test_an_alarm_is_raised_when_its_rule_begins_to_hold(tmp_path):
-  """On all lines of a window, and anew only after a line on which it did not."""
+@pytest.mark.parametrize(
+  ("losses", "every", "split", "steps"),
+  [
+    ([2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2], 10, "train", [30, 90]),  # anew only after a line on which it did not hold
+    ([2, 2], 10, "train", []),  # within the first window
+    ([2, 0, 2, 2], 100, "train", [400]),  # a window that holds one line takes the line before it as well
+    ([2, 2, 2, 2], 10, "validation", []),
+  ],
+)
+def test_an_alarm_is_raised_when_its_rule_begins_to_hold(losses, every, split, steps, tmp_path):
   judge = watch(tmp_path, HIGH)
-  assert steps_of(judge, [2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2]) == [30, 90]
-  assert [line["step"] for line in written(tmp_path)] == [30, 90]
+  assert steps_of(judge, losses, every, split) == steps
+  assert [json.loads(line)["step"] for line in (tmp_path / FILE).read_text().splitlines()] == steps
+  assert watch(tmp_path, HIGH)(50, "train", {"other": 2.0}) == []
 
 
-def test_nothing_is_judged_within_the_first_window_nor_on_one_line(tmp_path):
-  assert steps_of(watch(tmp_path, HIGH), [2, 2]) == []
-  judge = watch(tmp_path, HIGH)
-  # A window's 30 steps hold one line of every hundredth step: the one before counts too.
-  found = [judge(step, "train", {"loss": x}) for step, x in ((100, 2.0), (200, 0.0), (300, 2.0), (400, 2.0))]
-  assert [len(raised) for raised in found] == [0, 0, 0, 1]
-
-
-def test_lines_of_other_splits_and_without_the_metric_do_not_count(tmp_path):
-  judge = watch(tmp_path, HIGH)
-  assert steps_of(judge, [2, 2, 2, 2], split="validation") == []
-  assert judge(50, "train", {"other": 2.0}) == []
-
-
-def test_an_alarm_of_two_splits_is_judged_on_either(tmp_path):
+def test_an_alarm_on_two_splits_is_judged_on_lines_of_either(tmp_path):
   both = Alarm("apart", ("train/loss", "validation/loss"), lambda a, b: b.mean() > a.mean(), 20, "more data")
   judge = watch(tmp_path, both)
   told = [judge(step, split, {"loss": x}) for step in (10, 20) for split, x in (("train", 1.0), ("validation", 2.0))]
   assert [len(raised) for raised in told] == [0, 0, 0, 1]
-  assert told[-1][0].values == {"train/loss": 1.0, "validation/loss": 2.0}
+  means = {"train/loss": 1.0, "validation/loss": 2.0}
+  record = {"step": 20, "signal": "apart", "values": means, "window": 20, "remedy": "more data"}
+  assert told[-1] == [record] == [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+  assert message(record) == (
+    "alarm at step 20: apart (train/loss 1, validation/loss 2 over the last 20 steps); usual remedies: more data"
+  )
 
 
-def test_a_text_names_signal_values_and_remedy(tmp_path):
-  judge = watch(tmp_path, HIGH)
-  (raised,) = [judge(10 * i, "train", {"loss": 1.0 + i}) for i in (1, 2, 3)][-1]
-  text = "alarm at step 30: too high (train/loss 3 over the last 30 steps); usual remedies: patience"
-  assert raised.text == text
-  assert written(tmp_path) == [
-    {"step": 30, "signal": "too high", "values": {"train/loss": 3.0}, "window": 30, "remedy": "patience"}
-  ]
-
-
-def test_a_run_that_goes_on_has_the_alarms_of_one_without_a_pause(tmp_path):
+def test_a_resumed_run_has_the_alarms_of_one_without_a_pause(tmp_path):
   losses = [2, 2, 2, 2, 0, 2, 2, 2, 2]
   steps_of(watch(tmp_path, HIGH), losses)
   whole = (tmp_path / FILE).read_bytes()
   for pause in range(len(losses)):
     lines = [{"step": 10 * i + 10, "split": "train", "loss": x} for i, x in enumerate(losses[:pause])]
-    judge = watch(tmp_path, HIGH, lines=lines)  # the file of the longer run is there: its later lines go
+    judge = watch(tmp_path, HIGH, lines=lines)  # the longer run's file is there: its later lines are removed
     for i, loss in list(enumerate(losses))[pause:]:
       judge(10 * i + 10, "train", {"loss": loss})
     assert (tmp_path / FILE).read_bytes() == whole, pause
 
 
 def test_a_process_that_does_not_write_judges_nothing(tmp_path):
-  judge = Watch([HIGH], tmp_path, enabled=False)
-  assert steps_of(judge, [2, 2, 2, 2]) == []
+  assert steps_of(Watch([HIGH], tmp_path, enabled=False), [2, 2, 2, 2]) == []
   assert not (tmp_path / FILE).exists()
 
 
