@@ -59,7 +59,9 @@ KEYS: dict[str, Key] = {
     "number format in which networks compute; parameters, statistics and losses stay float32", "float32", "bfloat16"
   ),
   "data.name": Key(
-    "digits", "data set: digits, mnist or other IDX files, cifar10, any image set of TFDS, gaussians8, or blobs"
+    "digits",
+    "data set: folder (your own pictures in data.dir), digits, mnist or other IDX files, cifar10, any TFDS image set, "
+    "gaussians8, or blobs",
   ),
   "data.dir": Key("", "directory of the prepared files; empty means the usual places", may_change=True),
   "data.train_split": Key("train", 'slice of the data set to train on, such as "train[:50000]"'),

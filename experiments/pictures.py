@@ -4,31 +4,34 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data import picture_folder
+from common.data.archive import is_archive
 from common.data.picture_arrays import read_arrays
-from common.data.picture_files import Report, read_folder
+from common.data.picture_files import Report
 from common.errors import ConfigError
 from common.evaluation.sample_scores import Pictures
 
 
 def read_pictures(path: Path, background: int = 255) -> tuple[Pictures, Report]:
-  """A directory of picture files, or a .npz or .npy file, as uint8 [N, H, W, C]; and what was done to them.
+  """Returns the pictures of a folder, a zip or tar archive, or a .npz or .npy file, and a report of the conversions.
 
   Raises:
-    ConfigError: nothing there, what cannot be read, or pictures that differ in size.
+    ConfigError: there are no pictures, one cannot be read, or they differ in size.
   """
   try:
-    if path.is_file():
+    if path.is_file() and not is_archive(path):
       images, labels, report = read_arrays(path, background)
       return Pictures(images, labels), report
-    if not path.is_dir():
-      raise ConfigError(f"{path} is not a directory of pictures, nor a .npz or .npy file")
-    files, pixels, report = read_folder(path, background)
+    if not path.exists():
+      raise ConfigError(f"{path} is not a directory of pictures, nor a .npz, .npy, .zip or .tar file")
+    pictures = picture_folder.read_pictures(path, background)
+    if pictures.damaged:
+      raise ConfigError(f"{path}: {pictures.damage}; write them anew, or move them elsewhere")
   except ConfigError as error:
     raise ConfigError(f"--samples={error}") from None
-  for file, image in zip(files, pixels, strict=True):
-    if image.shape != pixels[0].shape:
-      ours, theirs = ("x".join(map(str, shape.shape[:2])) for shape in (image, pixels[0]))
-      raise ConfigError(
-        f"--samples={path}: {file.name} is {ours} and {files[0].name} {theirs}; all must be of one size"
-      )
-  return Pictures(np.stack(pixels), None), report
+  names, first = pictures.names, pictures.pixels[0]
+  for name, image in zip(names, pictures.pixels, strict=True):
+    if image.shape != first.shape:
+      ours, theirs = ("x".join(map(str, pixels.shape[:2])) for pixels in (image, first))
+      raise ConfigError(f"--samples={path}: {name} is {ours} and {names[0]} {theirs}; all must be of one size")
+  return Pictures(np.stack(pictures.pixels), None), pictures.report

@@ -76,7 +76,7 @@ def main() -> int:
     if FLAGS.show != "samples":
       samples = api.Samples(_show(run, status), None)
     else:
-      labels = _labels(getattr(run.algorithm, "conditional", False), run.spec.labels)
+      labels = _labels(getattr(run.algorithm, "conditional", False), run.spec)
       num = FLAGS.num if labels is None else len(labels)
       if FLAGS.interpolate:
         columns = FLAGS.interpolate
@@ -108,7 +108,7 @@ def _show(run: Any, status: Any) -> Any:
   return pixels
 
 
-def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
+def _labels(conditional: bool, spec: Any) -> Any:
   """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
   import numpy as np
 
@@ -118,14 +118,15 @@ def _labels(conditional: bool, known: tuple[int, ...]) -> Any:
     raise ConfigError(
       f"--labels={','.join(FLAGS.labels)}: this model is unconditional and takes no labels; leave them out"
     )
+  named = {spec.class_names[label]: label for label in spec.labels} if spec.class_names else {}
+  known = {str(label): label for label in spec.labels} | named
   if FLAGS.labels == ["all"]:
-    return np.repeat(np.asarray(known, np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
-  wrong = [label for label in FLAGS.labels if not label.isdigit() or int(label) not in known]
-  if wrong:
-    gaps = known[-1] - known[0] >= len(known)
-    choices = ", ".join(map(str, known)) if gaps else f"{known[0]} .. {known[-1]}"
-    raise ConfigError(f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of {choices}, nor all")
-  return np.resize(np.asarray(FLAGS.labels, np.int32), FLAGS.num)
+    return np.repeat(np.asarray(spec.labels, np.int32), 1 if FLAGS.interpolate else FLAGS.columns)
+  if wrong := [label for label in FLAGS.labels if label not in known]:
+    raise ConfigError(
+      f"--labels={','.join(FLAGS.labels)}: {wrong[0]} is not one of {', '.join(named or known)}, nor all"
+    )
+  return np.resize(np.asarray([known[label] for label in FLAGS.labels], np.int32), FLAGS.num)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from typing import Any
 
 from common.data import cifar, idx, procedural, tfds_source
 from common.data.digits import digits
+from common.data.folder import NAME as FOLDER
+from common.data.folder import folder
 from common.data.latents import NAME as LATENTS
 from common.data.latents import latents
 from common.data.source import Source
@@ -20,7 +22,7 @@ _PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 
 # For close matches only; every other set of tfds with a feature "image" can be opened too.
 _NAMES = (
-  "digits", "gaussians8", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
+  "folder", "digits", "gaussians8", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
   "cifar10", "cifar100", "svhn_cropped", "stl10", "celeb_a", "lsun", "imagenet2012", "imagenet_resized/64x64",
   "downsampled_imagenet/32x32", "omniglot", "dsprites", "oxford_flowers102",
 )  # fmt: skip
@@ -30,11 +32,12 @@ def open_source(data: Any) -> Source:
   """Opens the source that config.data names, from the first of these places that has it.
 
   1. ``digits`` (shipped with the code), ``gaussians8``, ``blobs`` or ``blobs:CLASSES`` (generated).
-  2. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: vectors from a file in
+  2. ``folder``: the user's own pictures in ``data.dir``.
+  3. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: vectors from a file in
      ``data.dir``.
-  3. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
+  4. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
      IDX files of a Debian package.
-  4. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
+  5. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
 
   Raises:
     ConfigError: the set is missing or cannot be read.
@@ -46,6 +49,8 @@ def open_source(data: Any) -> Source:
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+  if data.name == FOLDER:
+    return folder(data)
   if data.name == LATENTS:
     return latents(data.dir)
   if data.name.startswith(PREFIX):

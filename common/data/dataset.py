@@ -146,6 +146,7 @@ class Dataset:
       pixel_range=self.pixel_range,
       fingerprint=self._fingerprint(),
       classes=self._classes,
+      class_names=tuple(self.source.class_names),
     )
 
   @property

@@ -1,4 +1,4 @@
-"""Reads image files as a viewer shows them, as uint8, with a report of what was read, changed and left out.
+"""Decodes image files as a viewer shows them, as uint8, with a report of what was read, changed and left out.
 
 The content determines the format, which may be any that Pillow reads by itself. An image is rotated as its EXIF says,
 and transparent pixels are composited on white or black. 16 bits become 8 by value / 257, rounded; for several 16-bit
@@ -7,19 +7,13 @@ frame, and ICC profiles are ignored.
 """
 
 import dataclasses
-import os
 from collections import Counter
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.errors import ConfigError
-
 BACKGROUNDS = {"white": 255, "black": 0}
 
-# Files that macOS, Windows and network disks leave in folders, in addition to names that begin with a dot.
-_HIDDEN = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 # Pillow identifies these, but cannot decode them, or only with another program (EPS).
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _NOT_KNOWN = (".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw")
@@ -95,84 +89,8 @@ class Report:
     return "; ".join(filter(None, [said(self.formats), said(self.changes), left_out]))
 
 
-def read_folder(root: Path, background: int = 255) -> tuple[list[Path], list[np.ndarray], Report]:
-  """Reads all images below a directory: files, pixels [H, W, C], report. All are grey, or all are RGB.
-
-  Raises:
-    ConfigError: there are no images, or some are damaged or truncated; the text names them.
-  """
-  candidates, left_out = list_files(root)
-  report = Report(left_out=left_out)
-  files, pixels, damaged = [], [], []
-  for file in candidates:
-    try:
-      picture = read_picture(file, background)
-    except PictureError as error:
-      damaged.append(f"{file.relative_to(root)} ({error})")
-      continue
-    if picture is None:
-      report.left_out[f"no picture ({file.suffix.lower() or 'no suffix'})"] += 1
-      continue
-    report.add(picture)
-    files.append(file)
-    pixels.append(picture.pixels)
-  if damaged:
-    count = "1 picture" if len(damaged) == 1 else f"{len(damaged)} pictures"
-    more = f"; and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-    raise ConfigError(
-      f"{root}: {count} cannot be read: {'; '.join(damaged[:3])}{more}; write them anew, or move them elsewhere"
-    )
-  if not files:
-    raise ConfigError(f"{root} has no pictures{f' ({report})' if left_out else ''}")
-  grey = [i for i, x in enumerate(pixels) if x.shape[2] == 1]
-  if 0 < len(grey) < len(pixels):
-    report.changes["grey among colour, as RGB"] = len(grey)
-    for i in grey:
-      pixels[i] = np.repeat(pixels[i], 3, axis=2)
-  return files, pixels, report
-
-
-def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
-  """Lists the files below a directory in the order of their names, and counts those left out, by reason.
-
-  Links are followed. Hidden files are left out, and so are files that links reach a second time (loops, two links to
-  one file).
-
-  Raises:
-    ConfigError: a directory cannot be listed.
-  """
-  files: list[Path] = []
-  left_out: Counter[str] = Counter()
-  seen = {os.path.realpath(root)}
-
-  def visit(directory: Path) -> None:
-    try:
-      entries = sorted(directory.iterdir())
-    except OSError as error:
-      raise ConfigError(f"{directory} cannot be listed: {error.strerror}") from None
-    for entry in entries:
-      if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
-        inside = entry.is_dir() and not entry.is_symlink()
-        left_out["hidden"] += sum(len(names) for _, _, names in os.walk(entry)) if inside else 1
-        continue
-      real = os.path.realpath(entry)
-      if real in seen:
-        left_out["reached twice by links"] += 1
-        continue
-      seen.add(real)
-      if os.path.isdir(real):
-        visit(entry)
-      elif os.path.isfile(real) or not os.path.exists(real):  # reading a broken link raises an error that names it
-        files.append(entry)
-      else:
-        left_out["no regular file"] += 1
-
-  visit(root)
-  return files, left_out
-
-
-def read_picture(path: Path, background: int = 255) -> Picture | None:
-  """Reads an image file, composited on ``background``; None if neither content nor name are those of an image.
+def read_picture(file: BinaryIO, suffix: str, background: int = 255) -> Picture | None:
+  """Decodes an image file, composited on ``background``; None if neither content nor suffix are those of an image.
 
   Raises:
     PictureError: the image is damaged or truncated, or its conversion to 8 bits is ambiguous.
@@ -181,10 +99,10 @@ def read_picture(path: Path, background: int = 255) -> Picture | None:
 
   Image.init()
   try:
-    with path.open("rb") as file, Image.open(file, formats=[x for x in Image.OPEN if x not in _NOT_DRAWN]) as picture:
+    with Image.open(file, formats=[x for x in Image.OPEN if x not in _NOT_DRAWN]) as picture:
       return _shown(picture, file, background)
   except UnidentifiedImageError:
-    suffix = path.suffix.lower()
+    suffix = suffix.lower()
     known = Image.registered_extensions().get(suffix, "PDF") not in {*_NOT_DRAWN, "PDF"}
     if not known and suffix not in _NOT_KNOWN:
       return None

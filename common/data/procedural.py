@@ -58,6 +58,7 @@ class Blobs:
   in_memory: bool = False
   sizes: Mapping[str, int] = dataclasses.field(default_factory=lambda: BLOBS)
   notes: Sequence[str] = ()
+  class_names: Sequence[str] = ()
 
   def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Always draws 11 numbers for each example of the split, so that no example depends on which others are read.

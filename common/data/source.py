@@ -24,6 +24,7 @@ class Source(Protocol):
     in_memory: whether the first read loads the whole split, so that later reads are free.
     sizes: number of examples of each split.
     notes: notes for the user on how the source is read, one line each.
+    class_names: the name of each label; empty if labels are numbers only.
   """
 
   @property
@@ -40,6 +41,8 @@ class Source(Protocol):
   def sizes(self) -> Mapping[str, int]: ...
   @property
   def notes(self) -> Sequence[str]: ...
+  @property
+  def class_names(self) -> Sequence[str]: ...
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     """Reads the examples ``indices`` [N] of a split, and no others if ``in_memory`` is False."""
@@ -58,7 +61,7 @@ class ArraySource:
   """
 
   name: str
-  native_shape: tuple[int, int, int]
+  native_shape: tuple[int | None, int | None, int]
   num_classes: int
   sizes: Mapping[str, int]
   load: Callable[[str], tuple[np.ndarray, np.ndarray]]
@@ -66,6 +69,7 @@ class ArraySource:
   in_memory: bool = True
   white: int = 255
   notes: Sequence[str] = ()
+  class_names: Sequence[str] = ()
 
   def read(self, split: str, indices: np.ndarray) -> Examples:
     images, labels = self.load(split)

@@ -20,6 +20,7 @@ class Spec:
     fingerprint: hashes of the train split's images and labels (if any), by which a resumed run detects other data.
     classes: the labels that occur in training, if some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
       empty if all of them do.
+    class_names: the name of each label; empty if labels are numbers only.
   """
 
   image_shape: tuple[int, int, int]
@@ -29,6 +30,7 @@ class Spec:
   pixel_range: tuple[float, float]
   fingerprint: str
   classes: tuple[int, ...] = ()
+  class_names: tuple[str, ...] = ()
 
   @property
   def labels(self) -> tuple[int, ...]:
@@ -38,9 +40,12 @@ class Spec:
   def differences(self, now: "Spec") -> list[str]:
     """One "data.field: its value -> that of now" for each field that differs.
 
-    Older versions hashed no labels and kept no classes: their fingerprint is the beginning of one with labels.
+    Older versions hashed no labels, so that their fingerprint is the beginning of one with labels, and kept neither the
+    classes nor their names.
     """
     old, new = dataclasses.asdict(self), dataclasses.asdict(now)
+    if not self.class_names:
+      new["class_names"] = ()
     if len(self.fingerprint) == HASH and now.fingerprint.startswith(self.fingerprint):
       new |= {"fingerprint": self.fingerprint, "classes": self.classes}
     return [f"data.{field}: {value} -> {new[field]}" for field, value in old.items() if value != new[field]]

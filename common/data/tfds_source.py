@@ -95,6 +95,8 @@ class TfdsSource:
     shape: Any = tuple(features["image"].shape)
     self.native_shape: tuple[int | None, int | None, int] = (shape[1], shape[0], shape[2]) if self._sideways else shape
     self.num_classes: int = getattr(features["label"], "num_classes", 0) if "label" in features else 0
+    names = getattr(features["label"], "names", None) if "label" in features else None
+    self.class_names: tuple[str, ...] = tuple(names or ())
     self.sizes: Mapping[str, int] = {split: info.num_examples for split, info in builder.info.splits.items()}
     self._builder = builder
     self._opened: dict[str, Any] = {}

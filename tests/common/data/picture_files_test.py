@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from common.data.digits import digits
-from common.data.picture_files import PictureError, list_files, read_folder, read_picture
-from common.errors import ConfigError
+from common.data import picture_files
+from common.data.picture_files import PictureError
 
 RNG = np.random.RandomState(0)
 GREY, COLOUR = RNG.randint(0, 256, (6, 5), np.uint8), RNG.randint(0, 256, (6, 5, 3), np.uint8)
 ALPHA = np.where(GREY < 60, 0, GREY)  # some pixels are not there at all
 L, RGB, A = Image.fromarray(GREY), Image.fromarray(COLOUR), Image.fromarray(ALPHA)
 LA, RGBA = Image.merge("LA", [L, A]), Image.merge("RGBA", [*RGB.split(), A])
+
+
+def read_picture(path, background=255):
+  with path.open("rb") as file:
+    return picture_files.read_picture(file, path.suffix, background)
 
 
 def written(path, picture, **options):
@@ -177,96 +181,3 @@ def test_an_animation_is_its_first_frame(tmp_path, name):
   first = RGB.quantize(16).convert("RGB")  # few colours, which a GIF keeps
   found = written(tmp_path / name, first, save_all=True, append_images=[ImageOps.invert(first)], **options)
   assert (found.pixels == np.asarray(first)).all() and "first of several frames" in found.changes
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.bmp", "a.webp", "a.tif"])
-def test_a_truncated_picture_is_named_with_the_reason(tmp_path, name):
-  big = Image.fromarray(RNG.randint(0, 256, (64, 64, 3), np.uint8))
-  big.save(tmp_path / "whole.bin", format=Image.registered_extensions()[name[1:]])
-  (tmp_path / "pictures").mkdir()
-  RGB.save(tmp_path / "pictures" / "good.png")
-  (tmp_path / "pictures" / name).write_bytes((tmp_path / "whole.bin").read_bytes()[:-3000])
-  with pytest.raises(ConfigError, match=rf": 1 picture cannot be read: {name} \(.+\); write them anew"):
-    read_folder(tmp_path / "pictures")
-
-
-def test_what_is_no_picture_is_left_out_and_what_should_be_one_is_named(tmp_path):
-  RGB.save(tmp_path / "a.png")
-  (tmp_path / "labels.csv").write_text("a.png,1\n")
-  (tmp_path / "README").write_text("pictures\n")
-  files, pixels, report = read_folder(tmp_path)
-  assert files == [tmp_path / "a.png"] and (pixels[0] == COLOUR).all()
-  assert report.record() == {
-    "formats": {"PNG": 1},
-    "left_out": {"no picture (.csv)": 1, "no picture (no suffix)": 1},
-  }
-  assert str(report) == "1 PNG; left out: 1 no picture (.csv), 1 no picture (no suffix)"
-  (tmp_path / "b.jpg").write_bytes(b"")
-  (tmp_path / "c.HEIC").write_bytes(b"ftypheic")
-  with pytest.raises(
-    ConfigError, match=r": 2 pictures cannot .*b.jpg \(its content.*c.HEIC \(Pillow does not read .heic"
-  ):
-    read_folder(tmp_path)
-
-
-def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path):
-  for name in ("a.png", "b/c.png", ".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/b/._c.png", "._a.png"):
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    RGB.save(tmp_path / name)
-  for name in (".DS_Store", "Thumbs.db", "b/desktop.ini"):
-    (tmp_path / name).write_bytes(b"\x00")
-  files, left_out = list_files(tmp_path)
-  assert files == [tmp_path / "a.png", tmp_path / "b" / "c.png"] and left_out == {"hidden": 6}
-
-
-def test_links_are_followed_once_and_loops_end(tmp_path):
-  (tmp_path / "real").mkdir()
-  (tmp_path / "chosen").mkdir()
-  RGB.save(tmp_path / "real" / "a.png")
-  L.save(tmp_path / "real" / "b.png")
-  (tmp_path / "chosen" / "1.png").symlink_to(tmp_path / "real" / "a.png")
-  (tmp_path / "chosen" / "2.png").symlink_to(tmp_path / "real" / "a.png")
-  (tmp_path / "chosen" / "up").symlink_to(tmp_path / "chosen")
-  files, left_out = list_files(tmp_path / "chosen")
-  assert files == [tmp_path / "chosen" / "1.png"] and left_out == {"reached twice by links": 2}
-  (tmp_path / "chosen" / "all").symlink_to(tmp_path / "real")
-  assert len(read_folder(tmp_path / "chosen")[0]) == 2
-  (tmp_path / "chosen" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-  with pytest.raises(ConfigError, match=r"gone.png \(No such file"):
-    read_folder(tmp_path / "chosen")
-
-
-def test_grey_among_colour_becomes_colour(tmp_path):
-  RGB.save(tmp_path / "a.png")
-  L.save(tmp_path / "b.png")
-  _, pixels, report = read_folder(tmp_path)
-  assert (pixels[1] == GREY[..., None]).all() and pixels[1].shape == (6, 5, 3)
-  assert report.record()["changes"] == {"grey among colour, as RGB": 1}
-
-
-def test_an_empty_folder_is_an_error_that_says_what_was_left_out(tmp_path):
-  (tmp_path / "notes.txt").write_text("none")
-  with pytest.raises(ConfigError, match=r"has no pictures \(left out: 1 no picture \(.txt\)\)"):
-    read_folder(tmp_path)
-
-
-def test_digits_come_back_from_every_kind_of_file_that_can_hold_them(tmp_path):
-  """As ink whose opacity is the grey level, turned, in WebP, with a notebook's copies beside them."""
-  images = digits().read("test", np.arange(60))[0]
-  (tmp_path / ".ipynb_checkpoints").mkdir()
-  turned = Image.Exif()
-  turned[0x0112] = 6
-  for i, image in enumerate(images[..., 0]):
-    picture, path = Image.fromarray(image), tmp_path / f"{i:03d}"
-    if i % 3 == 0:
-      white = Image.new("L", picture.size, 255)
-      Image.merge("LA", [white, picture]).save(path.with_suffix(".png"))
-    elif i % 3 == 1:
-      picture.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".png"), exif=turned)
-    else:
-      picture.convert("RGB").save(path.with_suffix(".webp"), lossless=True)
-    picture.save(tmp_path / ".ipynb_checkpoints" / f"{i:03d}-checkpoint.png")
-  _, pixels, report = read_folder(tmp_path, background=0)
-  assert (np.stack(pixels) == images).all()
-  changes = {"grey among colour, as RGB": 40, "transparent, on black": 20, "turned by EXIF": 20}
-  assert report.record() == {"formats": {"PNG": 40, "WEBP": 20}, "changes": changes, "left_out": {"hidden": 60}}

@@ -1,0 +1,104 @@
+"""Reads the files of a folder, or of a zip or tar archive, one after the other in the order of their names."""
+
+import os
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from common.errors import ConfigError
+
+# Files that macOS, Windows and network disks leave in folders, in addition to names that begin with a dot.
+_HIDDEN = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
+
+def is_archive(path: Path) -> bool:
+  """Whether the name of the file is that of an archive that `entries` reads."""
+  return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, bytes | OSError]]:
+  """Yields (name within ``root`` with "/", content, or the error that reading it raised) for each file.
+
+  Hidden files, links out of an archive, and files that links reach twice are left out and counted in ``left_out``. A
+  folder and a zip come in the order of names, a tar in its own order.
+
+  Raises:
+    ConfigError: ``root`` is neither a folder nor an archive, or the archive is damaged or encrypted.
+  """
+  if root.is_dir():
+    files, skipped = list_files(root)
+    left_out.update(skipped)
+    for file in files:
+      try:
+        yield file.relative_to(root).as_posix(), file.read_bytes()
+      except OSError as error:
+        yield file.relative_to(root).as_posix(), error
+    return
+  if not is_archive(root):
+    raise ConfigError(f"{root} is neither a folder nor an archive ({', '.join(SUFFIXES)})")
+  read = _zip if root.name.lower().endswith(".zip") else _tar
+  try:
+    for name, content in read(root):
+      if any(part.startswith(".") or part.lower() in _HIDDEN for part in PurePosixPath(name).parts):
+        left_out["hidden"] += 1
+      else:
+        yield name, content
+  except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError) as error:
+    raise ConfigError(f"{root} cannot be read: {error}; pack it again") from None
+
+
+def _zip(path: Path) -> Iterator[tuple[str, bytes]]:
+  with zipfile.ZipFile(path) as archive:
+    for name in sorted(archive.namelist()):
+      if not name.endswith("/"):
+        yield name, archive.read(name)
+
+
+def _tar(path: Path) -> Iterator[tuple[str, bytes]]:
+  with tarfile.open(path) as archive:
+    for member in archive:
+      if member.isfile() and (file := archive.extractfile(member)):
+        yield member.name.removeprefix("./"), file.read()
+
+
+def list_files(root: Path) -> tuple[list[Path], Counter[str]]:
+  """Lists the files below a directory in the order of their names, and counts those left out, by reason.
+
+  Links are followed. Hidden files are left out, and so are files that links reach a second time (loops, two links to
+  one file).
+
+  Raises:
+    ConfigError: a directory cannot be listed.
+  """
+  files: list[Path] = []
+  left_out: Counter[str] = Counter()
+  seen = {os.path.realpath(root)}
+
+  def visit(directory: Path) -> None:
+    try:
+      entries = sorted(directory.iterdir())
+    except OSError as error:
+      raise ConfigError(f"{directory} cannot be listed: {error.strerror}") from None
+    for entry in entries:
+      if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
+        inside = entry.is_dir() and not entry.is_symlink()
+        left_out["hidden"] += sum(len(names) for _, _, names in os.walk(entry)) if inside else 1
+        continue
+      real = os.path.realpath(entry)
+      if real in seen:
+        left_out["reached twice by links"] += 1
+        continue
+      seen.add(real)
+      if os.path.isdir(real):
+        visit(entry)
+      elif os.path.isfile(real) or not os.path.exists(real):  # reading a broken link raises an error that names it
+        files.append(entry)
+      else:
+        left_out["no regular file"] += 1
+
+  visit(root)
+  return files, left_out
