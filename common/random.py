@@ -23,19 +23,19 @@ def row_keys(rng: Array, index: Array) -> Array:
   return jax.vmap(lambda i: jax.random.fold_in(rng, i))(index)
 
 
-def row_stream(rows: Array, name: str) -> Array:
+def row_stream(keys: Array, name: str) -> Array:
   """Derives the named stream of each row's key, keys [B] -> keys [B]."""
-  return jax.vmap(lambda key: stream(key, name))(rows)
+  return jax.vmap(lambda key: stream(key, name))(keys)
 
 
-def normal(rows: Array, shape: Sequence[int]) -> Array:
+def normal(keys: Array, shape: Sequence[int]) -> Array:
   """Samples N(0, 1), keys [B] -> float32 [B, *shape]."""
-  return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(rows)
+  return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(keys)
 
 
-def uniform(rows: Array, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Array:
+def uniform(keys: Array, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Array:
   """Samples U[low, high), keys [B] -> float32 [B, *shape]."""
-  return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape), minval=low, maxval=high))(rows)
+  return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape), minval=low, maxval=high))(keys)
 
 
 def truncated(z: Array, bound: float) -> Array:
@@ -46,14 +46,14 @@ def truncated(z: Array, bound: float) -> Array:
   return jnp.sign(z) * jnp.minimum(jnp.sqrt(2.0) * jax.scipy.special.erfinv(size), bound)
 
 
-def bernoulli(rows: Array, p: Array) -> Array:
+def bernoulli(keys: Array, p: Array) -> Array:
   """Samples 0 or 1 with probability p of a 1; keys [B], p [B, ...] -> float32 [B, ...]."""
-  return jax.vmap(lambda key, q: jax.random.bernoulli(key, q))(rows, p).astype(jnp.float32)
+  return jax.vmap(lambda key, q: jax.random.bernoulli(key, q))(keys, p).astype(jnp.float32)
 
 
-def integers(rows: Array, low: int, high: int) -> Array:
+def integers(keys: Array, low: int, high: int) -> Array:
   """Samples one integer in low .. high - 1 per row, keys [B] -> int32 [B]."""
-  return jax.vmap(lambda key: jax.random.randint(key, (), low, high))(rows)
+  return jax.vmap(lambda key: jax.random.randint(key, (), low, high))(keys)
 
 
 def categorical(keys: Array, logits: Array) -> Array:

@@ -81,8 +81,8 @@ def _discriminator(algorithm: GAN) -> Network:
     index = jnp.arange(len(x))
     # A projection comes after all that is taken, so that any label does.
     x, known = algorithm.conditioning.discriminator_inputs(x, jnp.zeros_like(index))
-    rows = random.row_keys(jax.random.key(0), index)
-    return algorithm.discriminator.module.apply(variables, x, train=False, rows=rows, **known)
+    keys = random.row_keys(jax.random.key(0), index)
+    return algorithm.discriminator.module.apply(variables, x, train=False, keys=keys, **known)
 
   return Network("discriminator", lambda state: state.discriminator.variables(), apply, "raw")
 

@@ -11,7 +11,7 @@ import optax
 from common.errors import ConfigError
 from common.layers.basic import with_planes
 from common.types import Array, Images
-from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.interface import DiscriminatorOutput, LabelHead
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _check_data(config: Any, spec: Spec) -> None:
 
 
 def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:
-  """Raises ConfigError for data that a network is not made for (gan/networks/sizes.py)."""
+  """Raises ConfigError for data that a network is not made for (gan.networks.interface.py)."""
   height, width = spec.image_shape[:2]
   for player, network in networks.items():
     name, sizes = f'{player}.name="{config[player].name}"', getattr(network, "sizes", None)

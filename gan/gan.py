@@ -22,7 +22,7 @@ from gan.conditioning import Conditioning
 from gan.game import Game
 from gan.latents import Latents
 from gan.losses import AdversarialLoss
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.interface import DiscriminatorOutput
 from gan.penalties import Penalty, Seen, penalize
 
 
@@ -57,7 +57,7 @@ class GAN:
     with within("generator"):
       g = init_network(*self.generator, random.stream(rng, "generator"), z, train=True, **for_g)
     with within("discriminator"):
-      d = init_network(*self.discriminator, random.stream(rng, "discriminator"), x, train=True, rows=keys, **for_d)
+      d = init_network(*self.discriminator, random.stream(rng, "discriminator"), x, train=True, keys=keys, **for_d)
     return GanState(step=jnp.int32(0), generator=g, discriminator=d, waited=jnp.int32(0))
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
@@ -154,9 +154,9 @@ class GAN:
     ``dropout`` names the pass: each has dropout of its own.
     """
     streams = (random.stream(rng, f"augment {half}"), random.stream(rng, f"dropout {dropout}"))
-    keys, rows = (random.row_keys(stream, batch["index"]) for stream in streams)
-    x, known = self.conditioning.discriminator_inputs(self.augment.apply(x, keys, d.updates), batch["label"])
-    return self.discriminator.module.apply(d.variables(), x, train=True, rows=rows, mutable=list(moving), **known)
+    augment_keys, keys = (random.row_keys(stream, batch["index"]) for stream in streams)
+    x, known = self.conditioning.discriminator_inputs(self.augment.apply(x, augment_keys, d.updates), batch["label"])
+    return self.discriminator.module.apply(d.variables(), x, train=True, keys=keys, mutable=list(moving), **known)
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> tuple[Images, Callable[[Images], tuple[PyTree]], PyTree]:
     """Images of fresh latents in training mode, their cotangents -> G's parameters', and G's new collections."""
@@ -178,7 +178,7 @@ class GAN:
 
     def logits(x: Images) -> Array:
       x, known = self.conditioning.discriminator_inputs(x, labels)
-      return self.discriminator.module.apply(d_variables, x, train=False, rows=keys, **known).logits
+      return self.discriminator.module.apply(d_variables, x, train=False, keys=keys, **known).logits
 
     d_variables = state.discriminator.variables()
     on_real, on_fake = logits(batch["image"]), logits(fake)

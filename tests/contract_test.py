@@ -19,7 +19,7 @@ from common.errors import ConfigError
 from common.layers.normalization import BatchNorm
 from common.state import NetState
 from experiments import build_algorithm
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.interface import DiscriminatorOutput
 from tests.tiny import CONFIGS, batch_of, config_of, dataset_of, fresh_state, one_step, with_networks
 
 assert_same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
@@ -72,7 +72,7 @@ class ToyGenerator(nn.Module):
 
 class ToyDiscriminator(nn.Module):
   @nn.compact
-  def __call__(self, x, *, train, rows):
+  def __call__(self, x, *, train, keys):
     h = BatchNorm(momentum=0.5)(nn.Dense(8)(x.reshape(x.shape[0], -1)), train=train)
     logits = nn.Dense(1)(nn.leaky_relu(h))
     return DiscriminatorOutput(logits=jnp.squeeze(logits, -1), features=h)
@@ -113,7 +113,7 @@ def by_hand(gan, state, batch, rng):
   def judge(params, stats, real, fake):
     def apply(stats, x):
       output, new = gan.discriminator.module.apply(
-        {"params": params, **stats}, x, train=True, rows=None, mutable=["batch_stats"]
+        {"params": params, **stats}, x, train=True, keys=None, mutable=["batch_stats"]
       )
       return output.logits, new
 

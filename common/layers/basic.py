@@ -31,8 +31,8 @@ def with_planes(x: Array, y: Array | None) -> Array:
 class Dropout(nn.Module):
   """Zeroes each value with probability ``rate`` and divides the others by 1 - rate (Srivastava et al. 2014, inverted).
 
-  Row i's mask depends on rows[i] and on the module's path in the network only: not on the rest of the batch or on the
-  number of devices, and different layers have different masks. Two calls of a layer with the same rows use one mask.
+  Row i's mask depends on keys[i] and on the module's path in the network only: not on the rest of the batch or on the
+  number of devices, and different layers have different masks. Two calls of a layer with the same keys use one mask.
 
   Attributes:
     rate: probability of a zero, 0 <= rate < 1.
@@ -41,14 +41,14 @@ class Dropout(nn.Module):
   rate: float
 
   @nn.compact
-  def __call__(self, x: Array, rows: Array, *, train: bool) -> Array:
+  def __call__(self, x: Array, keys: Array, *, train: bool) -> Array:
     """Maps x [B, ...] and keys [B] to [B, ...]; returns x unless ``train``."""
     if not 0.0 <= self.rate < 1.0:
       raise ConfigError(f"a dropout of {self.rate} is not in [0, 1)")
     if not train or self.rate == 0.0:
       return x
     keep = 1.0 - self.rate
-    keys = jax.vmap(lambda key: random.stream(key, "/".join(self.path)))(rows)
+    keys = jax.vmap(lambda key: random.stream(key, "/".join(self.path)))(keys)
     mask = random.uniform(keys, x.shape[1:]) < keep
     return jnp.where(mask, x / keep, 0.0)
 

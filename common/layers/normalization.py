@@ -1,5 +1,6 @@
 """Batch normalization."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -94,5 +95,25 @@ class BatchNorm(nn.Module):
     """Returns a parameter [C], or one row per label, [B, 1, ..., C]."""
     if not self.num_classes:
       return self.param(name, init, x.shape[-1:], jnp.float32)
-    rows = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]
-    return rows.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+    chosen = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]
+    return chosen.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+
+
+class BatchNormed(nn.Module):
+  """A network with `BatchNorm` layers, which all have the same settings.
+
+  Attributes:
+    bn_momentum: decay of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    bn_epsilon: number added to BatchNorm's variance.
+    bn_axis_name: device axis over which BatchNorm is synchronised; None: it is not.
+  """
+
+  _: dataclasses.KW_ONLY
+  bn_momentum: float = 0.9
+  bn_epsilon: float = 1e-5
+  bn_axis_name: str | None = None
+
+  def norm(self, x: Array, *, train: bool, labels: Array | None = None, **options: Any) -> Array:
+    """Applies a new `BatchNorm` layer; ``options`` are further attributes of it."""
+    layer = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, **options)
+    return layer(x, train=train, labels=labels)

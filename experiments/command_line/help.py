@@ -86,8 +86,8 @@ def _summary(constructor: Callable[..., Any]) -> str:
 
 
 def _argument(constructor: Callable[..., Any], key: str) -> str:
-  """Returns the paragraph ``key: ...`` of the docstring's Attributes or Args, else the argument's type."""
-  doc = inspect.getdoc(constructor) or ""
+  """Returns the paragraph ``key: ...`` of the docstring, or of a base class's; else the argument's type."""
+  doc = "\n".join(inspect.getdoc(made) or "" for made in getattr(constructor, "__mro__", (constructor,)))
   described = re.search(rf"^( +){key}: (.*(?:\n\1 +\S.*)*)", doc, re.M)
   if described:
     return " ".join(described[2].split())

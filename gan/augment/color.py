@@ -12,7 +12,7 @@ from common.types import Array, Images
 
 
 def colored(
-  rows: Array,
+  keys: Array,
   p: Array,
   channels: int,
   *,
@@ -21,14 +21,14 @@ def colored(
   saturation: float = 1.0,
 ) -> tuple[Array, Array]:
   """Brightness + N(0, .2^2), contrast * 2^N(0, .5^2), greys inverted, hue turned, saturation * 2^N(0, 1)."""
-  u, normal = random.uniform(random.row_stream(rows, "uniform"), (7,)), random.normal(rows, (3,))
+  u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (3,))
   lightens, stretches, inverts, turns, saturates = (u[:, k] < p for k in range(5))
   identity, grey = jnp.eye(channels), jnp.full((channels, channels), 1.0 / channels)
 
   light = jnp.where(lightens, brightness * normal[:, 0], 0.0)
   factor = jnp.where(stretches, jnp.exp2(contrast * normal[:, 1]), 1.0)
   matrices = factor[:, None, None] * identity
-  offsets = jnp.broadcast_to((factor * light)[:, None], (len(rows), channels))
+  offsets = jnp.broadcast_to((factor * light)[:, None], (len(keys), channels))
 
   inverse = jnp.where(inverts & (u[:, 5] < 0.5), 2.0, 0.0)
   steps = [identity - inverse[:, None, None] * grey]

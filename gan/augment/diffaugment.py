@@ -11,12 +11,12 @@ from gan.augment.geometry import shift
 from gan.augment.policy import Augmentation
 
 
-def color(x: Images, rows: Array, pixel_range: tuple[float, float]) -> Images:
+def color(x: Images, keys: Array, pixel_range: tuple[float, float]) -> Images:
   """Brightness + U[-1/4, 1/4) of the range, saturation * U[0, 2), contrast * U[1/2, 3/2), in this order.
 
   Saturation is about each pixel's mean over channels, contrast about the image's over all. Nothing is clipped.
   """
-  light, saturation, contrast = jnp.moveaxis(random.uniform(rows, (3, 1, 1, 1)), 1, 0)
+  light, saturation, contrast = jnp.moveaxis(random.uniform(keys, (3, 1, 1, 1)), 1, 0)
   x = x + (light - 0.5) * (pixel_range[1] - pixel_range[0]) / 2
   if x.shape[-1] > 1:  # a grey pixel is its own mean
     grey = jnp.mean(x, axis=-1, keepdims=True)
@@ -25,17 +25,17 @@ def color(x: Images, rows: Array, pixel_range: tuple[float, float]) -> Images:
   return (x - mean) * (contrast + 0.5) + mean
 
 
-def translation(x: Images, rows: Array, pixel_range: tuple[float, float]) -> Images:
+def translation(x: Images, keys: Array, pixel_range: tuple[float, float]) -> Images:
   """Moved by whole pixels, uniform up to 1/8 of each side; the middle of the range comes in."""
   reach = (int(x.shape[1] / 8 + 0.5), int(x.shape[2] / 8 + 0.5))
   counts = jnp.array(reach)
-  by = jnp.floor(random.uniform(rows, (2,)) * (2 * counts + 1)).astype(jnp.int32) - counts
+  by = jnp.floor(random.uniform(keys, (2,)) * (2 * counts + 1)).astype(jnp.int32) - counts
   return shift(x, by, reach, _middle(pixel_range))
 
 
-def cutout(x: Images, rows: Array, pixel_range: tuple[float, float]) -> Images:
+def cutout(x: Images, keys: Array, pixel_range: tuple[float, float]) -> Images:
   """A rectangle of half of each side becomes the middle of the range; its centre is anywhere in the image."""
-  u, inside = random.uniform(rows, (2,)), []
+  u, inside = random.uniform(keys, (2,)), []
   for axis in (0, 1):
     size = x.shape[1 + axis]
     cut = int(size / 2 + 0.5)

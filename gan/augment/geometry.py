@@ -57,19 +57,19 @@ def moved(whether: Array, normal: Array, height: int, width: int, deviation: flo
   return _moved(jnp.where(whether[:, None], pixels, 0.0))
 
 
-def blit(rows: Array, p: Array, height: int, width: int) -> Array:
+def blit(keys: Array, p: Array, height: int, width: int) -> Array:
   """Flip, quarter turn and whole-pixel shift, each with probability p: no pixel changes its value."""
-  u = random.uniform(rows, (7,))
+  u = random.uniform(keys, (7,))
   flip, turn, shift = (u[:, k] < p for k in range(3))
   return _in_order(
     mirrored(flip, u[:, 3]), quarter_turned(turn, u[:, 4]), moved_by_pixels(shift, u[:, 5:7], height, width)
   )
 
 
-def general(rows: Array, p: Array, height: int, width: int) -> Array:
+def general(keys: Array, p: Array, height: int, width: int) -> Array:
   """Scale, turn, stretch, turn and shift, each with probability p, the two turns together (Karras et al., App. B)."""
   either = 1.0 - jnp.sqrt(1.0 - jnp.clip(p, 0.0, 1.0))
-  u, normal = random.uniform(random.row_stream(rows, "uniform"), (7,)), random.normal(rows, (4,))
+  u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (4,))
   scale, stretch, shift = (u[:, k] < p for k in range(3))
   return _in_order(
     scaled(scale, normal[:, 0]),

@@ -52,25 +52,25 @@ def pipeline(
 ) -> Callable[[Images, Array, Array], Images]:
   """The transformations under a probability: (images [B, H, W, C], keys [B], p) -> images; see `scheduled`."""
 
-  def apply(x: Images, rows: Array, p: Array) -> Images:
+  def apply(x: Images, keys: Array, p: Array) -> Images:
     _, height, width, channels = x.shape
     maps = []
     if blit:
-      maps.append(geometry.blit(random.row_stream(rows, "blit"), blit * p, height, width))
+      maps.append(geometry.blit(random.row_stream(keys, "blit"), blit * p, height, width))
     if geometric:
-      maps.append(geometry.general(random.row_stream(rows, "geometric"), geometric * p, height, width))
+      maps.append(geometry.general(random.row_stream(keys, "geometric"), geometric * p, height, width))
     if maps:
       x = geometry.warp(x, maps[0] if len(maps) == 1 else geometry.compose(*maps))
     if color:
-      x = recolor(x, *colored(random.row_stream(rows, "color"), color * p, channels), pixel_range)
-    return hide(x, random.row_stream(rows, "cutout"), cutout * p, pixel_range) if cutout else x
+      x = recolor(x, *colored(random.row_stream(keys, "color"), color * p, channels), pixel_range)
+    return hide(x, random.row_stream(keys, "cutout"), cutout * p, pixel_range) if cutout else x
 
   return apply
 
 
-def hide(x: Images, rows: Array, p: Array, pixel_range: tuple[float, float], size: float = 0.5) -> Images:
+def hide(x: Images, keys: Array, p: Array, pixel_range: tuple[float, float], size: float = 0.5) -> Images:
   """Fills a square of ``size`` of each side with the middle of the range, with probability p; its centre is uniform."""
-  u = random.uniform(rows, (3,))
+  u = random.uniform(keys, (3,))
   near = []
   for axis in (0, 1):
     count = x.shape[1 + axis]

@@ -5,46 +5,30 @@ but not at G's output or D's input; no hidden fully connected layers; ReLU in G 
 in D; weights from N(0, 0.02).
 """
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn import initializers
 
 from common.layers.basic import output_activation
 from common.layers.conv import Conv, ConvTranspose
-from common.layers.normalization import BatchNorm
+from common.layers.normalization import BatchNormed
 from common.types import Array
-from gan.networks.output import DiscriminatorOutput, LabelHead
-from gan.networks.sizes import SQUARES
+from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
 
 WEIGHTS = initializers.normal(0.02)
 
 
 def gamma_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-  """BatchNorm scales from N(1, 0.02), as the authors' code has them."""
+  """Draws BatchNorm scales from N(1, 0.02), as the authors' code does."""
   return 1.0 + WEIGHTS(key, shape, dtype)
 
 
-def num_stages(image_shape: tuple[int, int, int]) -> int:
-  """Returns how often 4 pixels are doubled to make the image; ConfigError unless it is one of SQUARES."""
-  SQUARES.check(image_shape)
-  return int(math.log2(image_shape[0] // 4))
-
-
-class Generator(nn.Module):
+class Generator(BatchNormed):
   """z to 4x4, doubled up to H x W by fractionally strided convolutions.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    pixel_range: of the data.
     width: channels before the output, doubled at each stage towards z.
     kernel_size: height and width of the kernels.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
-    dtype: what convolutions compute in.
   """
 
   sizes = SQUARES
@@ -52,26 +36,17 @@ class Generator(nn.Module):
   pixel_range: tuple[float, float]
   width: int = 128
   kernel_size: int = 5
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 1e-5
-  bn_axis_name: str | None = None
   norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
-    kernel, stages = (self.kernel_size, self.kernel_size), num_stages(self.image_shape)
+    kernel, stages = (self.kernel_size, self.kernel_size), num_doublings(self.image_shape)
 
     def normalize(x: Array) -> Array:
-      norm = BatchNorm(
-        momentum=self.bn_momentum,
-        epsilon=self.bn_epsilon,
-        axis_name=self.bn_axis_name,
-        scale_init=gamma_init,
-        num_classes=self.norm_classes,
-      )
-      return nn.relu(norm(x, train=train, labels=labels))
+      x = self.norm(x, train=train, labels=labels, num_classes=self.norm_classes, scale_init=gamma_init)
+      return nn.relu(x)
 
     # No bias before BatchNorm, which would cancel it.
     channels = self.width * 2 ** (stages - 1)
@@ -86,20 +61,14 @@ class Generator(nn.Module):
     return output_activation(x.astype(jnp.float32), self.pixel_range)
 
 
-class Discriminator(nn.Module):
+class Discriminator(BatchNormed):
   """H x W, halved down to 4x4 by strided convolutions, then one logit.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
     width: channels after the first convolution, doubled at each stage.
     kernel_size: height and width of the kernels.
-    slope: of LeakyReLU below 0.
-    batch_norm: after every convolution but the first; False: none, and a bias in each, as under a gradient penalty.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    label_head: what its features say of labels.
-    dtype: what convolutions compute in.
+    slope: slope of LeakyReLU below 0.
+    batch_norm: BatchNorm after every convolution but the first; False: biases instead, as under a gradient penalty.
   """
 
   sizes = SQUARES
@@ -108,25 +77,20 @@ class Discriminator(nn.Module):
   kernel_size: int = 5
   slope: float = 0.2
   batch_norm: bool = True
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 1e-5
-  bn_axis_name: str | None = None
   label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     kernel = (self.kernel_size, self.kernel_size)
-    for stage in range(num_stages(self.image_shape)):
+    for stage in range(num_doublings(self.image_shape)):
       normalized = self.batch_norm and stage > 0
       x = Conv(
         self.width * 2**stage, kernel, strides=(2, 2), use_bias=not normalized, kernel_init=WEIGHTS, dtype=self.dtype
       )(x)
       if normalized:
-        x = BatchNorm(
-          momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, scale_init=gamma_init
-        )(x, train=train)
+        x = self.norm(x, train=train, scale_init=gamma_init)
       x = nn.leaky_relu(x, self.slope)
     features = x.reshape(x.shape[0], -1).astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=WEIGHTS)(features)

@@ -2,8 +2,8 @@
 
 G: 1024 and 128 * (H / 4) * (W / 4) units, then two 4x4 fractionally strided convolutions; BatchNorm and LeakyReLU (in
 their code 0.2; InfoGAN's, and the default here, is ReLU) before each but the first. D: two 4x4 strided convolutions of
-64 and 128 channels and 1024 units; LeakyReLU(0.2), and BatchNorm but after the first. Weights from N(0, 0.02); in their
-code those of D's convolutions are cut off at two deviations, which is an argument here.
+64 and 128 channels and 1024 units; LeakyReLU(0.2), and BatchNorm but after the first. Weights from N(0, 0.02); their
+code cuts those of D's convolutions off at two deviations, which is an argument here.
 """
 
 import flax.linen as nn
@@ -11,29 +11,21 @@ import jax.numpy as jnp
 
 from common.layers.basic import output_activation
 from common.layers.conv import Conv, ConvTranspose
-from common.layers.normalization import BatchNorm
+from common.layers.normalization import BatchNormed
 from common.types import Array
-from gan.networks.output import DiscriminatorOutput, LabelHead
-from gan.networks.sizes import FOURS
+from gan.networks.interface import FOURS, DiscriminatorOutput, LabelHead
 
 WEIGHTS = nn.initializers.normal(0.02)
 TRUNCATED = nn.initializers.truncated_normal(0.02)
 
 
-class Generator(nn.Module):
+class Generator(BatchNormed):
   """z to H / 4 x W / 4 by two dense layers, doubled twice.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    pixel_range: of the data.
-    width: channels before the output; twice as many before those.
+    width: channels before the output; the layer before has twice as many.
     hidden: units of the first layer.
-    slope: of LeakyReLU below 0.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
-    dtype: what convolutions compute in.
+    slope: slope of LeakyReLU below 0.
   """
 
   sizes = FOURS
@@ -42,9 +34,6 @@ class Generator(nn.Module):
   width: int = 64
   hidden: int = 1024
   slope: float = 0.0
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 1e-5
-  bn_axis_name: str | None = None
   norm_classes: int = 0
   dtype: str = "float32"
 
@@ -53,13 +42,8 @@ class Generator(nn.Module):
     """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
 
     def normalize(x: Array) -> Array:
-      norm = BatchNorm(
-        momentum=self.bn_momentum,
-        epsilon=self.bn_epsilon,
-        axis_name=self.bn_axis_name,
-        num_classes=self.norm_classes,
-      )
-      return nn.leaky_relu(norm(x, train=train, labels=labels), self.slope)
+      x = self.norm(x, train=train, labels=labels, num_classes=self.norm_classes)
+      return nn.leaky_relu(x, self.slope)
 
     def double(x: Array, features: int, **options: bool) -> Array:
       return ConvTranspose(features, (4, 4), strides=(2, 2), kernel_init=WEIGHTS, dtype=self.dtype, **options)(x)
@@ -74,21 +58,15 @@ class Generator(nn.Module):
     return output_activation(double(x, self.image_shape[-1]).astype(jnp.float32), self.pixel_range)
 
 
-class Discriminator(nn.Module):
+class Discriminator(BatchNormed):
   """H x W, halved twice, then a dense layer and one logit.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    width: channels of the first convolution, half of those of the second.
+    width: channels of the first convolution; the second has twice as many.
     hidden: units of the dense layer.
-    slope: of LeakyReLU below 0.
-    batch_norm: after the second convolution and the dense layer; False: none, as under a gradient penalty.
+    slope: slope of LeakyReLU below 0.
+    batch_norm: BatchNorm after the second convolution and the dense layer; False: none, as under a gradient penalty.
     truncated: whether the convolutions' initial weights are cut off at two deviations.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    label_head: what its features say of labels.
-    dtype: what convolutions compute in.
   """
 
   sizes = FOURS
@@ -98,21 +76,15 @@ class Discriminator(nn.Module):
   slope: float = 0.2
   batch_norm: bool = True
   truncated: bool = False
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 1e-5
-  bn_axis_name: str | None = None
   label_head: LabelHead = LabelHead()
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B], features [B, hidden]."""
 
     def normalize(x: Array) -> Array:
-      if self.batch_norm:
-        norm = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name)
-        x = norm(x, train=train)
-      return nn.leaky_relu(x, self.slope)
+      return nn.leaky_relu(self.norm(x, train=train) if self.batch_norm else x, self.slope)
 
     def halve(x: Array, features: int, use_bias: bool) -> Array:
       init = TRUNCATED if self.truncated else WEIGHTS

@@ -7,20 +7,16 @@ import jax.numpy as jnp
 
 from common.layers.basic import Dropout, Maxout, output_activation, symmetric_uniform
 from common.types import Array
-from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.interface import DiscriminatorOutput, LabelHead
 
 
 class Generator(nn.Module):
   """Rectified layers from z to pixels; the output is squashed into the pixel range, or linear for points.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    pixel_range: of the data.
-    kind: of the data, "images" or "points".
     width: units of a hidden layer.
     layers: number of hidden layers.
     init_range: weights start from U(-init_range, init_range), biases at 0.
-    dtype: what the layers compute in.
   """
 
   image_shape: tuple[int, int, int]
@@ -52,8 +48,6 @@ class Discriminator(nn.Module):
     input_dropout: share of the pixels that are set to 0 in training.
     hidden_dropout: share of a layer's units that are set to 0 in training.
     init_range: weights start from U(-init_range, init_range), biases at 0.
-    label_head: what its features say of labels.
-    dtype: what the layers compute in.
   """
 
   width: int = 240
@@ -66,13 +60,13 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C], keys [B] -> logits [B]."""
     init = symmetric_uniform(self.init_range)
-    h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), rows, train=train)
+    h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), keys, train=train)
     for _ in range(self.layers):
       h = Maxout(self.width, self.pieces, kernel_init=init, dtype=self.dtype)(h)
-      h = Dropout(self.hidden_dropout)(h, rows, train=train)
+      h = Dropout(self.hidden_dropout)(h, keys, train=train)
     h = h.astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=init)(h)
     return self.label_head(jnp.squeeze(logits, -1), h, labels, init)

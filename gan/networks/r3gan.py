@@ -23,9 +23,7 @@ import jax.numpy as jnp
 from common.errors import ConfigError
 from common.layers.conv import Conv
 from common.types import Array
-from gan.networks.dcgan import num_stages
-from gan.networks.output import DiscriminatorOutput, LabelHead
-from gan.networks.sizes import SQUARES
+from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
 
 SLOPE = 0.2  # of LeakyReLU below 0
 LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -78,7 +76,7 @@ def stages_of(image_shape: tuple[int, int, int], width: int, cardinality: int, w
   """
   if wide_to < 4:
     raise ConfigError(f"wide_to={wide_to} must be 4 or more: the first stage is of 4x4 pixels")
-  sizes = [4 * 2**i for i in range(num_stages(image_shape) + 1)]
+  sizes = [4 * 2**i for i in range(num_doublings(image_shape) + 1)]
   parts = [max(1, size // wide_to) for size in sizes]
   least = math.lcm(*parts)  # of a wide_to that is no power of two, more than the last one
   if width % least or cardinality % least:
@@ -93,10 +91,10 @@ class Block(nn.Module):
   """One residual block; the identity at the start.
 
   Attributes:
-    blocks: L, how many the whole network has.
+    blocks: L, the number of blocks in the whole network.
     expansion: inner channels, in multiples of the outer.
     cardinality: groups of the 3x3 convolution.
-    dtype: what convolutions compute in.
+    dtype: number format in which convolutions compute.
   """
 
   blocks: int
@@ -120,24 +118,16 @@ class Block(nn.Module):
     return x + last(nn.leaky_relu(y, SLOPE))
 
 
-def _join(stage: Stage, dtype: str) -> Conv:
-  """To the width of a stage from that of the one before."""
-  return Conv(stage.width, 1, use_bias=False, kernel_init=LINEAR, dtype=dtype, name=f"to_{stage.size}x{stage.size}")
-
-
-class Generator(nn.Module):
-  """z to 4x4, doubled up to H x W, ``blocks`` residual blocks at each size; no activation at the end.
+class R3GanNet(nn.Module):
+  """The form of both networks: ``blocks`` residual blocks at each size from 4x4 to H x W.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
     width: channels of every stage up to ``wide_to``.
     blocks: residual blocks at each size.
     expansion: inner channels of a block, in multiples of the width.
     cardinality: groups of a block's 3x3 convolution, up to ``wide_to``.
     wide_to: pixels along a side from which each doubling halves width and cardinality.
-    embedding_dim: size of the label's embedding, where there are labels.
-    embedding_classes: labels that are embedded beside z; 0: none.
-    dtype: what convolutions compute in.
+    embedding_dim: size of a label's embedding, which G has beside z; D multiplies it by features, under a projection.
   """
 
   sizes = SQUARES
@@ -148,13 +138,35 @@ class Generator(nn.Module):
   cardinality: int = 96
   wide_to: int = 32
   embedding_dim: int = 64
-  embedding_classes: int = 0
   dtype: str = "float32"
+
+  def stages(self) -> list[Stage]:
+    return stages_of(self.image_shape, self.width, self.cardinality, self.wide_to)
+
+  def conv(self, x: Array, features: int, name: str | None = None) -> Array:
+    """Applies a 1x1 convolution without a bias."""
+    return Conv(features, 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype, name=name)(x)
+
+  def join(self, x: Array, stage: Stage) -> Array:
+    """Maps x to the width of ``stage`` if it has another."""
+    return x if stage.width == x.shape[-1] else self.conv(x, stage.width, f"to_{stage.size}x{stage.size}")
+
+  def residual(self, x: Array, stage: Stage) -> Array:
+    """Applies the blocks of ``stage``."""
+    for _ in range(self.blocks):
+      x = Block(len(self.stages()) * self.blocks, self.expansion, stage.cardinality, self.dtype)(x)
+    return x
+
+
+class Generator(R3GanNet):
+  """z to 4x4, doubled up to H x W, ``blocks`` residual blocks at each size; no activation at the end."""
+
+  embedding_classes: int = 0
 
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
     """[B, Z], with ``embedding_classes`` labels [B] -> [B, H, W, C]."""
-    stages = stages_of(self.image_shape, self.width, self.cardinality, self.wide_to)
+    stages = self.stages()  # raises before any array is made
     if self.embedding_classes:
       embed = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR, name="label_embedding")
       z = jnp.concatenate([z, embed(jax.nn.one_hot(labels, self.embedding_classes))], axis=-1)
@@ -162,53 +174,30 @@ class Generator(nn.Module):
     weights = nn.Dense(self.width, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(z)
     x = basis.astype(weights.dtype) * weights[:, None, None, :]
     for stage in stages:
-      if stage.width != x.shape[-1]:
-        x = _join(stage, self.dtype)(x)
+      x = self.join(x, stage)
       if stage.size != x.shape[1]:
         x = smooth_double(x)
-      for _ in range(self.blocks):
-        x = Block(len(stages) * self.blocks, self.expansion, stage.cardinality, self.dtype)(x)
-    return Conv(self.image_shape[-1], 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x).astype(jnp.float32)
+      x = self.residual(x, stage)
+    return self.conv(x, self.image_shape[-1]).astype(jnp.float32)
 
 
-class Discriminator(nn.Module):
+class Discriminator(R3GanNet):
   """H x W, halved down to 4x4, ``blocks`` residual blocks at each size, then one logit.
 
-  Attributes:
-    image_shape: (height, width, channels) of the data.
-    width: channels of every stage up to ``wide_to``.
-    blocks: residual blocks at each size.
-    expansion: inner channels of a block, in multiples of the width.
-    cardinality: groups of a block's 3x3 convolution, up to ``wide_to``.
-    wide_to: pixels along a side from which each doubling halves width and cardinality.
-    embedding_dim: size of the features that a label's embedding is multiplied by, under a projection.
-    label_head: what its features say of labels; a projection is here the whole logit.
-    dtype: what convolutions compute in.
+  Under a projection the whole logit is the inner product of ``embedding_dim`` features and the label's embedding.
   """
 
-  sizes = SQUARES
-  image_shape: tuple[int, int, int]
-  width: int = 768
-  blocks: int = 2
-  expansion: int = 2
-  cardinality: int = 96
-  wide_to: int = 32
-  embedding_dim: int = 64
   label_head: LabelHead = LabelHead()
-  dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
-    stages = stages_of(self.image_shape, self.width, self.cardinality, self.wide_to)
-    x = Conv(stages[-1].width, 1, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(x)
+    stages = self.stages()
+    x = self.conv(x, stages[-1].width)
     for stage in reversed(stages):
       if stage.size != x.shape[1]:
         x = smooth_halve(x)
-      if stage.width != x.shape[-1]:
-        x = _join(stage, self.dtype)(x)
-      for _ in range(self.blocks):
-        x = Block(len(stages) * self.blocks, self.expansion, stage.cardinality, self.dtype)(x)
+      x = self.residual(self.join(x, stage), stage)
     basis = self.param("basis", nn.initializers.normal(0.25), (4, 4, self.width), jnp.float32)  # 1 / sqrt(fan in)
     features = jnp.sum(x.astype(jnp.float32) * basis, axis=(1, 2))
     if self.label_head.form != "projection":

@@ -11,6 +11,7 @@ A 1x1 convolution commutes with doubling and with pooling, and is here on the si
 function as the paper's for a quarter of the work.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -20,60 +21,45 @@ import jax.numpy as jnp
 from common.build import choose
 from common.layers.basic import output_activation
 from common.layers.conv import Conv, double, halve
-from common.layers.normalization import BatchNorm
+from common.layers.normalization import BatchNormed
 from common.layers.spectral import SpectralNorm
 from common.types import Array
-from gan.networks.dcgan import num_stages
-from gan.networks.output import DiscriminatorOutput, LabelHead
-from gan.networks.sizes import SQUARES
+from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
 
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 POOLS = {"sum": jnp.sum, "mean": jnp.mean}
 RESIDUAL = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 
 
-class Generator(nn.Module):
+class Generator(BatchNormed):
   """z to 4x4, doubled up to H x W by residual blocks.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    pixel_range: of the data.
     width: channels of every block.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance; Chainer's 2e-5, which the authors have.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm, but in the last; 0: one for all.
-    dtype: what convolutions compute in.
+    bn_epsilon: number added to BatchNorm's variance; 2e-5 is Chainer's, which the authors use.
   """
 
   sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 256
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 2e-5
-  bn_axis_name: str | None = None
   norm_classes: int = 0
   dtype: str = "float32"
+  _: dataclasses.KW_ONLY
+  bn_epsilon: float = 2e-5
 
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
+    """[B, Z], with ``norm_classes`` labels [B] for all BatchNorms but the last -> [B, H, W, C]."""
 
     def normalize(x: Array, num_classes: int = self.norm_classes) -> Array:
-      norm = BatchNorm(
-        momentum=self.bn_momentum,
-        epsilon=self.bn_epsilon,
-        axis_name=self.bn_axis_name,
-        num_classes=num_classes,
-      )
-      return nn.relu(norm(x, train=train, labels=labels))
+      return nn.relu(self.norm(x, train=train, labels=labels, num_classes=num_classes))
 
     def conv(x: Array, **options: Any) -> Array:
       return Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, **options)(x)
 
     x = nn.Dense(4 * 4 * self.width, kernel_init=GLOROT, dtype=self.dtype)(z).reshape(-1, 4, 4, self.width)
-    for _ in range(num_stages(self.image_shape)):
+    for _ in range(num_doublings(self.image_shape)):
       shortcut = double(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype)(x))
       x = conv(normalize(x), resample="double", use_bias=False)  # BatchNorm would cancel the bias
       x = conv(normalize(x)) + shortcut
@@ -85,12 +71,9 @@ class Discriminator(nn.Module):
   """H x W, halved to 8x8 by residual blocks, two more of these, summed over the pixels, then one logit.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
     width: channels of every block.
     spectral_norm: divides each layer's weights by their largest singular value.
-    pool: what becomes of the last pixels, "sum" or "mean".
-    label_head: what its features say of labels.
-    dtype: what convolutions compute in.
+    pool: reduction over the last pixels, "sum" or "mean".
   """
 
   sizes = SQUARES
@@ -102,7 +85,7 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
 
     def normalized(layer: nn.Module) -> Callable[[Array], Array]:
@@ -116,7 +99,7 @@ class Discriminator(nn.Module):
 
     # The first block meets pixels, which no ReLU must cut.
     x = conv(nn.relu(conv(x)), "halve") + shortcut(x)
-    for _ in range(num_stages(self.image_shape) - 2):
+    for _ in range(num_doublings(self.image_shape) - 2):
       x = conv(nn.relu(conv(nn.relu(x))), "halve") + shortcut(x)
     for _ in range(2):
       x = conv(nn.relu(conv(nn.relu(x)))) + x

@@ -5,6 +5,7 @@ first, with an epsilon of 0.8 (given where a momentum was meant, and trained by 
 D; PyTorch's initial weights and biases, U(-1/sqrt(n), 1/sqrt(n)) for n inputs.
 """
 
+import dataclasses
 import math
 
 import flax.linen as nn
@@ -12,9 +13,9 @@ import jax.numpy as jnp
 
 from common.errors import ConfigError
 from common.layers.basic import output_activation, symmetric_uniform
-from common.layers.normalization import BatchNorm
+from common.layers.normalization import BatchNormed
 from common.types import Array
-from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.interface import DiscriminatorOutput, LabelHead
 
 
 def _dense(x: Array, features: int, dtype: str, *, use_bias: bool = True) -> Array:
@@ -22,20 +23,12 @@ def _dense(x: Array, features: int, dtype: str, *, use_bias: bool = True) -> Arr
   return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, dtype=dtype)(x)
 
 
-class Generator(nn.Module):
+class Generator(BatchNormed):
   """z through ever wider layers to pixels, squashed into the pixel range, or linear for points.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    pixel_range: of the data.
-    kind: of the data, "images" or "points".
     widths: units of the hidden layers.
-    slope: of LeakyReLU below 0.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
-    bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    norm_classes: labels that each have their own scale and bias in BatchNorm; 0: one for all.
-    dtype: what the layers compute in.
+    slope: slope of LeakyReLU below 0.
   """
 
   image_shape: tuple[int, int, int]
@@ -43,11 +36,10 @@ class Generator(nn.Module):
   kind: str = "images"
   widths: tuple[int, ...] = (128, 256, 512, 1024)
   slope: float = 0.2
-  bn_momentum: float = 0.9
-  bn_epsilon: float = 0.8
-  bn_axis_name: str | None = None
   norm_classes: int = 0
   dtype: str = "float32"
+  _: dataclasses.KW_ONLY
+  bn_epsilon: float = 0.8
 
   @nn.compact
   def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
@@ -60,13 +52,7 @@ class Generator(nn.Module):
     for layer, width in enumerate(self.widths):
       z = _dense(z, width, self.dtype, use_bias=layer == 0)  # BatchNorm would cancel the others
       if layer:
-        norm = BatchNorm(
-          momentum=self.bn_momentum,
-          epsilon=self.bn_epsilon,
-          axis_name=self.bn_axis_name,
-          num_classes=self.norm_classes,
-        )
-        z = norm(z, train=train, labels=labels)
+        z = self.norm(z, train=train, labels=labels, num_classes=self.norm_classes)
       z = nn.leaky_relu(z, self.slope)
     x = _dense(z, math.prod(self.image_shape), self.dtype).reshape(-1, *self.image_shape).astype(jnp.float32)
     return x if self.kind == "points" else output_activation(x, self.pixel_range)
@@ -77,9 +63,7 @@ class Discriminator(nn.Module):
 
   Attributes:
     widths: units of the hidden layers.
-    slope: of LeakyReLU below 0.
-    label_head: what its features say of labels.
-    dtype: what the layers compute in.
+    slope: slope of LeakyReLU below 0.
   """
 
   widths: tuple[int, ...] = (512, 256)
@@ -88,7 +72,7 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, rows: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     h = x.reshape(x.shape[0], -1)
     for width in self.widths:

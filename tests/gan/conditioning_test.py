@@ -12,7 +12,7 @@ from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.conditioning import CONDITIONING
 from gan.networks import DISCRIMINATORS, GENERATORS
-from gan.networks.output import DiscriminatorOutput, LabelHead
+from gan.networks.interface import DiscriminatorOutput, LabelHead
 from tests.tiny import batch_of, config_of, dataset_of, with_networks
 
 RNG = np.random.default_rng(0)
@@ -109,7 +109,7 @@ class ToyDiscriminator(nn.Module):
   label_head: LabelHead
 
   @nn.compact
-  def __call__(self, x, *, train, rows, labels=None):
+  def __call__(self, x, *, train, keys, labels=None):
     h = nn.tanh(nn.Dense(8)(x.reshape(x.shape[0], -1)))
     return self.label_head(nn.Dense(1)(h)[:, 0], h, labels, GLOROT)
 
@@ -216,8 +216,8 @@ def test_every_discriminator_takes_labels(discriminator, form):
   x, known = gan.conditioning.discriminator_inputs(jnp.ones((3, 16, 16, 1)), jnp.arange(3))
 
   def judge():
-    rows = jax.random.split(jax.random.key(1), 3)
-    return gan.discriminator.module.init_with_output(jax.random.key(0), x, train=True, rows=rows, **known)
+    keys = jax.random.split(jax.random.key(1), 3)
+    return gan.discriminator.module.init_with_output(jax.random.key(0), x, train=True, keys=keys, **known)
 
   output, variables = jax.eval_shape(judge)
   assert output.logits.shape == (3,)

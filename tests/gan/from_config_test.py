@@ -42,9 +42,9 @@ def shapes(table, name, image_shape):
   allowed = parameters(table[name])
   network = table[name](**SMALL.get(name, {"width": 2}), **{k: v for k, v in context.items() if k in allowed})
   x = jnp.zeros((2, 4)) if table is GENERATORS else jnp.zeros((2, *image_shape))
-  rows = {} if table is GENERATORS else {"rows": random.row_keys(jax.random.key(0), jnp.arange(2))}
+  keys = {} if table is GENERATORS else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
   try:
-    return jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, train=True, **rows))
+    return jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, train=True, **keys))
   except ConfigError as error:
     return str(error)
 

@@ -16,7 +16,7 @@ from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
 from gan.augment import Augmentation, scheduled
 from gan.losses import AdversarialLoss
-from gan.networks.output import DiscriminatorOutput
+from gan.networks.interface import DiscriminatorOutput
 from tests.tiny import batch_of, config_of, dataset_of, one_step, with_networks
 
 SGD = {"name": "sgd", "learning_rate": 0.5}
@@ -66,7 +66,7 @@ class LinearCritic(nn.Module):
   spectral_norm: bool = False
 
   @nn.compact
-  def __call__(self, x, *, train, rows):
+  def __call__(self, x, *, train, keys):
     h = x.reshape(x.shape[0], -1)
     if self.spectral_norm:
       h = jnp.sin(SpectralNorm(nn.Dense(8, use_bias=False))(h))
@@ -188,8 +188,8 @@ def test_a_penalty_reads_the_vectors_of_the_pass_and_leaves_them():
   new = after.discriminator.mutable["spectral"]["SpectralNorm_0"]
   kernel, last = (state.discriminator.params[f"Dense_{i}"]["kernel"] for i in (0, 1))
   kernel = kernel / (new["v"] @ kernel @ new["u"])
-  rows = random.row_keys(random.stream(jax.random.fold_in(jax.random.key(1), 0), "gradient_penalty"), jnp.arange(16))
-  mix = random.uniform(rows, (1,))
+  keys = random.row_keys(random.stream(jax.random.fold_in(jax.random.key(1), 0), "gradient_penalty"), jnp.arange(16))
+  mix = random.uniform(keys, (1,))
   real, fake = batch["image"][0].reshape(16, -1), fake_of(gan, state, batch)[1].reshape(16, -1)
   h = (mix * real + (1 - mix) * fake) @ kernel
   slopes = (jnp.cos(h) * last[:, 0]) @ kernel.T
@@ -292,7 +292,7 @@ def test_the_generators_update_leaves_out_what_it_does_not_need():
     return products(run, state, one, key)
 
   def judged(d, x):
-    return gan.discriminator.module.apply({"params": d}, x, train=True, rows=None).logits
+    return gan.discriminator.module.apply({"params": d}, x, train=True, keys=None).logits
 
   def with_weights(s, z):
     def loss(g, d):

@@ -54,7 +54,7 @@ class ConvNet(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Images, *, train: bool, rows: Array) -> tuple[Array, Array]:
+  def __call__(self, x: Images, *, train: bool, keys: Array) -> tuple[Array, Array]:
     """[B, H, W, C] -> logits [B, classes], features [B, hidden]."""
     for channels in self.channels:
       for _ in range(2):
@@ -63,7 +63,7 @@ class ConvNet(nn.Module):
         x = nn.relu(x)
       x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
     features = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1).astype(jnp.float32)))
-    return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, rows, train=train)), features
+    return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, keys, train=train)), features
 
 
 NETWORKS = {"conv": ConvNet}
@@ -85,19 +85,19 @@ class Classifier:
 
   def init(self, rng: Array, batch: Batch) -> ClassifierState:
     """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
-    rows = random.row_keys(rng, batch["index"])
+    keys = random.row_keys(rng, batch["index"])
     with within("model"):
-      net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, rows=rows)
+      net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, keys=keys)
     return ClassifierState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: ClassifierState, batch: Batch, rng: Array) -> tuple[ClassifierState, Metrics]:
     """One step on the mean cross-entropy of the batch."""
-    net, rows = state.net, random.row_keys(rng, batch["index"])
+    net, keys = state.net, random.row_keys(rng, batch["index"])
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
       variables = {"params": params, **net.mutable}
       (logits, _), mutable = self.network.apply(
-        variables, batch["image"], train=True, rows=rows, mutable=["batch_stats"]
+        variables, batch["image"], train=True, keys=keys, mutable=["batch_stats"]
       )
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
       return jnp.mean(losses), (losses, logits, mutable)
@@ -110,8 +110,8 @@ class Classifier:
     }
 
   def eval_step(self, state: ClassifierState, batch: Batch, rng: Array) -> Metrics:
-    variables, rows = state.net.variables(ema=True), random.row_keys(rng, batch["index"])
-    logits, _ = self.network.apply(variables, batch["image"], train=False, rows=rows)
+    variables, keys = state.net.variables(ema=True), random.row_keys(rng, batch["index"])
+    logits, _ = self.network.apply(variables, batch["image"], train=False, keys=keys)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
     return _scores(losses, logits, batch["label"], batch["mask"])
 
@@ -134,8 +134,8 @@ class Classifier:
 
 def embed(network: nn.Module, variables: PyTree, images: Images) -> tuple[Array, Array]:
   """A trained network on [B, H, W, C] in its pixel range -> features [B, hidden], after their ReLU, and logits."""
-  rows = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
-  logits, features = network.apply(variables, images, train=False, rows=rows)
+  keys = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
+  logits, features = network.apply(variables, images, train=False, keys=keys)
   return features, logits
 
 

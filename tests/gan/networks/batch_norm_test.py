@@ -27,9 +27,9 @@ def norms(player, constructor, **settings):
     return call(*args, **kwargs)
 
   inputs = jnp.zeros((2, 4)) if player == "G" else jnp.zeros((2, *SHAPE))
-  rows = {} if player == "G" else {"rows": random.row_keys(jax.random.key(0), jnp.arange(2))}
+  keys = {} if player == "G" else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
   with nn.intercept_methods(note):
-    jax.eval_shape(lambda: network.init(jax.random.key(0), inputs, train=True, **rows))
+    jax.eval_shape(lambda: network.init(jax.random.key(0), inputs, train=True, **keys))
   return set(found)
 
 

@@ -25,7 +25,7 @@ def test_a_generator_of_slope_1_is_affine_and_no_other(slope, affine):
 @pytest.mark.parametrize("truncated", [False, True])
 def test_the_convolutions_of_a_discriminator_may_start_cut_off_at_two_deviations(truncated):
   net, x = Discriminator((8, 8, 1), width=32, hidden=8, truncated=truncated), jnp.zeros((2, 8, 8, 1))
-  rows = random.row_keys(jax.random.key(1), jnp.arange(2))
-  params = net.init(jax.random.key(0), x, train=True, rows=rows)["params"]
+  keys = random.row_keys(jax.random.key(1), jnp.arange(2))
+  params = net.init(jax.random.key(0), x, train=True, keys=keys)["params"]
   kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4]
   assert len(kernels) == 2 and all((jnp.abs(kernel).max() <= 0.04) == truncated for kernel in kernels)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from gan.networks.output import LabelHead
+from gan.networks.interface import LabelHead
 from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve, stages_of
 
 RNG = np.random.default_rng(0)
@@ -92,11 +92,11 @@ def test_the_generator_starts_from_a_basis_and_is_linear_at_the_start():
 
 def test_the_discriminator_ends_in_a_depth_wise_convolution():
   module, x = Discriminator((8, 8, 3), **SMALL), jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
-  variables = fresh(module, x, rows=None)
+  variables = fresh(module, x, keys=None)
   p = variables["params"]
   h = smooth_halve(x @ p["Conv_0"]["kernel"][0, 0])
   expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
-  np.testing.assert_allclose(module.apply(variables, x, train=True, rows=None).logits, expected[:, 0], atol=1e-4)
+  np.testing.assert_allclose(module.apply(variables, x, train=True, keys=None).logits, expected[:, 0], atol=1e-4)
 
 
 def test_labels():
@@ -109,8 +109,8 @@ def test_labels():
   assert np.abs(images[0] - images[1]).max() > 1e-3
 
   d = Discriminator((8, 8, 1), label_head=LabelHead("projection", 10), **{**SMALL, "embedding_dim": 400})
-  variables = fresh(d, images, rows=None, labels=labels)
-  output = d.apply(variables, images, train=True, rows=None, labels=labels)
+  variables = fresh(d, images, keys=None, labels=labels)
+  output = d.apply(variables, images, train=True, keys=None, labels=labels)
   embedding = variables["params"]["label_embedding"]["kernel"]
   assert output.features.shape == (3, 400)
   np.testing.assert_allclose(output.logits, np.sum(embedding[labels] * output.features, -1), rtol=1e-4, atol=1e-5)
@@ -140,14 +140,14 @@ def test_stages_beyond_a_size_are_half_as_wide_each():
   np.testing.assert_allclose(module.apply(variables, z, train=True), expected, rtol=1e-4, atol=1e-4)
 
   module, x = Discriminator((16, 16, 3), **NARROWING), jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
-  variables = fresh(module, x, rows=None)
+  variables = fresh(module, x, keys=None)
   p = variables["params"]
   h = x @ p["Conv_0"]["kernel"][0, 0]
   assert h.shape[-1] == 2
   for name in ("to_8x8", "to_4x4"):
     h = smooth_halve(h) @ p[name]["kernel"][0, 0]
   expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
-  np.testing.assert_allclose(module.apply(variables, x, train=True, rows=None).logits, expected[:, 0], atol=1e-4)
+  np.testing.assert_allclose(module.apply(variables, x, train=True, keys=None).logits, expected[:, 0], atol=1e-4)
 
 
 def test_the_authors_networks_for_256_pixels_narrow_from_64_on():

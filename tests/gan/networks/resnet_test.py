@@ -39,14 +39,14 @@ def fresh(module, *inputs, **kwargs):
 def test_the_discriminator_is_the_papers(size):
   """The first block pools before its shortcut, the others after it; 32x32 comes down to 8x8."""
   module, x = Discriminator((size, size, 3), width=6), jnp.asarray(RNG.normal(size=(2, size, size, 3)), jnp.float32)
-  params = moved(fresh(module, x, rows=None)["params"])
+  params = moved(fresh(module, x, keys=None)["params"])
   p, spectral = {}, {}
   for i, name in enumerate([*(f"Conv_{i}" for i in range(len(params) - 1)), "Dense_0"]):
     layer = params[name]
     left, sizes, right = np.linalg.svd(layer["kernel"].reshape(-1, layer["kernel"].shape[-1]))
     spectral[f"SpectralNorm_{i}"] = {"u": right[0], "v": left[:, 0]}
     p[name] = {**layer, "kernel": layer["kernel"] / sizes[0]}
-  output = module.apply({"params": params, "spectral": spectral}, x, train=True, rows=None)
+  output = module.apply({"params": params, "spectral": spectral}, x, train=True, keys=None)
 
   # In order of construction: two 3x3 convolutions and a 1x1 shortcut for each block that halves.
   h = pool(conv(p["Conv_1"], nn.relu(conv(p["Conv_0"], x)))) + conv(p["Conv_2"], pool(x))
@@ -66,10 +66,10 @@ def test_the_discriminator_is_the_papers(size):
 
 def test_without_spectral_normalization_the_weights_are_as_they_are():
   module, x = Discriminator((8, 8, 1), width=2, spectral_norm=False), jnp.ones((1, 8, 8, 1))
-  variables = fresh(module, x, rows=None)
+  variables = fresh(module, x, keys=None)
   assert set(variables) == {"params"}
   doubled = jax.tree.map(lambda p: 2 * p, variables)
-  outputs = [module.apply(v, x, train=True, rows=None) for v in (variables, doubled)]
+  outputs = [module.apply(v, x, train=True, keys=None) for v in (variables, doubled)]
   assert np.abs(outputs[1].features).sum() > 2 * np.abs(outputs[0].features).sum() > 0
 
 
@@ -97,7 +97,7 @@ def test_the_generator_is_the_papers():
 
 def test_initial_weights_are_glorots():
   """U(-l, l) with l = sqrt(6 / (fan in + fan out)), in the blocks' 3x3 convolutions sqrt(2) times that."""
-  params = fresh(Discriminator((8, 8, 3), width=32), jnp.zeros((1, 8, 8, 3)), rows=None)["params"]
+  params = fresh(Discriminator((8, 8, 3), width=32), jnp.zeros((1, 8, 8, 3)), keys=None)["params"]
   assert params["Conv_2"]["kernel"].shape == (1, 1, 3, 32) and "bias" not in params["Dense_0"]
   for name, limit in {
     "Conv_1": np.sqrt(2 * 6 / (9 * 64)),
@@ -113,7 +113,7 @@ def test_initial_weights_are_glorots():
 def test_a_size_that_doubling_does_not_reach_is_refused(size):
   for init in (
     lambda: Generator((size, size, 1), (-1.0, 1.0)).init(jax.random.key(0), jnp.ones((1, 4)), train=True),
-    lambda: Discriminator((size, size, 1)).init(jax.random.key(0), jnp.ones((1, size, size, 1)), train=True, rows=None),
+    lambda: Discriminator((size, size, 1)).init(jax.random.key(0), jnp.ones((1, size, size, 1)), train=True, keys=None),
   ):
     with pytest.raises(ConfigError, match=f"not {size}x{size}; take --config.data.image_size=32"):
       jax.eval_shape(init)

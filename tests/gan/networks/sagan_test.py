@@ -20,7 +20,7 @@ def shapes(module, *inputs, **kwargs):
 def test_128_pixels_have_the_papers_widths():
   """G 1024 at 4x4, then blocks of 1024, 512, 256, 128, 64; D 64 to 1024 and 1024 again; attention at 32x32."""
   images, g = shapes(Generator((128, 128, 3), (-1.0, 1.0)), jnp.ones((1, 128)))
-  output, d = shapes(Discriminator((128, 128, 3)), jnp.ones((1, 128, 128, 3)), rows=None)
+  output, d = shapes(Discriminator((128, 128, 3)), jnp.ones((1, 128, 128, 3)), keys=None)
   assert images.shape == (1, 128, 128, 3) and output.features.shape == (1, 1024)
   assert g["params"]["Dense_0"]["kernel"].shape == (128, 16 * 1024)
   blocks = [g["params"][f"Conv_{3 * i + 2}"]["kernel"].shape[2:] for i in range(5)]
@@ -46,14 +46,14 @@ def pool(x):
 def test_the_discriminators_blocks_are_the_papers():
   module = Discriminator((16, 16, 3), width=2, attention_size=0, spectral_norm=False)
   x = jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
-  init = jax.jit(lambda: module.init(jax.random.key(0), x, train=True, rows=None))
+  init = jax.jit(lambda: module.init(jax.random.key(0), x, train=True, keys=None))
   p = jax.tree.map(lambda p: p + 0.1 * RNG.normal(size=p.shape).astype(np.float32), init()["params"])
   h = pool(conv(p["Conv_1"], jax.nn.relu(conv(p["Conv_0"], x)))) + pool(conv(p["Conv_2"], x))
   h = pool(conv(p["Conv_4"], jax.nn.relu(conv(p["Conv_3"], jax.nn.relu(h))))) + pool(conv(p["Conv_5"], h))
   h = h + conv(p["Conv_7"], jax.nn.relu(conv(p["Conv_6"], jax.nn.relu(h))))
   assert h.shape == (2, 4, 4, 4) and "Conv_8" not in p
   features = jnp.sum(jax.nn.relu(h), (1, 2))
-  output = module.apply({"params": p}, x, train=True, rows=None)
+  output = module.apply({"params": p}, x, train=True, keys=None)
   np.testing.assert_allclose(output.features, features, rtol=1e-4, atol=1e-4)
   logits = features @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"]
   np.testing.assert_allclose(output.logits, logits[:, 0], rtol=1e-4, atol=1e-4)
@@ -67,6 +67,6 @@ def test_the_discriminators_blocks_are_the_papers():
   ],
 )
 def test_attention_at_the_size_of_no_block_is_refused(module, x, sizes):
-  kwargs = {"rows": None} if x.ndim == 4 else {}
+  kwargs = {"keys": None} if x.ndim == 4 else {}
   with pytest.raises(ConfigError, match=f"attention_size=.* is the output of no block, which have {sizes}; take"):
     shapes(module, x, **kwargs)

@@ -36,9 +36,9 @@ def test_the_generator_by_hand():
 
 def test_the_discriminator_by_hand():
   module, x = Discriminator(widths=(5, 4)), RNG.normal(size=(8, 2, 3, 1)).astype(np.float32)
-  variables = fresh(module, x, rows=None)
+  variables = fresh(module, x, keys=None)
   assert set(variables) == {"params"}
-  output, p, h = module.apply(variables, x, train=True, rows=None), variables["params"], x.reshape(8, 6)
+  output, p, h = module.apply(variables, x, train=True, keys=None), variables["params"], x.reshape(8, 6)
   for layer in (0, 1):
     h = leaky(h @ p[f"Dense_{layer}"]["kernel"] + p[f"Dense_{layer}"]["bias"])
   np.testing.assert_allclose(output.features, h, atol=1e-6)
@@ -52,7 +52,7 @@ def test_sizes_and_initial_weights_are_the_tutorials():
   )
   assert sum(p.size for p in jax.tree.leaves(generator["params"])) == 1_510_032 - (256 + 512 + 1024)
   module, x = Discriminator(), jnp.ones((1, 28, 28, 1))
-  params = fresh(module, x, rows=None)["params"]
+  params = fresh(module, x, keys=None)["params"]
   assert sum(p.size for p in jax.tree.leaves(params)) == 533_505
   for leaf in params["Dense_0"].values():
     assert 0.9 / 28 < np.abs(leaf).max() <= 1 / 28

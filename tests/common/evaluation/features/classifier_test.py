@@ -15,7 +15,7 @@ def test_features_are_what_the_last_layer_sees_with_the_averaged_weights():
   assert features.shape == (16, 16) and features.min() == 0 < features.max()
 
   averaged = net.variables(ema=True)
-  logits, _ = step.algorithm.network.apply(averaged, x, train=False, rows=None)
+  logits, _ = step.algorithm.network.apply(averaged, x, train=False, keys=None)
   last = averaged["params"]["Dense_1"]
   np.testing.assert_allclose(features @ last["kernel"] + last["bias"], logits, rtol=1e-4, atol=1e-5)
   for raw in ({"ema_params": net.params}, {"ema_mutable": net.mutable}):  # weights and statistics are both averages

@@ -69,9 +69,9 @@ def test_every_discriminator(name):
   network = DISCRIMINATORS[name](**widths)
 
   def run(x):
-    rows = jax.random.split(jax.random.key(0), 2)
-    variables = network.init(jax.random.key(0), x, train=True, rows=rows)
-    return passed_on(lambda: network.apply(variables, x, train=False, rows=rows))
+    keys = jax.random.split(jax.random.key(0), 2)
+    variables = network.init(jax.random.key(0), x, train=True, keys=keys)
+    return passed_on(lambda: network.apply(variables, x, train=False, keys=keys))
 
   found = [x.shape for x in jax.eval_shape(run, jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)).values()]
   assert all(len(shape) == 4 and shape[0] == 2 for shape in found)

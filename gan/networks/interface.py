@@ -1,0 +1,92 @@
+"""The interface of the networks: the image sizes that one is made for, and the output of a discriminator."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from common.errors import ConfigError
+from common.types import Array
+
+
+class Sizes(NamedTuple):
+  """Image sizes in words, and a test of a height and a width; a network without ``sizes`` takes any, and points."""
+
+  words: str
+  fits: Callable[[int, int], bool]
+
+  def check(self, image_shape: tuple[int, int, int]) -> None:
+    """Raises ConfigError for an image of another size."""
+    height, width, _ = image_shape
+    if not self.fits(height, width):
+      raise ConfigError(f"this network is for {self.words}, not {height}x{width}; take --config.data.image_size=32")
+
+
+SQUARES = Sizes(
+  "squares of 8, 16, 32, 64 ... pixels", lambda height, width: height == width >= 8 and not height & (height - 1)
+)
+FOURS = Sizes("multiples of 4 pixels", lambda height, width: not (height % 4 or width % 4))
+
+
+def num_doublings(image_shape: tuple[int, int, int]) -> int:
+  """Returns how often 4 pixels are doubled to make the image; raises ConfigError unless its size is in SQUARES."""
+  SQUARES.check(image_shape)
+  return int(math.log2(image_shape[0] // 4))
+
+
+class DiscriminatorOutput(flax.struct.PyTreeNode):
+  """logits [B], before the sigmoid; features [B, F], the input of the last layer; class_logits [B, K] or None."""
+
+  logits: Array
+  features: Array
+  class_logits: Array | None = None
+
+
+def _plain(layer: nn.Module) -> nn.Module:
+  return layer
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelHead:
+  """The part of a discriminator that relates its features to labels; config.conditioning chooses it.
+
+  Attributes:
+    form: "none"; "projection": <embed(y), features> is added to the logits (Miyato & Koyama 2018, Eq. 5); "auxiliary":
+      a dense layer maps the features to class_logits (Odena et al. 2017).
+    num_classes: number of labels.
+  """
+
+  form: str = "none"
+  num_classes: int = 0
+
+  def __call__(
+    self,
+    logits: Array,
+    features: Array,
+    labels: Array | None,
+    kernel_init: Callable[..., Array],
+    normalized: Callable[[nn.Module], Any] = _plain,
+  ) -> DiscriminatorOutput:
+    """Completes the output; called at the end of a compact method, which then owns the layers.
+
+    Args:
+      logits: [B], from the image alone.
+      features: [B, F].
+      labels: [B] for a projection.
+      kernel_init: initializer of the weights.
+      normalized: wrapper of each layer, such as `SpectralNorm`.
+    """
+    class_logits = None
+    if self.form == "projection":
+      embed = nn.Dense(features.shape[-1], use_bias=False, kernel_init=kernel_init, name="label_embedding")
+      embedded = normalized(embed)(jax.nn.one_hot(labels, self.num_classes))
+      logits = logits + jnp.sum(embedded * features, axis=-1)
+    elif self.form == "auxiliary":
+      classify = nn.Dense(self.num_classes, kernel_init=kernel_init, name="label_classifier")
+      class_logits = normalized(classify)(features)
+    return DiscriminatorOutput(logits=logits, features=features, class_logits=class_logits)
