@@ -39,7 +39,7 @@ def define_flags() -> None:
 
 
 def main() -> int:
-  config = command_line.config_from_flags()
+  config = command_line.checked(FLAGS.config)
   _check_processes()
   profile = _profile_steps(config)
   if not FLAGS.check:

@@ -38,7 +38,7 @@ def test_every_command_is_understood_and_finds_what_it_asks_for():
       continue
     workdir = flags.FLAGS.workdir if "workdir" in flags.FLAGS else ""
     if name == "train":
-      config = command_line.config_from_flags()
+      config = command_line.checked(flags.FLAGS.config)
       assert not schema.problems(config), words
       if config.data.name == "digits":  # of the others the files may be missing
         build_algorithm(config, open_dataset(config.data).spec)

@@ -1,9 +1,4 @@
-"""How a command ends that cannot go on: it prints three lines at most, with the way out, and exits with a code.
-
-A setting that cannot be used, a full disk, too little memory, an absent device or another process: 2. A number that is
-not finite: 3. A signal, with everything saved: 75. A fault of the program: 1, with its traceback in a file.
-Ctrl-C: 130. A reader that went away (| head): 141.
-"""
+"""Ends a command that cannot go on: prints at most three lines, with the way out, and returns an exit code."""
 
 import contextlib
 import errno
@@ -13,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from absl import flags
 
@@ -21,35 +15,34 @@ from common.errors import ConfigError, Interrupted, NonFiniteError
 from common.training.lock import LockedError
 from common.training.manifest import CheckpointError
 
-REFUSALS = (ConfigError, CheckpointError, LockedError)
-EXIT_FAULT = 1
-EXIT_REFUSED = 2
+EXIT_FAULT = 1  # of the program; its traceback is in a file
+EXIT_REFUSED = 2  # a setting, a full disk, too little memory, an absent device, another process
 EXIT_NON_FINITE = 3
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: stopped by a signal, everything saved; start the same command again
 EXIT_CTRL_C = 130
-EXIT_NO_READER = 141
+EXIT_NO_READER = 141  # as in | head
 
 _MAKE_ROOM = "Free some space, and start the same command again; what was written before is whole."
 _ANOTHER_PLACE = "Allow it, or name another place."
-_WAYS = {
+_WAYS_OUT = {
   errno.ENOSPC: _MAKE_ROOM,
   errno.EDQUOT: _MAKE_ROOM,
   errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), and start the same command again.",
   errno.EROFS: _ANOTHER_PLACE,
   errno.EACCES: _ANOTHER_PLACE,
   errno.EPERM: _ANOTHER_PLACE,
+  errno.ENAMETOOLONG: _ANOTHER_PLACE,
   errno.ENOTDIR: "Name another place.",
   errno.EISDIR: "Name another place.",
-  errno.ENAMETOOLONG: _ANOTHER_PLACE,
   errno.EMFILE: "Raise the limit on open files (ulimit -n), and start the same command again.",
   errno.EIO: "Look at the disk, and start the same command again.",
   errno.ESTALE: "Look at the network file system, and start the same command again.",
 }
-_LOST = re.compile(  # in the texts that JAX has where another process is gone
+_LOST = re.compile(  # in JAX's errors when another process is gone
   "gloo|nccl|coordination service|heartbeat|barrier|deadline_exceeded|(connection|socket) (reset|closed|refused)",
   re.IGNORECASE,
 )
-OWN_FLAGS = {  # of commands without --config, and the field of a config that each sets
+_OWN_FLAGS = {  # of commands without --config: the field of a config that each flag sets
   "data_dir": "data.dir",
   "dataset": "data.name",
   "reference": "data.name",
@@ -60,37 +53,42 @@ OWN_FLAGS = {  # of commands without --config, and the field of a config that ea
 
 
 def exit_code(command: Callable[[], int]) -> int:
-  """What ``command`` returns, or the code of what stopped it, once that is said on stderr."""
+  """Runs ``command``; returns its exit code, or that of the error that stopped it, which is explained on stderr."""
   try:
     code = command()
-    sys.stdout.flush()  # else a full disk behind it shows after the last line of this program
+    sys.stdout.flush()  # otherwise a full disk behind it would show after the last line of this program
     return code
   except BrokenPipeError:
     return EXIT_NO_READER
   except KeyboardInterrupt:
-    _say("interrupted")
+    _print_error("interrupted")
     return EXIT_CTRL_C
-  except (Interrupted, NonFiniteError) as error:  # raised by every process alike
-    if _is_first():
+  except (Interrupted, NonFiniteError) as error:  # raised on every process alike
+    if not _is_one_of_several() or sys.modules["jax"].process_index() == 0:
       print(f"error: {error}" if isinstance(error, NonFiniteError) else error, file=sys.stderr, flush=True)
     return EXIT_NON_FINITE if isinstance(error, NonFiniteError) else EXIT_INTERRUPTED
   except Exception as error:
-    known = explained(error)
-    _say(known or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
-    code = EXIT_REFUSED if known else EXIT_FAULT
+    explanation = explained(error)
+    _print_error(explanation or f"{_one_line(error)}\nThis is a fault of the program. {_keep_traceback()}")
+    code = EXIT_REFUSED if explanation else EXIT_FAULT
     if _is_one_of_several() and not getattr(error, "on_every_process", False):
-      os._exit(code)  # its death ends the others, for whom an orderly end would wait for minutes
+      os._exit(code)  # this ends the other processes, which would wait for minutes after an orderly end
     return code
   finally:
-    _drop_unwritten()
+    try:
+      sys.stdout.flush()
+    except OSError:  # otherwise Python would try again at exit, fail, and change the exit code
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explained(error: Exception) -> str:
-  """Explains an error that comes from outside the program; returns "" for any other."""
-  if isinstance(error, REFUSALS):
+  """Explains an error whose cause lies outside the program; returns "" for any other."""
+  if isinstance(error, ConfigError | CheckpointError | LockedError):
     return in_own_flags(str(error))
-  if isinstance(error, OSError) and error.errno in _WAYS:
-    return f"{_place(error)}: {error.strerror}\n{_WAYS[error.errno]}"
+  if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+    written = [flags.FLAGS[name].value for name in ("workdir", "out", "root") if name in flags.FLAGS]
+    place = error.filename or next(filter(None, written), "the output")
+    return f"{place}: {error.strerror}\n{_WAYS_OUT[error.errno]}"
   if isinstance(error, MemoryError) or re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
     return f"out of memory: {_one_line(error)}\n{_less_memory()}"
   if _is_one_of_several() and type(error).__name__ == "JaxRuntimeError" and _LOST.search(str(error)):
@@ -105,10 +103,10 @@ def explained(error: Exception) -> str:
 
 
 def in_own_flags(text: str) -> str:
-  """An error's text in the flags of the running command: one without --config sets some fields by flags of its own."""
+  """Rewrites an error about config fields in terms of the flags of a command that has no --config."""
   if "config" in flags.FLAGS:
     return text
-  for flag, field in OWN_FLAGS.items():
+  for flag, field in _OWN_FLAGS.items():
     if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
       text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
   return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
@@ -117,16 +115,6 @@ def in_own_flags(text: str) -> str:
 def _is_one_of_several() -> bool:
   jax = sys.modules.get("jax")
   return jax is not None and jax.distributed.is_initialized()
-
-
-def _is_first() -> bool:
-  return not _is_one_of_several() or sys.modules["jax"].process_index() == 0
-
-
-def _place(error: OSError) -> str:
-  """The file that the system names, or else where the command writes."""
-  given = [flags.FLAGS[name].value for name in ("workdir", "out", "root") if name in flags.FLAGS]
-  return str(error.filename or next(filter(None, given), "the output"))
 
 
 def _less_memory() -> str:
@@ -145,11 +133,11 @@ def _one_line(error: Exception) -> str:
   return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def _say(text: str) -> None:
-  """Three lines at most, on stderr, if anybody listens."""
+def _print_error(text: str) -> None:
+  """Prints at most three lines on stderr; from the third on, lines are joined."""
   first, *rest = text.splitlines()
   rest = [rest[0], "; ".join(line.strip() for line in rest[1:])] if len(rest) > 2 else rest
-  with contextlib.suppress(OSError):
+  with contextlib.suppress(OSError):  # nobody may listen
     print("\n".join([f"error: {first}", *rest]), file=sys.stderr, flush=True)
 
 
@@ -157,15 +145,7 @@ def _keep_traceback() -> str:
   try:
     with tempfile.NamedTemporaryFile("w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8") as file:
       traceback.print_exc(file=file)
-    return f"Its traceback is in {Path(file.name)}."
+    return f"Its traceback is in {file.name}."
   except OSError:
     traceback.print_exc()
     return ""
-
-
-def _drop_unwritten() -> None:
-  """What stdout did not take is not tried again at the end of the process, which would change the exit code."""
-  try:
-    sys.stdout.flush()
-  except OSError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

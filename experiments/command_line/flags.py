@@ -1,4 +1,4 @@
-"""From the command line to a checked config, with short errors."""
+"""Parses the command line of a command, and its config, with short errors."""
 
 import math
 import os
@@ -24,7 +24,7 @@ flags.DEFINE_bool("help", False, "show this help, with the fields of --config wh
 flags.DEFINE_string(
   "compilation_cache",
   None,
-  "where compiled functions are kept for the next start (1 GB at most, the least recently used go); empty for nowhere; "
+  "directory that keeps compiled functions for later starts (1 GB at most); empty for none; "
   "default: $JAX_COMPILATION_CACHE_DIR, or jax-image-generation in $XDG_CACHE_HOME or ~/.cache",
 )
 
@@ -64,7 +64,7 @@ def _print_help(doc: str, takes_config: bool) -> None:
 
 
 def forget() -> None:
-  """Undoes the definitions of an earlier command in this process."""
+  """Removes the flags of an earlier command in this process."""
   for name in list(flags.FLAGS):
     module = flags.FLAGS.find_module_defining_flag(name) or ""
     if name.partition(".")[0] == "config" or (module.startswith("experiments.") and module != __name__):
@@ -100,7 +100,7 @@ def parse(argv: list[str], takes_config: bool) -> None:
 
 
 def _in_plain_words(text: str) -> str:
-  """absl's text on a value of the wrong kind, without Python's words for it."""
+  """Rewords absl's errors about values of the wrong type, which quote Python's."""
   for pattern, rule in (
     (r"invalid literal for int.*", "a whole number"),
     (r"could not convert string to float.*", "a number"),
@@ -111,7 +111,7 @@ def _in_plain_words(text: str) -> str:
 
 
 def _at_home(word: str) -> str:
-  """--name=~/x,~/y as the shell would have it, which looks at the beginnings of words only."""
+  """Expands the home directory in --name=~/x,~/y; the shell does so only at the beginning of a word."""
   name, equals, value = word.partition("=")
   return name + equals + ",".join(map(os.path.expanduser, value.split(",")))
 
@@ -123,7 +123,7 @@ def required(name: str) -> None:
 
 
 def make_directory(name: str, path: Path) -> None:
-  """Makes the directory that the flag names; raises ConfigError where nothing can be written there."""
+  """Makes the directory that a flag names; raises ConfigError if it cannot be made or written to."""
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -132,13 +132,13 @@ def make_directory(name: str, path: Path) -> None:
 
 
 def check_writable(name: str, path: Path, way_out: str) -> None:
-  """Raises ConfigError, before any work, where the flag's directory cannot be written to."""
+  """Raises ConfigError if the directory that a flag names cannot be written to."""
   if path.is_dir() and not os.access(path, os.W_OK):
     raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be written to; allow it, or {way_out}")
 
 
 def check_out(out: Path, *endings: str) -> None:
-  """Raises ConfigError, before any work, where the file that --out names, or its default, cannot be written."""
+  """Raises ConfigError if the file ``out``, from --out or its default, cannot be written or has another ending."""
   if out.suffix not in endings:
     raise ConfigError(f"--out={out} must end in {' or '.join(endings)}")
   if out.is_dir():
@@ -148,20 +148,11 @@ def check_out(out: Path, *endings: str) -> None:
   check_writable("workdir", out.parent, f"name another place: --out={out.name}")
 
 
-def config_from_flags() -> ConfigDict:
-  """The config with its overrides, every shared rule checked.
-
-  Raises:
-    ConfigError: naming each field that breaks its rule (three at most).
-  """
-  return checked(flags.FLAGS.config)
-
-
 def checked(config: ConfigDict) -> ConfigDict:
-  """Locks a config whose shared keys all keep their rules.
+  """Locks and returns a config.
 
   Raises:
-    ConfigError: naming each field that breaks its rule (three at most).
+    ConfigError: shared keys break their rules; the text names three of them at most.
   """
   if problems := schema.problems(config):
     more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
@@ -170,7 +161,7 @@ def checked(config: ConfigDict) -> ConfigDict:
 
 
 def thaw(record: Mapping[str, Any]) -> ConfigDict:
-  """config.json -> a locked config: JSON has lists where configs have tuples."""
+  """Turns the content of config.json into a locked config, with tuples in place of JSON's lists."""
 
   def restore(value: Any) -> Any:
     if isinstance(value, Mapping):
@@ -181,7 +172,7 @@ def thaw(record: Mapping[str, Any]) -> ConfigDict:
 
 
 def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
-  """Takes --config=NAME[:variant] out of the words, loads it, and looks over the overrides that follow."""
+  """Loads the config of --config=NAME[:variant], checks the overrides, and returns the words without the former."""
   rest: list[str] = []
   given: list[str] = []
   config = None
@@ -209,7 +200,7 @@ def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
 
 
 def joined_words(words: list[str]) -> list[str]:
-  """``--config dcgan``, which absl allows as well, as ``--config=dcgan``."""
+  """Joins ``--config dcgan``, which absl allows, to ``--config=dcgan``."""
   joined: list[str] = []
   for word in words:
     if joined and joined[-1] in ("--config", "-config"):
@@ -220,15 +211,15 @@ def joined_words(words: list[str]) -> list[str]:
 
 
 def find_config(path: str) -> Path:
-  """The file of --config: as given, or by its bare name in configs/.
+  """Returns the file of --config, which is a path or a bare name in configs/.
 
   Raises:
-    ConfigError: with close names and what there is.
+    ConfigError: there is no such file.
   """
   names, given = config_names(), Path(path)
   if given.is_file() and given.suffix == ".py":
     return given.resolve()
-  # A mistyped path to a file of one's own must not end at one of these.
+  # A mistyped path to a user's own file must not lead to one of these.
   if given.stem in names and given.suffix in ("", ".py") and str(given.parent) in (".", "configs"):
     return CONFIGS / f"{given.stem}.py"
   raise ConfigError(
@@ -237,7 +228,7 @@ def find_config(path: str) -> Path:
 
 
 def config_names() -> list[str]:
-  """The bare names that --config takes."""
+  """Returns the bare names that --config takes."""
   others = ("__init__", "recipes", "schema", "samplers")
   return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
 

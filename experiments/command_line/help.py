@@ -1,4 +1,4 @@
-"""Writes --help: the command's docstring and flags, and the fields of the config that it names."""
+"""The text of --help: the command's docstring and flags, and the fields of the config that it names."""
 
 import ast
 import inspect
@@ -31,25 +31,19 @@ def help_text(doc: str, program: str) -> str:
 
 
 def config_text(file: Path, config: ConfigDict) -> str:
-  """Returns the docstring of a config's file and one line for each field."""
+  """Returns the docstring of a config's file and one line for each field, with its path, type, value and meaning."""
   doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-  indented = [f"  {line}" for line in doc.splitlines()]
-  return "\n".join([f"{file}:", "", *indented, "", "fields of --config:", *field_lines(config)])
-
-
-def field_lines(config: ConfigDict) -> list[str]:
-  """Returns for each field one line with its path, type, value and meaning."""
-  known = schema.keys(config.family)
-  lines = []
+  lines = [f"{file}:", "", *(f"  {line}" for line in doc.splitlines()), "", "fields of --config:"]
+  shared = schema.keys(config.family)
   for path, value in flatten(config.to_dict()).items():
-    key = known.get(path)
-    doc = key.doc + (f"; {key.rule}" if key.rule else "") if key else choice_doc(config, path)
-    lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {doc}")
-  return lines
+    key = shared.get(path)
+    meaning = "; ".join(filter(None, (key.doc, key.rule))) if key else choice_doc(config, path)
+    lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {meaning}")
+  return "\n".join(lines)
 
 
 def choice_doc(config: Any, path: str) -> str:
-  """Returns the meaning of a section's field: the choices of a name, or an argument by its constructor's docstring."""
+  """Describes a field of a section: the choices of a name, or an argument by its constructor's docstring."""
   if path.startswith("evaluate.metrics."):
     from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
 
@@ -71,14 +65,9 @@ def choice_doc(config: Any, path: str) -> str:
   if not key:
     return _summary(constructor)
   argument, _, part = key.partition(".")
-  if part:
-    schedule = SCHEDULES[settings[argument].name]
-    return (
-      f"one of {', '.join(SCHEDULES)}: {_summary(schedule)}"
-      if part == "name"
-      else f"the argument {part} of the schedule"
-    )
-  return _argument(constructor, key)
+  if part == "name":
+    return f"one of {', '.join(SCHEDULES)}: {_summary(SCHEDULES[settings[argument].name])}"
+  return f"the argument {part} of the schedule" if part else _argument(constructor, key)
 
 
 def _summary(constructor: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""Overrides of a config, --config.section.key=value, judged one by one before absl sets them."""
+"""Checks the overrides of a config, --config.section.key=value, one by one before absl sets them."""
 
 import ast
 import math
@@ -12,10 +12,13 @@ from configs import schema
 
 
 def check_override(config: ConfigDict, path: str, word: str) -> None:
-  """Raises ConfigError unless the field exists and the value has its kind; sets what absl could not, for what follows.
+  """Checks that the field of an override exists and that the value has its type; sets values that absl cannot set.
 
-  That is a whole section, and in the section of a choice (``{"name": ...}``, a penalty, a metric) an argument that the
-  config leaves out or another kind of value (a schedule for a number): its constructor knows its arguments.
+  These are whole sections and, in the section of a choice (``{"name": ...}``, a penalty, a metric), arguments that the
+  config leaves out and values of another kind (a schedule for a number), which the constructor checks later.
+
+  Raises:
+    ConfigError: an unknown field, or a value of another type.
   """
   _, equals, text = word.partition("=")
   if not equals:
@@ -70,7 +73,7 @@ def _check_known(section: Any, key: str, path: str) -> None:
 
 
 def _check_value(default: Any, path: str, text: str) -> None:
-  """Says of a number or a truth value what it must be; texts and tuples are judged by their rules."""
+  """Raises ConfigError if the text is not a number or truth value like ``default``; other types have later rules."""
   if isinstance(default, bool):
     if text.lower() not in ("true", "false", "t", "f", "1", "0"):
       raise ConfigError(f"config.{path}={text} must be True or False")

@@ -1,4 +1,4 @@
-"""Locking a workdir, and running to completion: what everything that trains shares."""
+"""Claims a workdir for one run, and trains to the end: shared by all commands that train."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,16 +24,30 @@ from experiments.restore import read_config, with_arguments
 def claimed(
   workdir: Path, config: Any, spec: Spec, status: Status, *, elsewhere: str, init_from: str = ""
 ) -> Iterator[Callable[[int], None]]:
-  """Locks the workdir and checks its description, if it has saved anything; yields what writes down a start at a step.
+  """Locks the workdir and, if it holds checkpoints, compares its description with ``config`` and ``spec``.
 
-  All of it is done by process 0, and a refusal reaches every process. ``elsewhere`` is where a run with other settings
-  can be.
+  Process 0 does all of it, and every process raises its errors.
+
+  Args:
+    workdir: the run's directory; made if it is missing.
+    config: of this start.
+    spec: of the data set now.
+    status: receives a line for each change since the last start.
+    elsewhere: where a run with other settings can be, for errors.
+    init_from: workdir of the initial weights, for the record.
+
+  Yields:
+    A function that records a start at a step.
+
+  Raises:
+    LockedError: another process writes to the workdir.
+    ConfigError: the workdir holds a run with other settings.
   """
-  record = _from_anywhere({"version": schema.VERSION, **json.loads(config.to_json())})
+  record = _with_absolute_dir({"version": schema.VERSION, **json.loads(config.to_json())})
 
   def claim() -> list[list[str]]:
     command_line.make_directory("workdir", workdir)
-    lock = held.enter_context(WorkdirLock(workdir))
+    lock = stack.enter_context(WorkdirLock(workdir))
     if lock.previous:
       status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")
     if not description.has_saved(workdir):
@@ -42,7 +56,7 @@ def claimed(
       other = elsewhere.partition(", where")[0]  # its weights cannot be read without its config
       raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use {other}")
     old, notes = read_config(workdir)
-    before, now = with_arguments(_from_anywhere(old)), with_arguments(record)
+    before, now = with_arguments(_with_absolute_dir(old)), with_arguments(record)
     unknown, changed = description.check_resume(workdir, before, now, spec, schema.may_change, elsewhere)
     return [[*notes, *unknown], changed]
 
@@ -55,27 +69,25 @@ def claimed(
     for difference in description.record_start(workdir, step, changes, init_from):
       status.line(f"another version than at the first start: {difference}")
 
-  with ExitStack() as held:
+  with ExitStack() as stack:
     notes, changes = parallel.from_process_0(claim, errors=(LockedError, ConfigError))
-    for note in notes:
-      status.line(note)
-    for change in changes:
-      status.line(f"changed since the last start: {change}")
+    for line in (*notes, *(f"changed since the last start: {change}" for change in changes)):
+      status.line(line)
     yield start_at
 
 
-def _from_anywhere(record: dict[str, Any]) -> dict[str, Any]:
-  """config.json with an absolute data.dir: later commands may run in another folder."""
+def _with_absolute_dir(record: dict[str, Any]) -> dict[str, Any]:
+  """Makes data.dir absolute, since later commands may run in another folder."""
   place = record.get("data", {}).get("dir")
   return {**record, "data": {**record["data"], "dir": str(Path(place).expanduser().absolute())}} if place else record
 
 
 def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> None:
-  """Trains to the last step and closes the run; ``advice`` is for numbers that are not finite.
+  """Trains to the last step and closes the run; ``advice`` is added to the error if a number is not finite.
 
   Raises:
     Interrupted: a signal stopped the run, with everything saved.
-    NonFiniteError: see there.
+    NonFiniteError: a loss, gradient, parameter or score is not finite; the last good checkpoint remains.
   """
   try:
     run.run()
