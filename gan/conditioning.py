@@ -1,4 +1,4 @@
-"""How labels reach the two networks, and what a discriminator that names them adds to the losses."""
+"""Conditioning on labels: how they reach the two networks, and the loss of a discriminator that names them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,19 +13,21 @@ from common.layers.basic import with_planes
 from common.types import Array, Images
 from gan.networks.interface import DiscriminatorOutput, LabelHead
 
+FORMS = ("class_batch_norm", "concat", "embedding")  # in which G gets labels beside a projection or a classifier
+
 
 @dataclasses.dataclass(frozen=True)
 class Conditioning:
-  """A form for each player.
+  """The form of labels for each player.
 
   Attributes:
-    num_classes: of the labels.
+    num_classes: number of labels.
     generator: "none"; "concat": the label as one-hot values beside z; "embedding": an embedding that G learns, beside
       z; "class_batch_norm": BatchNorm with a scale and a bias for each label.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
       `LabelHead`.
-    weight_d: of the auxiliary classifier's cross-entropy in D's loss.
-    weight_g: and in G's.
+    weight_d: factor of the auxiliary classifier's cross-entropy in D's loss.
+    weight_g: the same in G's loss.
     name_fakes: whether D learns to name generated images too.
   """
 
@@ -36,30 +38,34 @@ class Conditioning:
   weight_g: float = 0.0
   name_fakes: bool = False
 
+  def __post_init__(self):
+    if self.discriminator in ("projection", "auxiliary") and self.generator not in FORMS:
+      raise ConfigError(f'generator="{self.generator}" is not one of {", ".join(FORMS)}')
+
   @property
   def conditional(self) -> bool:
     return (self.generator, self.discriminator) != ("none", "none")
 
   def generator_context(self) -> dict[str, Any]:
-    """What the constructor of G must know."""
+    """Returns the arguments of G's constructor."""
     return {
       "norm_classes": self.num_classes if self.generator == "class_batch_norm" else 0,
       "embedding_classes": self.num_classes if self.generator == "embedding" else 0,
     }
 
   def discriminator_context(self) -> dict[str, Any]:
-    """What the constructor of D must know."""
+    """Returns the arguments of D's constructor."""
     head = self.discriminator in ("projection", "auxiliary")
     return {"label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead()}
 
   def generator_inputs(self, z: Array, labels: Array | None) -> tuple[Array, dict[str, Any]]:
-    """z [B, Z], labels [B] -> what G is called with: z, and "labels" where it is made for them."""
+    """Returns the arguments of G for z [B, Z] and labels [B]: z, and "labels" if G is made for them."""
     if self.generator == "concat":
       return jnp.concatenate([z, jax.nn.one_hot(labels, self.num_classes)], axis=-1), {}
     return z, {} if self.generator == "none" else {"labels": labels}
 
   def discriminator_inputs(self, x: Images, labels: Array | None) -> tuple[Images, dict[str, Any]]:
-    """x [B, H, W, C], labels [B] -> what D is called with: x, and "labels" where it is made for them."""
+    """Returns the arguments of D for x [B, H, W, C] and labels [B]: x, and "labels" if D is made for them."""
     if self.discriminator == "concat":
       return with_planes(x, jax.nn.one_hot(labels, self.num_classes)), {}
     return x, {"labels": labels} if self.discriminator == "projection" else {}
@@ -67,7 +73,7 @@ class Conditioning:
   def discriminator_terms(
     self, on_real: DiscriminatorOutput, on_fake: DiscriminatorOutput, labels: Array
   ) -> dict[str, Array]:
-    """{name: [B]} that D's loss has besides the adversarial one."""
+    """Returns {name: [B]}, the terms of D's loss besides the adversarial one."""
     if self.discriminator != "auxiliary":
       return {}
     total = _cross_entropy(on_real, labels)
@@ -76,14 +82,12 @@ class Conditioning:
     return {"class_loss": self.weight_d * total}
 
   def generator_terms(self, on_fake: DiscriminatorOutput, labels: Array) -> dict[str, Array]:
-    """{name: [B]} that G's loss has besides the adversarial one."""
-    if self.discriminator != "auxiliary":
-      return {}
-    return {"class_loss": self.weight_g * _cross_entropy(on_fake, labels)}
+    """Returns {name: [B]}, the terms of G's loss besides the adversarial one."""
+    return {"class_loss": self.weight_g * _cross_entropy(on_fake, labels)} if self.discriminator == "auxiliary" else {}
 
 
 def _cross_entropy(output: DiscriminatorOutput, labels: Array) -> Array:
-  """-log P(label | image) in nats, [B]."""
+  """Returns -log P(label | image) in nats, [B]."""
   return optax.softmax_cross_entropy_with_integer_labels(output.class_logits, labels)
 
 
@@ -101,10 +105,10 @@ def projection(num_classes: int, generator: str = "class_batch_norm") -> Conditi
   """D adds <embed(y), features> to its logit (Miyato & Koyama 2018, Eq. 5); G has conditional BatchNorm.
 
   Args:
-    num_classes: of the labels.
-    generator: class_batch_norm, concat or embedding: how G gets them.
+    num_classes: number of labels.
+    generator: form in which G gets labels: class_batch_norm, concat or embedding.
   """
-  return Conditioning(num_classes, _of_generator(generator), "projection")
+  return Conditioning(num_classes, generator, "projection")
 
 
 def auxiliary(
@@ -119,22 +123,15 @@ def auxiliary(
   Gulrajani et al. 2017 have weights of 1 and 0.1, and D names real images only.
 
   Args:
-    num_classes: of the labels.
-    generator: class_batch_norm, concat or embedding: how G gets them.
-    weight_d: of the cross-entropy in D's loss.
-    weight_g: of the cross-entropy in G's loss.
-    name_fakes: whether D learns to name generated images too, as Odena et al. have it.
+    num_classes: number of labels.
+    generator: form in which G gets labels: class_batch_norm, concat or embedding.
+    weight_d: factor of the cross-entropy in D's loss.
+    weight_g: factor of the cross-entropy in G's loss.
+    name_fakes: whether D learns to name generated images too, as in Odena et al.
   """
   if not weight_d > 0 or weight_g < 0:
     raise ConfigError(f"weight_d={weight_d} must be above 0, and weight_g={weight_g} 0 or more")
-  return Conditioning(num_classes, _of_generator(generator), "auxiliary", weight_d, weight_g, name_fakes)
-
-
-def _of_generator(form: str) -> str:
-  choices = ("class_batch_norm", "concat", "embedding")
-  if form not in choices:
-    raise ConfigError(f'generator="{form}" is not one of {", ".join(choices)}')
-  return form
+  return Conditioning(num_classes, generator, "auxiliary", weight_d, weight_g, name_fakes)
 
 
 CONDITIONING: dict[str, Callable[..., Conditioning]] = {

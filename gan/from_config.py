@@ -1,4 +1,4 @@
-"""From a config to the GAN that it describes."""
+"""Builds the GAN that a config describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,15 @@ from common.ema import NO_EMA, build_ema
 from common.errors import ConfigError
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import Network
-from gan.augment import AUGMENTATIONS
+from gan.augment.augmentation import AUGMENTATIONS
 from gan.conditioning import CONDITIONING, Conditioning
 from gan.game import GAMES
-from gan.gan import GAN
-from gan.latents import Latents
+from gan.gan import GAN, Latents
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES, build_penalties
 
-TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
+TABLES: dict[str, Any] = {  # {section of the config: its choices}
   "game": GAMES,
   "generator": GENERATORS,
   "discriminator": DISCRIMINATORS,
@@ -35,7 +34,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   """Returns the GAN of ``config`` for data of ``spec``; no arrays are made.
 
   Raises:
-    ConfigError: a section that names no known choice, or two sections that do not go together.
+    ConfigError: a section names an unknown choice, or two sections do not go together.
   """
 
   def section(name: str, **context: Any) -> Any:
@@ -51,7 +50,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   conditioning = section("conditioning", num_classes=spec.num_classes)
   generator = section("generator", **context, **conditioning.generator_context())
   discriminator = section("discriminator", **context, **conditioning.discriminator_context())
-  penalties, augment = build_penalties(config.penalties), section("augment", pixel_range=tuple(spec.pixel_range))
+  penalties = build_penalties(config.penalties)
   _check_data(config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)
@@ -62,18 +61,16 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
       "under BatchNorm D(x) depends on the whole batch and has no gradient of one image",
       "--config.discriminator.batch_norm=False or --config.penalties={}",
     )
-  clip = config.train.grad_clip
+  generator_optim, discriminator_optim = (
+    build_optimizer(config[name], name, config.train.grad_clip) for name in ("generator_optim", "discriminator_optim")
+  )
   return GAN(
-    generator=Network(
-      generator, build_optimizer(config.generator_optim, "generator_optim", clip), build_ema(config.ema)
-    ),
-    discriminator=Network(
-      discriminator, build_optimizer(config.discriminator_optim, "discriminator_optim", clip), NO_EMA
-    ),
+    generator=Network(generator, generator_optim, build_ema(config.ema)),
+    discriminator=Network(discriminator, discriminator_optim, NO_EMA),
     game=section("game"),
     loss=section("loss"),
     penalties=penalties,
-    augment=augment,
+    augment=section("augment", pixel_range=context["pixel_range"]),
     conditioning=conditioning,
     latents=Latents(config.z_dim, config.z_prior),
     axis_name=axis_name,
@@ -81,7 +78,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
 
 
 def _check_data(config: Any, spec: Spec) -> None:
-  """Raises ConfigError for labels or an augmentation that these data have no use for."""
+  """Raises ConfigError if labels or an augmentation do not suit the data."""
   data, (height, width, _) = f'data.name="{config.data.name}"', spec.image_shape
   augment, conditioning = config.augment.name, config.conditioning.name
   if conditioning != "none" and not spec.num_classes:
@@ -95,7 +92,7 @@ def _check_data(config: Any, spec: Spec) -> None:
 
 
 def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:
-  """Raises ConfigError for data that a network is not made for (gan.networks.interface.py)."""
+  """Raises ConfigError if a network is not made for the data."""
   height, width = spec.image_shape[:2]
   for player, network in networks.items():
     name, sizes = f'{player}.name="{config[player].name}"', getattr(network, "sizes", None)
@@ -109,7 +106,7 @@ def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> Non
 
 
 def _check_labels(conditioning: Conditioning, config: Any) -> None:
-  """Raises ConfigError for a form of labels that the generator does not take."""
+  """Raises ConfigError if the generator does not take labels in their form."""
   (argument,) = [name for name, classes in conditioning.generator_context().items() if classes] or [""]
   if argument and argument not in parameters(GENERATORS[config.generator.name]):
     takers = ", ".join(name for name, made in GENERATORS.items() if argument in parameters(made))
@@ -126,5 +123,5 @@ def _clash(first: str, second: str, why: str, way_out: str) -> ConfigError:
 
 
 def _typed(field: str, **section: Any) -> str:
-  """A section as it is typed in a shell: --config.prior="{'name': 'none'}"."""
+  """Returns a section as it is typed in a shell, such as --config.augment="{'name': 'none'}"."""
   return f'--config.{field}="{section}"'

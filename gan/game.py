@@ -21,17 +21,17 @@ class Game:
 
   Attributes:
     n_critic: updates of D in a round, a batch each.
-    order: alternating, where G meets the updated D, or simultaneous, where both gradients are taken at the same point.
-    fakes: fresh, where G is updated on latents of its own, or shared, where it is on those of D's last update.
-    generator_reals: shared, where G's update has the real images and labels of D's last one, or fresh ones of its own.
+    order: alternating: G meets the updated D; simultaneous: both gradients are taken at the same point.
+    fakes: fresh: G is updated on latents of its own; shared: on those of D's last update.
+    generator_reals: shared: G's update has the real images and labels of D's last one; fresh: it has its own.
     generator_batches: batches of latents in an update of G; each real image and label then meets this many fakes.
-    d_loss_scale: factor of D's adversarial loss; many codes have 0.5.
+    d_loss_scale: factor of D's adversarial loss; many implementations use 0.5.
     warmup: updates of D before some updates of G, which then skips rounds (the code of Arjovsky et al. 2017); 0: none.
     warmup_first: the warm-up applies to this many first updates of G.
     warmup_every: the warm-up applies to every update of G whose number this divides; 0: to no others.
 
   Raises:
-    ConfigError: a value outside its range, or two values that exclude each other.
+    ConfigError: a value lies outside its range, or two values exclude each other.
   """
 
   n_critic: int = 1
@@ -73,7 +73,7 @@ class Game:
 
   @property
   def batches(self) -> int:
-    """Batches of real images in a round."""
+    """Number of batches of real images in a round."""
     return self.n_critic + (self.generator_reals == "fresh")
 
   def repeated(self, batch: Batch) -> Batch:

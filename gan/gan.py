@@ -17,10 +17,9 @@ from common.errors import ConfigError
 from common.state import NetState, Network, apply_gradients, init_network
 from common.types import Array, Batch, Images, Mean, Metrics, PyTree
 from gan import health
-from gan.augment.policy import Augmentation
+from gan.augment.augmentation import Augmentation
 from gan.conditioning import Conditioning
 from gan.game import Game
-from gan.latents import Latents
 from gan.losses import AdversarialLoss
 from gan.networks.interface import DiscriminatorOutput
 from gan.penalties import Penalty, Seen, penalize
@@ -33,6 +32,22 @@ class GanState(flax.struct.PyTreeNode):
   generator: NetState
   discriminator: NetState
   waited: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+  """Independent latents of one distribution, as the config's z_dim and z_prior name it."""
+
+  size: int
+  prior: str
+
+  def draw(self, rng: Array, index: Array) -> Array:
+    """Returns z [B, size] for the rows ``index`` [B]; row i depends on (rng, i) only."""
+    keys = random.row_keys(random.stream(rng, "z"), index)
+    if self.prior == "normal":
+      return random.normal(keys, (self.size,))
+    bound = {"uniform": 1.0, "standard_uniform": 3.0**0.5}[self.prior]
+    return random.uniform(keys, (self.size,), -bound, bound)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +65,7 @@ class GAN:
   axis_name: str | None
 
   def init(self, rng: Array, batch: Batch) -> GanState:
-    """Returns fresh networks; of ``batch`` (leaves [n, B, ...]) only the shapes matter."""
+    """Returns fresh networks; only the shapes of ``batch`` (leaves [n, B, ...]) matter."""
     labels, keys = batch["label"][0], random.row_keys(rng, batch["index"][0])
     z, for_g = self.conditioning.generator_inputs(jnp.zeros((len(labels), self.latents.size)), labels)
     x, for_d = self.conditioning.discriminator_inputs(batch["image"][0], labels)
@@ -61,7 +76,7 @@ class GAN:
     return GanState(step=jnp.int32(0), generator=g, discriminator=d, waited=jnp.int32(0))
 
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
-    """One round: n_critic updates of D, a batch each, then one of G. `Game` describes the variants.
+    """Plays one round: n_critic updates of D, a batch each, then one of G. `Game` describes the variants.
 
     ``batch`` has leaves [n, B, ...] with n = `Game.batches`; G's update has the real images and labels of the last.
     """
@@ -137,7 +152,7 @@ class GAN:
   def _judge(
     self, d: NetState, batch: Batch, fake: Images, rng: Array, *moving: str
   ) -> tuple[DiscriminatorOutput, DiscriminatorOutput, PyTree]:
-    """D on the real images, then on the fake ones, and its ``moving`` collections after that.
+    """Applies D to the real images, then to the fake ones; returns both outputs and the new ``moving`` collections.
 
     BatchNorm sees each half by itself; spectral vectors move in the first pass alone.
     """
@@ -149,7 +164,7 @@ class GAN:
   def _apply_d(
     self, d: NetState, x: Images, half: str, dropout: str, batch: Batch, rng: Array, *moving: str
   ) -> tuple[DiscriminatorOutput, PyTree]:
-    """D in training mode on images as the augmentation of a half, "real" or "fake", shows them, and its collections.
+    """Augments images as those of a half, "real" or "fake", and applies D in training mode: output and collections.
 
     ``dropout`` names the pass: each has dropout of its own.
     """
@@ -159,7 +174,7 @@ class GAN:
     return self.discriminator.module.apply(d.variables(), x, train=True, keys=keys, mutable=list(moving), **known)
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> tuple[Images, Callable[[Images], tuple[PyTree]], PyTree]:
-    """Images of fresh latents in training mode, their cotangents -> G's parameters', and G's new collections."""
+    """Generates images in training mode; also returns their pullback to G's parameters, and G's new collections."""
     z, known = self.conditioning.generator_inputs(self.latents.draw(rng, batch["index"]), batch["label"])
 
     def generate(params: PyTree) -> tuple[Images, PyTree]:
@@ -169,7 +184,7 @@ class GAN:
     return jax.vjp(generate, g.params, has_aux=True)
 
   def eval_step(self, state: GanState, batch: Batch, rng: Array) -> Metrics:
-    """D on held-out images and on the averaged generator's, with running BatchNorm statistics, and their `variety`.
+    """Judges held-out images and those of the averaged generator with running BatchNorm statistics.
 
     D's statistics mix its passes over real and fake images, so its logits are shifted against those of training.
     """
@@ -182,32 +197,27 @@ class GAN:
 
     d_variables = state.discriminator.variables()
     on_real, on_fake = logits(batch["image"]), logits(fake)
-    values = {
-      "d_loss": self.game.d_loss_scale * self.loss.discriminator(on_real, on_fake),
-      "g_loss": self.loss.generator(on_real, on_fake),
-      "d_real_logit": on_real,
-      "d_fake_logit": on_fake,
-      **self.loss.accuracies(on_real, on_fake),
-    }
+    values = {"d_real_logit": on_real, "d_fake_logit": on_fake, **self.loss.accuracies(on_real, on_fake)}
+    values["d_loss"] = self.game.d_loss_scale * self.loss.discriminator(on_real, on_fake)
+    values["g_loss"] = self.loss.generator(on_real, on_fake)
     means = {name: Mean.of(each, mask) for name, each in values.items()}
     return {**means, **health.variety(batch["image"], fake, mask, self.axis_name)}
 
-  def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    return health.summarize(means)
+  summarize = staticmethod(health.summarize)
 
   def prior_sample(self, state: GanState, rng: Array, index: Array) -> Array:
-    """z [N, Z]; row i depends on (rng, i) only."""
+    """Returns z [N, Z]; row i depends on (rng, i) only."""
     return self.latents.draw(rng, index)
 
   def decode(self, state: GanState, z: Array, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """G(z) with running BatchNorm statistics; ValueError where labels do not fit: [N, Z] -> [N, H, W, C]."""
+    """Returns G(z) with running BatchNorm statistics, [N, Z] -> [N, H, W, C]; ValueError: labels do not fit."""
     if (labels is not None) != self.conditional:
       raise ValueError(f"this model is {'' if self.conditional else 'un'}conditional: labels={labels} do not fit")
     z, known = self.conditioning.generator_inputs(z, labels)
     return self.generator.module.apply(state.generator.variables(ema=ema), z, train=False, **known)
 
   def batch_statistics(self, state: GanState, z: Array, labels: Array | None, *, ema: bool) -> PyTree:
-    """BatchNorm's mean and variance in G over these latents; ConfigError where G has no BatchNorm."""
+    """Returns BatchNorm's mean and variance in G over these latents; ConfigError: G has no BatchNorm."""
     if "batch_stats" not in state.generator.mutable:
       raise ConfigError("this generator has no BatchNorm, and so no other statistics than running ones")
     z, known = self.conditioning.generator_inputs(z, labels)

@@ -1,6 +1,6 @@
-"""Adversarial losses on logits, one value an example, [B], to be minimised.
+"""Adversarial losses by name: functions of logits, one value for each example, [B], to be minimised.
 
-Of the first two, D(x) = sigmoid(logit); of the others, D(x) is the logit itself, but where `least_squares` is told to.
+D(x) is the sigmoid of the logit in the first two and, on request, in `least_squares`; else it is the logit itself.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ class AdversarialLoss:
   boundary: float | None = 0.0
 
   def accuracies(self, real: Array, fake: Array) -> dict[str, Array]:
-    """What D gets right, 0 or 1 each, [B] by name: images, or, without a boundary, pairs of a real and a fake one."""
+    """Returns 1 where D is right and else 0, [B] by name: on images or, without a boundary, on pairs of images."""
     if self.boundary is None:
-      found = {"d_pair_accuracy": real > fake}
+      right = {"d_pair_accuracy": real > fake}
     else:
-      found = {"d_real_accuracy": real > self.boundary, "d_fake_accuracy": fake < self.boundary}
-    return {name: right.astype(jnp.float32) for name, right in found.items()}
+      right = {"d_real_accuracy": real > self.boundary, "d_fake_accuracy": fake < self.boundary}
+    return {name: values.astype(jnp.float32) for name, values in right.items()}
 
 
 def _log_likelihood_ratio(real: Array, fake: Array) -> Array:
@@ -53,9 +53,9 @@ def non_saturating() -> AdversarialLoss:
 
 
 def wasserstein() -> AdversarialLoss:
-  """L_D = D(G(z)) - D(x), L_G = -D(G(z)): -L_D bounds the Wasserstein-1 distance from below if D is 1-Lipschitz.
+  """L_D = D(G(z)) - D(x), L_G = -D(G(z)) (Arjovsky et al. 2017, Eq. 2 and 3).
 
-  D is not made so here (Arjovsky et al. 2017, Eq. 2 and 3); that is for a penalty.
+  -L_D bounds the Wasserstein-1 distance from below if D is 1-Lipschitz; a penalty or clipping must make it so.
   """
   return AdversarialLoss(
     discriminator=lambda real, fake: fake - real, generator=lambda real, fake: -fake, boundary=None
@@ -70,9 +70,9 @@ def hinge() -> AdversarialLoss:
 
 
 def relativistic_pairing() -> AdversarialLoss:
-  """L_D = softplus(D(G(z)) - D(x)), L_G = softplus(D(x) - D(G(z))), a real and a generated image at a time.
+  """RpGAN: L_D = softplus(D(G(z)) - D(x)), L_G = softplus(D(x) - D(G(z))) for pairs of a real and a generated image.
 
-  RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, arXiv:2501.05441, Eq. 2).
+  Sources: Jolicoeur-Martineau 2018; Huang et al. 2024, arXiv:2501.05441, Eq. 2.
   """
   return AdversarialLoss(
     discriminator=lambda real, fake: nn.softplus(fake - real),
@@ -89,11 +89,11 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0, sigmoid: bool 
   Args:
     a: D's target for fake images.
     b: D's target for real images.
-    c: what G wants D to say of fake ones.
-    sigmoid: whether D(x) is the sigmoid of the logit, as Lucic et al. 2018 have it, and not the logit itself.
+    c: G's target for fake images.
+    sigmoid: whether D(x) is the sigmoid of the logit, as in Lucic et al. 2018, and not the logit itself.
 
   Raises:
-    ConfigError: real images that are not to score higher than fake ones, or a sigmoid that cannot reach both targets.
+    ConfigError: b is not above a, or a sigmoid cannot reach both.
   """
   if not a < b:
     raise ConfigError(f"a={a} must be below b={b}, the targets of fake and of real images")

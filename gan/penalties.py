@@ -1,4 +1,4 @@
-"""Penalties on the gradient of D at images, by name: WGAN-GP's, DRAGAN's, and R1 and R2."""
+"""Penalties on the gradient of D at images, by name: those of WGAN-GP and DRAGAN, and R1 and R2."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ class ApplyD(Protocol):
 
 
 class Seen(NamedTuple):
-  """What a penalty sees of one update of D.
+  """The arguments of a penalty in one update of D.
 
   Attributes:
     apply_d: D in training mode; its BatchNorm statistics and spectral vectors stay as they are. It can be
       differentiated by vjp only: common/layers/conv.py has no forward mode.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.
-    keys: keys [B] for this penalty to draw from.
+    keys: keys [B] of this penalty.
     axis_name: the device axis for statistics over the batch, None for the global view.
   """
 
@@ -46,9 +46,10 @@ class Penalty:
   """A term that is added to D's loss for each pair of a real and a fake image.
 
   Attributes:
-    weight: factor of the penalty, a number or a schedule of D's updates.
-    every: the penalty is computed at every k-th update of D only, and then counts k times (Karras et al. 2020, App. B;
-      unlike there, it is a term of that update's loss, and the optimizer is not rescaled).
+    weight: factor of the penalty (the lambda or gamma of its paper), a number or a schedule of D's updates.
+    every: number of updates of D from one computation of the penalty to the next; the penalty then counts that many
+      times (Karras et al. 2020, App. B; unlike there, it is a term of that update's loss, and the optimizer is not
+      rescaled).
   """
 
   weight: Scheduled = 10.0
@@ -67,15 +68,15 @@ class Penalty:
 
 
 def squared_slope(apply_d: Callable[[Images], Array], x: Images) -> Array:
-  """|grad_x D(x)|^2 over all pixels and channels of each image, [B, H, W, C] -> [B]."""
-  # No logit depends on another example, so the gradient of the sum has each example's own.
+  """Returns |grad_x D(x)|^2 over all pixels and channels of each image, [B, H, W, C] -> [B]."""
+  # No logit depends on another example, so the gradient of the sum holds the gradients of all examples.
   gradients = jax.grad(lambda x: jnp.sum(apply_d(x)))(x)
   return jnp.sum(gradients**2, axis=tuple(range(1, gradients.ndim)))
 
 
 def _distance_from(target: float, squares: Array) -> Array:
-  """(sqrt(squares) - target)^2."""
-  # The root has no derivative at 0, where a critic of dead rectifiers is; two wheres, so that no nan comes through.
+  """Returns (sqrt(squares) - target)^2."""
+  # The root has no derivative at 0, the slope of a critic of dead rectifiers; two wheres let no nan through.
   alive = squares > 0
   norms = jnp.where(alive, jnp.sqrt(jnp.where(alive, squares, 1.0)), 0.0)
   return (norms - target) ** 2
@@ -85,13 +86,10 @@ def _distance_from(target: float, squares: Array) -> Array:
 class GradientPenalty(Penalty):
   """(|grad_x D(x)| - target)^2 at points between real and fake images (Gulrajani et al. 2017, Eq. 3).
 
-  The norm is taken over all pixels and channels of an image. Each pair has its own point on the line between its two
-  images.
+  Each pair has a point of its own on the line between its two images.
 
   Attributes:
-    weight: the paper's lambda, a number or a schedule of D's updates.
     target: the norm that D is drawn to from both sides, 1 for a 1-Lipschitz critic.
-    every: updates of D from one time to the next.
   """
 
   target: float = 1.0
@@ -111,16 +109,14 @@ class GradientPenalty(Penalty):
 class Dragan(Penalty):
   """(|grad_x D(x)| - target)^2 near real images (Kodali et al. 2017, Eq. 3).
 
-  A point lies at a random share of the way from an image to the image plus noise of U[0, spread * s) in each pixel, s
-  the standard deviation of all pixels of the batch, as the authors' code and Lucic et al. 2018 have it; the paper's
-  text has normal noise.
+  A point lies at a random share of the way from an image to the image plus noise from U[0, spread * s) in each pixel,
+  where s is the standard deviation of all pixels of the batch, as in the authors' code and in Lucic et al. 2018; the
+  paper's text has normal noise.
 
   Attributes:
-    weight: the paper's lambda, a number or a schedule of D's updates.
     target: the norm that D is drawn to, the paper's k.
     spread: range of the noise in standard deviations, the paper's c.
     sigmoid: whether D(x) is the sigmoid of the logit, as in Lucic et al. 2018, and not the logit itself.
-    every: updates of D from one time to the next.
   """
 
   target: float = 1.0
@@ -147,12 +143,7 @@ class Dragan(Penalty):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class R1(Penalty):
-  """|grad_x D(x)|^2 / 2 at real images (Mescheder et al. 2018, Eq. 9).
-
-  Attributes:
-    weight: the paper's gamma, a number or a schedule of D's updates.
-    every: updates of D from one time to the next.
-  """
+  """|grad_x D(x)|^2 / 2 at real images (Mescheder et al. 2018, Eq. 9)."""
 
   def __call__(self, seen: Seen) -> Array:
     return 0.5 * squared_slope(seen.apply_d, seen.real)
@@ -160,12 +151,7 @@ class R1(Penalty):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class R2(Penalty):
-  """|grad_x D(x)|^2 / 2 at generated images (Mescheder et al. 2018, Eq. 10).
-
-  Attributes:
-    weight: the paper's gamma, a number or a schedule of D's updates.
-    every: updates of D from one time to the next.
-  """
+  """|grad_x D(x)|^2 / 2 at generated images (Mescheder et al. 2018, Eq. 10)."""
 
   def __call__(self, seen: Seen) -> Array:
     return 0.5 * squared_slope(lambda x: seen.apply_d(x, "fake"), seen.fake)
@@ -180,11 +166,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
 
 
 def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
-  """``{name: {arguments}}`` of a config -> {name: penalty}.
-
-  Raises:
-    ConfigError: an unknown name, or arguments that the penalty refuses.
-  """
+  """Builds the penalties of a config's section ``{name: {arguments}}``; ConfigError: a name or argument is wrong."""
   built = {}
   for name, arguments in section.items():
     choose(PENALTIES, name, "config.penalties")
@@ -198,9 +180,9 @@ def penalize(penalties: Mapping[str, Penalty], see: Callable[[str], Seen], updat
   """Returns the weighted penalties of one update of D, {name: [B]}.
 
   Args:
-    penalties: as `build_penalties` made them.
-    see: name -> what this penalty sees.
-    updates: of D before this one.
+    penalties: {name: penalty}.
+    see: maps a penalty's name to its arguments.
+    updates: number of D's updates so far.
   """
   values = {}
   for name, penalty in penalties.items():

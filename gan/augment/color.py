@@ -1,8 +1,8 @@
-"""Affine maps of colours, of which any number cost one pass (Karras et al. 2020, App. B).
+"""Affine maps of colours; any number of them cost one pass (Karras et al. 2020, App. B).
 
-A map is a pair: a matrix [B, C, C] and an offset [B, C] for values in [-1, 1]. Its steps know one direction, that of
-greys, v = 1 / sqrt(C) in each channel. Of one channel brightness, contrast and inversion are left; hue is a turn about
-v, which three channels alone have. Each step happens to a row with probability p and is else the identity, to the bit.
+A map is a pair: a matrix [B, C, C] and an offset [B, C] for values in [-1, 1]. Its steps use one direction, that of
+greys, v = 1 / sqrt(C) in each channel. With one channel brightness, contrast and inversion remain; hue is a turn about
+v, which only three channels have. Each step happens to a row with probability p and is else the identity, to the bit.
 """
 
 import jax.numpy as jnp
@@ -11,22 +11,14 @@ from common import random
 from common.types import Array, Images
 
 
-def colored(
-  keys: Array,
-  p: Array,
-  channels: int,
-  *,
-  brightness: float = 0.2,
-  contrast: float = 0.5,
-  saturation: float = 1.0,
-) -> tuple[Array, Array]:
+def colored(keys: Array, p: Array, channels: int) -> tuple[Array, Array]:
   """Brightness + N(0, .2^2), contrast * 2^N(0, .5^2), greys inverted, hue turned, saturation * 2^N(0, 1)."""
   u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (3,))
   lightens, stretches, inverts, turns, saturates = (u[:, k] < p for k in range(5))
   identity, grey = jnp.eye(channels), jnp.full((channels, channels), 1.0 / channels)
 
-  light = jnp.where(lightens, brightness * normal[:, 0], 0.0)
-  factor = jnp.where(stretches, jnp.exp2(contrast * normal[:, 1]), 1.0)
+  light = jnp.where(lightens, 0.2 * normal[:, 0], 0.0)
+  factor = jnp.where(stretches, jnp.exp2(0.5 * normal[:, 1]), 1.0)
   matrices = factor[:, None, None] * identity
   offsets = jnp.broadcast_to((factor * light)[:, None], (len(keys), channels))
 
@@ -35,7 +27,7 @@ def colored(
   if channels == 3:
     steps.append(_turn(jnp.where(turns, (2.0 * u[:, 6] - 1.0) * jnp.pi, 0.0)))
   if channels > 1:
-    power = jnp.where(saturates, saturation * normal[:, 2], 0.0)
+    power = jnp.where(saturates, normal[:, 2], 0.0)
     steps.append(identity + (jnp.exp2(power) - 1.0)[:, None, None] * (identity - grey))
   for step in steps:
     matrices, offsets = _times(step, matrices), _times(step, offsets[:, :, None])[:, :, 0]
@@ -43,7 +35,7 @@ def colored(
 
 
 def recolor(x: Images, matrices: Array, offsets: Array, pixel_range: tuple[float, float]) -> Images:
-  """The map on images [B, H, W, C] of ``pixel_range``; nothing is clipped."""
+  """Applies the map to images [B, H, W, C] of ``pixel_range``; nothing is clipped."""
   middle, half = (pixel_range[0] + pixel_range[1]) / 2, (pixel_range[1] - pixel_range[0]) / 2
   # middle + half * (M (x - middle) / half + b), in the order that leaves x to the bit under the identity.
   rest = middle - jnp.sum(matrices * middle, axis=-1) + half * offsets
@@ -51,7 +43,7 @@ def recolor(x: Images, matrices: Array, offsets: Array, pixel_range: tuple[float
 
 
 def _turn(angle: Array) -> Array:
-  """The rotation about (1, 1, 1) / sqrt(3) by an angle [B] (Rodrigues)."""
+  """Returns the rotation about (1, 1, 1) / sqrt(3) by an angle [B] (Rodrigues)."""
   identity, grey = jnp.eye(3), jnp.full((3, 3), 1.0 / 3.0)
   across = jnp.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / jnp.sqrt(3.0)
   cos, sin = jnp.cos(angle)[:, None, None], jnp.sin(angle)[:, None, None]
@@ -59,5 +51,5 @@ def _turn(angle: Array) -> Array:
 
 
 def _times(a: Array, b: Array) -> Array:
-  # As in geometry.compose: not the matrix unit.
+  # As in geometry.in_order, not the matrix unit.
   return jnp.sum(a[:, :, :, None] * b[:, None, :, :], axis=2)

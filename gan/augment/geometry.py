@@ -1,8 +1,8 @@
-"""Movements of images: affine maps, of which any number cost one resampling, and shifts by whole pixels.
+"""Movements of images: affine maps, any number of which cost one resampling, and shifts by whole pixels.
 
 An affine map is kept as its inverse, [B, 3, 3] in homogeneous (x, y, 1): from a place in the new image to the place in
-the old one that its value comes from, both in pixels from the image's centre. The elementary maps have draws of
-U[0, 1) or of N(0, 1) for arguments, and are the identity to the bit in the rows where ``whether``, bool [B], is False.
+the old one that its value comes from, both in pixels from the image's centre. The elementary maps take draws of
+U[0, 1) or of N(0, 1) as arguments, and are the identity to the bit in the rows where ``whether``, bool [B], is False.
 """
 
 import functools
@@ -16,44 +16,44 @@ from common.types import Array, Images
 
 
 def mirrored(whether: Array, u: Array) -> Array:
-  """x-flip of half the images, uniform over the two."""
+  """Flips half of the images along x."""
   return _scaled(jnp.where(whether & (u < 0.5), -1.0, 1.0), jnp.ones(len(u)))
 
 
 def quarter_turned(whether: Array, u: Array) -> Array:
-  """Turned by 0, 90, 180 or 270 degrees, uniform over the four."""
+  """Turns by 0, 90, 180 or 270 degrees, uniform over the four."""
   turns = jnp.where(whether, jnp.floor(4.0 * u).astype(jnp.int32), 0)
   # Tables and not cos: pixels move to pixels, exactly.
   return _turned(jnp.array([1.0, 0.0, -1.0, 0.0])[turns], jnp.array([0.0, 1.0, 0.0, -1.0])[turns])
 
 
-def moved_by_pixels(whether: Array, u: Array, height: int, width: int, reach: float = 0.125) -> Array:
-  """Moved by whole pixels, up to ``reach`` of each side; ``u`` is [B, 2]."""
-  pixels = jnp.round((2.0 * u - 1.0) * reach * jnp.array([width, height]))
+def moved_by_pixels(whether: Array, u: Array, height: int, width: int) -> Array:
+  """Moves by whole pixels, up to 1/8 of each side; ``u`` is [B, 2]."""
+  pixels = jnp.round((2.0 * u - 1.0) * 0.125 * jnp.array([width, height]))
   return _moved(jnp.where(whether[:, None], pixels, 0.0))
 
 
-def scaled(whether: Array, normal: Array, deviation: float = 0.2) -> Array:
-  """Both sides scaled by 2^N(0, deviation^2)."""
-  factor = jnp.where(whether, jnp.exp2(deviation * normal), 1.0)
+def scaled(whether: Array, normal: Array) -> Array:
+  """Scales both sides by 2^N(0, 0.2^2)."""
+  factor = jnp.where(whether, jnp.exp2(0.2 * normal), 1.0)
   return _scaled(1.0 / factor, 1.0 / factor)
 
 
-def stretched(whether: Array, normal: Array, deviation: float = 0.2) -> Array:
-  """x scaled by s = 2^N(0, deviation^2), y by 1 / s."""
-  factor = jnp.where(whether, jnp.exp2(deviation * normal), 1.0)
+def stretched(whether: Array, normal: Array) -> Array:
+  """Scales x by s = 2^N(0, 0.2^2), y by 1 / s."""
+  factor = jnp.where(whether, jnp.exp2(0.2 * normal), 1.0)
   return _scaled(1.0 / factor, factor)
 
 
 def turned(whether: Array, u: Array) -> Array:
-  """Turned by an angle of U[-180, 180) degrees."""
+  """Turns by an angle of U[-180, 180) degrees."""
   angle = jnp.where(whether, (2.0 * u - 1.0) * jnp.pi, 0.0)
   return _turned(jnp.cos(angle), jnp.sin(angle))
 
 
-def moved(whether: Array, normal: Array, height: int, width: int, deviation: float = 0.125) -> Array:
-  """Moved by N(0, deviation^2) of each side; ``normal`` is [B, 2]."""
-  pixels = deviation * normal * jnp.array([width, height])
+def moved(whether: Array, normal: Array, height: int, width: int) -> Array:
+  """Moves by N(0, 0.125^2) of each side; ``normal`` is [B, 2]."""
+  pixels = 0.125 * normal * jnp.array([width, height])
   return _moved(jnp.where(whether[:, None], pixels, 0.0))
 
 
@@ -61,7 +61,7 @@ def blit(keys: Array, p: Array, height: int, width: int) -> Array:
   """Flip, quarter turn and whole-pixel shift, each with probability p: no pixel changes its value."""
   u = random.uniform(keys, (7,))
   flip, turn, shift = (u[:, k] < p for k in range(3))
-  return _in_order(
+  return in_order(
     mirrored(flip, u[:, 3]), quarter_turned(turn, u[:, 4]), moved_by_pixels(shift, u[:, 5:7], height, width)
   )
 
@@ -71,7 +71,7 @@ def general(keys: Array, p: Array, height: int, width: int) -> Array:
   either = 1.0 - jnp.sqrt(1.0 - jnp.clip(p, 0.0, 1.0))
   u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (4,))
   scale, stretch, shift = (u[:, k] < p for k in range(3))
-  return _in_order(
+  return in_order(
     scaled(scale, normal[:, 0]),
     turned(u[:, 3] < either, u[:, 4]),
     stretched(stretch, normal[:, 1]),
@@ -80,10 +80,10 @@ def general(keys: Array, p: Array, height: int, width: int) -> Array:
   )
 
 
-def compose(first: Array, second: Array) -> Array:
-  """The map that does ``first`` and then ``second``, [B, 3, 3] each."""
+def in_order(*maps: Array) -> Array:
+  """Returns the map that applies ``maps``, [B, 3, 3] each, one after the other."""
   # A product of matrices may run in bfloat16 on an accelerator, and pixels would drift.
-  return jnp.sum(first[:, :, :, None] * second[:, None, :, :], axis=2)
+  return functools.reduce(lambda first, second: jnp.sum(first[:, :, :, None] * second[:, None, :, :], axis=2), maps)
 
 
 def warp(x: Images, inverse: Array) -> Images:
@@ -115,12 +115,8 @@ def shift(x: Images, by: Array, reach: tuple[int, int], fill: float) -> Images:
   return cut(padded, reach[0] - by[:, 0], reach[1] - by[:, 1])
 
 
-def _in_order(*maps: Array) -> Array:
-  return functools.reduce(compose, maps)
-
-
 def _taps(place: Array, size: int) -> tuple[Array, Array]:
-  """The four pixels about each place [B, H, W] from the centre, int32, and their weights, [B, 4, H, W] each."""
+  """Returns the four pixels about each place [B, H, W], int32, and their weights, [B, 4, H, W] each."""
   position = place + (size - 1) / 2
   below = jnp.floor(position)
   f = position - below

@@ -15,7 +15,7 @@ import pytest
 
 from common.data.spec import Spec
 from common.errors import ConfigError
-from gan.augment import AUGMENTATIONS
+from gan.augment.augmentation import AUGMENTATIONS
 from gan.from_config import from_config
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS

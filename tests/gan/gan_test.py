@@ -14,7 +14,7 @@ from jax import lax
 from common import random
 from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
-from gan.augment import Augmentation, scheduled
+from gan.augment.augmentation import Augmentation, scheduled
 from gan.losses import AdversarialLoss
 from gan.networks.interface import DiscriminatorOutput
 from tests.tiny import batch_of, config_of, dataset_of, one_step, with_networks

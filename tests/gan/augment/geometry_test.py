@@ -69,9 +69,9 @@ def test_what_takes_pixels_to_pixels_leaves_their_values(height):
 def test_a_composition_is_one_after_the_other():
   turn = geometry._turned(jnp.zeros(8), jnp.ones(8))
   move = geometry._moved(jnp.tile(jnp.array([1.0, 0.0]), (8, 1)))
-  together = warp(IMAGES, geometry.compose(turn, move))
+  together = warp(IMAGES, geometry.in_order(turn, move))
   np.testing.assert_array_equal(together, warp(warp(IMAGES, turn), move))
-  assert np.any(together != warp(IMAGES, geometry.compose(move, turn)))
+  assert np.any(together != warp(IMAGES, geometry.in_order(move, turn)))
 
 
 MAPS = {
