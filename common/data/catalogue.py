@@ -4,12 +4,13 @@ import pathlib
 import re
 from typing import Any
 
-from common.data import cifar, idx, procedural, tfds_source
+from common.data import cifar, emoji, idx, procedural, tfds_source
 from common.data.digits import digits
 from common.data.folder import NAME as FOLDER
 from common.data.folder import folder
 from common.data.latents import NAME as LATENTS
 from common.data.latents import latents
+from common.data.photos import photos
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
 from common.errors import ConfigError, nearest
@@ -22,7 +23,8 @@ _PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 
 # For close matches only; every other set of tfds with a feature "image" can be opened too.
 _NAMES = (
-  "folder", "digits", "gaussians8", "blobs", "mnist", "fashion_mnist", "kmnist", "emnist", "binarized_mnist",
+  "folder", "digits", "emoji_people", "emoji", "photos", "gaussians8", "blobs", "mnist", "fashion_mnist", "kmnist",
+  "emnist", "binarized_mnist",
   "cifar10", "cifar100", "svhn_cropped", "stl10", "celeb_a", "lsun", "imagenet2012", "imagenet_resized/64x64",
   "downsampled_imagenet/32x32", "omniglot", "dsprites", "oxford_flowers102",
 )  # fmt: skip
@@ -31,8 +33,10 @@ _NAMES = (
 def open_source(data: Any) -> Source:
   """Opens the source that config.data names, from the first of these places that has it.
 
-  1. ``digits`` (shipped with the code), ``gaussians8``, ``blobs`` or ``blobs:CLASSES`` (generated).
-  2. ``folder``: the user's own pictures in ``data.dir``.
+  1. ``digits`` and ``emoji_people``, which ship with the code, and what is generated: ``gaussians8``, ``blobs``,
+     ``blobs:CLASSES``.
+  2. ``folder``: the user's own pictures in ``data.dir``; ``emoji`` and ``photos``: from Debian packages, or copies of
+     their files in ``data.dir``.
   3. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: vectors from a file in
      ``data.dir``.
   4. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
@@ -44,11 +48,17 @@ def open_source(data: Any) -> Source:
   """
   if data.name == "digits":
     return digits()
+  if data.name == "emoji_people":
+    return emoji.people()
+  if data.name == "emoji":
+    return emoji.emoji(data.dir)
   if data.name == "gaussians8":
     return procedural.gaussians()
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
     size = data.image_size or 32
     return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+  if data.name == "photos":
+    return photos(data)
   if data.name == FOLDER:
     return folder(data)
   if data.name == LATENTS:

@@ -13,6 +13,7 @@ import numpy as np
 from common.data.source import ArraySource
 from common.errors import ConfigError
 
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-bin"
 FILES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
 _RECORD = 1 + 3 * 32 * 32
@@ -46,7 +47,9 @@ def _open(name: str, place: pathlib.Path) -> ArraySource:
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0].astype(np.int32)
 
-  return ArraySource(name, (32, 32, 3), 10, {split: sum(number) for split, number in counts.items()}, load)
+  return ArraySource(
+    name, (32, 32, 3), 10, {split: sum(number) for split, number in counts.items()}, load, class_names=CLASS_NAMES
+  )
 
 
 def _records(path: pathlib.Path) -> int:
