@@ -1,6 +1,6 @@
 """A small convolutional classifier, trained on the data set itself: the feature extractor of the later sample scores.
 
-Not of a paper: two blocks of 3x3 convolutions with BatchNorm (32 and 64 channels), a hidden layer of 128 with
+Recipe: this code's own. Two blocks of 3x3 convolutions with BatchNorm (32 and 64 channels), a hidden layer of 128 with
 dropout 0.5, Adam 1e-3 decaying to 0 on a cosine, averaged weights. The features are the hidden layer.
 
 Number to expect: test accuracy with averaged weights, measured: 99.5 % on MNIST, 92.5 % on Fashion-MNIST, and 99.3 % on
@@ -24,13 +24,10 @@ def get_config(argument: str = "") -> ConfigDict:
   config.train.update({"num_steps": 1000 if dataset == "digits" else 4000, "batch_size": 128})
   recipes.set_every(config, log=50, rest=500)
   config.samples.every = 0
-  config.checkpoint.keep_best = "accuracy"
-  config.checkpoint.best_mode = "max"
+  config.checkpoint.update({"keep_best": "accuracy", "best_mode": "max"})
   config.ema.decay = 0.99
   config.data.flip = dataset in ("fashion_mnist", "cifar10")
   config.model = {"name": "conv", "channels": (32, 64), "hidden": 128, "dropout": 0.5}
-  config.optim = {
-    "name": "adam",
-    "learning_rate": {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")},
-  }
+  rate = {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
+  config.optim = {"name": "adam", "learning_rate": rate}
   return recipes.finish(config, words, model={"channels": (8, 8), "hidden": 16})

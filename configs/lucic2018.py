@@ -1,11 +1,11 @@
 """Are GANs Created Equal? (Lucic et al. 2018, arXiv:1711.10337): one network and one budget for every loss, and a VAE.
 
-Recipe: that of the authors' code (google/compare_gan, v1.0): InfoGAN's networks with LeakyReLU(0.2) in both
+Recipe: the authors' code (google/compare_gan, v1.0): InfoGAN's networks with LeakyReLU(0.2) in both
 (gan/networks/infogan.py), BatchNorm of decay 0.999 and epsilon 1e-3, images in [0, 1], z of 64 from U[-1, 1), the same
 for D's update and G's (wgan_gp: fresh ones), and a budget of 15,625 updates of D on 64 images, 20 times 50,000
-(cifar10: 78,125, 100 times), whatever n_critic is. The losses of lsgan and the penalty of dragan are of the sigmoid.
-The paper reports the best of 100 settings a model; here all have one that lies in its narrow search space: one update
-of D a step, Adam 2e-4, beta1 0.5, beta2 0.999, lambda 10, weights clipped to 0.01, BatchNorm in D but under the two
+(cifar10: 78,125, 100 times), whatever n_critic is. The loss of lsgan and the penalty of dragan read D's sigmoid.
+The paper reports the best of 100 settings a model; here all share one that lies in its narrow search space: one update
+of D a step, Adam 2e-4, beta1 0.5, beta2 0.999, lambda 10, weights clipped to 0.01, BatchNorm in D except under the two
 gradient penalties. The VAE's likelihood is the cross-entropy of grey values. Not as there: 10,000 training images
 (cifar10: 5,000) are held out to choose a checkpoint by; no 1e-4 under the root of a slope; G's running statistics move
 in its own updates only; the VAE sums over colours, where theirs averages, and the initial weights of its encoder's
@@ -29,23 +29,19 @@ from ml_collections import ConfigDict
 
 from configs import recipes, schema
 
-LOSSES = {
-  "ns": {"name": "non_saturating"},
-  "lsgan": {"name": "least_squares", "a": 0.0, "b": 1.0, "c": 1.0, "sigmoid": True},
-  "wgan": {"name": "wasserstein"},
-  "wgan_gp": {"name": "wasserstein"},
-  "dragan": {"name": "non_saturating"},
+MODELS = {  # name: loss, penalties
+  "ns": ({"name": "non_saturating"}, {}),
+  "lsgan": ({"name": "least_squares", "a": 0.0, "b": 1.0, "c": 1.0, "sigmoid": True}, {}),
+  "wgan": ({"name": "wasserstein"}, {}),
+  "wgan_gp": ({"name": "wasserstein"}, {"gradient_penalty": {"weight": 10.0, "target": 1.0}}),
+  "dragan": ({"name": "non_saturating"}, {"dragan": {"weight": 10.0, "target": 1.0, "sigmoid": True}}),
 }
-PENALTIES = {
-  "wgan_gp": {"gradient_penalty": {"weight": 10.0, "target": 1.0}},
-  "dragan": {"dragan": {"weight": 10.0, "target": 1.0, "sigmoid": True}},
-}
+WORDS = ("lsgan", "wgan", "wgan_gp", "dragan", "vae")
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  models = ["lsgan", "wgan", "wgan_gp", "dragan", "vae"]
-  dataset, words = recipes.variants(argument, ("fashion_mnist", "digits", "mnist", "cifar10"), models)
-  model = recipes.one_of(words, models, "ns")
+  dataset, words = recipes.variants(argument, ("fashion_mnist", "digits", "mnist", "cifar10"), WORDS)
+  model = recipes.one_of(words, WORDS, "ns")
   config = schema.get_config("vae" if model == "vae" else "gan")
   recipes.use_dataset(config, dataset, tiny="tiny" in words)
   few = dataset == "digits"
@@ -54,29 +50,24 @@ def get_config(argument: str = "") -> ConfigDict:
   recipes.set_every(config, log=125, rest=500 if few else 625)
   config.evaluate.every = 500 if few else 3125
   config.evaluate.metrics = {"frechet": {}, "precision_recall": {}}
-  config.checkpoint.update({"keep_best": "frechet", "best_mode": "min"})
-  adam = recipes.adam(2e-4, b1=0.5)
-  batch_norm = {"bn_momentum": 0.999, "bn_epsilon": 1e-3}
-  network = {"name": "infogan", "width": 64, "hidden": 1024}
-  if model == "vae":
-    config.model = {**network, "z_dim": 64, **batch_norm}
-    config.posterior = {"name": "diagonal_gaussian", "softplus": True}
-    config.optim = adam
-  else:
-    config.z_dim = 64
-    config.z_prior = "uniform"
-    config.train.num_steps = updates // config.game.get_oneway_ref("n_critic")
-    config.game.fakes = "fresh" if model == "wgan_gp" else "shared"
-    config.loss = LOSSES[model]
-    config.generator = {**network, "slope": 0.2, **batch_norm}
-    own = {"slope": 0.2, "truncated": True, "batch_norm": model not in PENALTIES}
-    config.discriminator = {**network, **own, **batch_norm}
-    config.generator_optim = config.discriminator_optim = adam
-    config.penalties = PENALTIES.get(model, {})
-    if model == "wgan":
-      config.discriminator_optim.weight_clip = 0.01
   if few:
     config.evaluate.num_samples = 1000
-  sections = ("model",) if model == "vae" else ("generator", "discriminator")
-  tiny = {section: {"width": 8, "hidden": 32} for section in sections}
-  return recipes.finish(config, words, evaluate={"num_samples": 100}, **tiny)
+  config.checkpoint.update({"keep_best": "frechet", "best_mode": "min"})
+  network = {"name": "infogan", "width": 64, "hidden": 1024, "bn_momentum": 0.999, "bn_epsilon": 1e-3}
+  tiny = {"width": 8, "hidden": 32}
+  if model == "vae":
+    config.model = {**network, "z_dim": 64}
+    config.posterior = {"name": "diagonal_gaussian", "softplus": True}
+    config.optim = recipes.adam(2e-4, b1=0.5)
+    return recipes.finish(config, words, evaluate={"num_samples": 100}, model=tiny)
+  config.loss, config.penalties = MODELS[model]
+  config.z_dim = 64
+  config.z_prior = "uniform"
+  config.train.num_steps = updates // config.game.get_oneway_ref("n_critic")
+  config.game.fakes = "fresh" if model == "wgan_gp" else "shared"
+  config.generator = {**network, "slope": 0.2}
+  config.discriminator = {**network, "slope": 0.2, "truncated": True, "batch_norm": not config.penalties}
+  config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
+  if model == "wgan":
+    config.discriminator_optim.weight_clip = 0.01
+  return recipes.finish(config, words, evaluate={"num_samples": 100}, generator=tiny, discriminator=tiny)

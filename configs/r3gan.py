@@ -1,19 +1,19 @@
-"""R3GAN (Huang et al. 2024, arXiv:2501.05441): a relativistic pairing loss with R1 and R2, and networks of no tricks.
+"""R3GAN (Huang et al. 2024, arXiv:2501.05441): a relativistic pairing loss with R1 and R2, and networks without tricks.
 
 Recipe: the authors' CIFAR-10 preset, conditional: gan/networks/r3gan.py of width 768, two blocks a size, 96 groups; z
 of 64 and an embedding of the label beside it, in D one of its width; batch 512, Adam with beta1 0; over 20 million
-images (39,000 steps), on half a cosine, the learning rate goes from 2e-4 to 5e-5, Adam's beta2 from 0.9 to 0.99 and
-gamma of R1 and R2 from 0.05 to 0.005, the half-life of the averaged weights from 0 to 5 million images, and the p of
-ADA's augmentation from 0 to 0.55; flips; each update has real images of its own, G's too; all 50,000 training images,
-of which 5,000 serve as validation too: nothing is chosen by them. Not as there (brownvc/R3GAN): float32 throughout,
-where the three larger sizes are in bfloat16, and no more steps at the schedules' ends. The smaller sets have width 64
-in 8 groups, batch 64, 20,000 steps and no augmentation. quick is for two CPU cores: a width of 32 in 4 groups, one
-block a size, 5,000 steps, a learning rate from 4e-3 to 5e-4, and R1 and R2 at each eighth update with a gamma of 0.5.
+images (39,000 steps), on half a cosine, the learning rate goes from 2e-4 to 5e-5, Adam's beta2 from 0.9 to 0.99, gamma
+of R1 and R2 from 0.05 to 0.005, the half-life of the averaged weights from 0 to 5 million images, and the p of ADA's
+augmentation from 0 to 0.55; flips; each update has real images of its own, G's too; all 50,000 training images (5,000
+of them serve as validation too, but choose nothing). The authors' code (brownvc/R3GAN) has the three larger sizes in
+bfloat16, here float32, and further steps at the schedules' ends. The smaller sets have width 64 in 8 groups, batch 64,
+20,000 steps and no augmentation. ``quick`` is for two CPU cores: a width of 32 in 4 groups, one block a size, 5,000
+steps, a learning rate from 4e-3 to 5e-4, and R1 and R2 at every eighth update with a gamma of 0.5.
 
 Number to expect: Table 6, CIFAR-10, conditional, FID 1.96 of 50,000 samples (against the train images, as their code
-has it); nobody else's run of it is known. It needs 8 GPUs. fashion_mnist,quick without labels: a Frechet distance of
-33.3 by the classifier of experiments/RESULTS.md, 10,000 samples against the 10,000 test images, where DCGAN has 64.6
-after as many steps.
+has it); no independent run is known. It needs 8 GPUs. fashion_mnist,quick without labels: a Frechet distance of 33.3
+by the classifier of experiments/RESULTS.md, 10,000 samples against the 10,000 test images, where DCGAN has 64.6 after
+as many steps.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), quick, tiny. Without labels:
 --config.conditioning="{'name':'none'}".
@@ -31,26 +31,18 @@ def get_config(argument: str = "") -> ConfigDict:
   config, dataset, words = recipes.gan(argument, ("quick",), num_steps=20000)
   quick = "quick" in words
   full_size = dataset == "cifar10" and not quick
+  network = {"name": "r3gan", "width": 64, "blocks": 2, "expansion": 2, "cardinality": 8, "wide_to": 32}
   if quick:
     config.train.num_steps = 5000
+    network |= {"width": 32, "blocks": 1, "cardinality": 4}
   if full_size:
     config.train.update({"num_steps": 39000, "batch_size": 512})
     config.data.update({"flip": True, "train_split": "train"})
+    network |= {"width": 768, "cardinality": 96}
   config.z_dim = 64
   config.conditioning = {"name": "projection", "generator": "embedding"}
-  config.generator = config.discriminator = {
-    "name": "r3gan",
-    "width": 768 if full_size else 64,
-    "blocks": 2,
-    "expansion": 2,
-    "cardinality": 96 if full_size else 8,
-    "wide_to": 32,
-    "embedding_dim": 64,
-  }
+  config.generator = config.discriminator = {**network, "embedding_dim": 64}
   config.discriminator.embedding_dim = config.discriminator.get_oneway_ref("width")
-  if quick:
-    for network in (config.generator, config.discriminator):
-      network.update({"width": 32, "blocks": 1, "cardinality": 4})
   config.loss = {"name": "relativistic_pairing"}
   config.game.generator_reals = "fresh"
   length = config.train.get_ref("num_steps")

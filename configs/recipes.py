@@ -8,43 +8,21 @@ from ml_collections import ConfigDict
 
 from configs import schema
 
-_MNIST_LIKE = {
-  "image_size": 28,
-  "channels": 1,
-  "train_split": "train[:50000]",
-  "validation_split": "train[50000:]",
-}
+_MNIST = {"image_size": 28, "channels": 1, "train_split": "train[:50000]", "validation_split": "train[50000:]"}
+_CIFAR = {"image_size": 32, "channels": 3, "train_split": "train[:45000]", "validation_split": "train[45000:]"}
 DATASETS: dict[str, dict[str, Any]] = {
-  "digits": {"name": "digits", "image_size": 8, "channels": 1, "validation_split": "validation"},
-  "fashion_mnist": {"name": "fashion_mnist", **_MNIST_LIKE},
-  "mnist": {"name": "mnist", **_MNIST_LIKE},
-  "cifar10": {
-    "name": "cifar10",
-    "image_size": 32,
-    "channels": 3,
-    "train_split": "train[:45000]",
-    "validation_split": "train[45000:]",
-  },
-  "celeba64": {
-    "name": "celeb_a",
-    "image_size": 64,
-    "channels": 3,
-    "resize": "crop",
-    "validation_split": "validation",
-  },
-  "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3, "validation_split": "validation"},
-  "stacked_fashion": {
-    "name": "stacked_fashion_mnist",
-    "image_size": 28,
-    "channels": 3,
-    "validation_split": "validation",
-  },
-  "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0, "validation_split": "validation"},
+  "digits": {"name": "digits", "image_size": 8, "channels": 1},
+  "fashion_mnist": {"name": "fashion_mnist", **_MNIST},
+  "mnist": {"name": "mnist", **_MNIST},
+  "cifar10": {"name": "cifar10", **_CIFAR},
+  "celeba64": {"name": "celeb_a", "image_size": 64, "channels": 3, "resize": "crop"},
+  "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3},
+  "stacked_fashion": {"name": "stacked_fashion_mnist", "image_size": 28, "channels": 3},
+  "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0},
 }
-SIZES = {"digits": 16, "fashion_mnist": 32, "mnist": 32, "cifar10": 32}  # of the images that GANs are trained on
 GREY = ("digits", "fashion_mnist", "mnist")
 ALL = (*GREY, "cifar10")
-TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000}
+TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000, "gaussians8": 65536}
 FEW = 10000  # examples, below which an epoch is too short to evaluate after each
 FEATURES = {  # the extractor of sample metrics: a classifier where one comes with the code
   "digits": "classifier",
@@ -53,6 +31,166 @@ FEATURES = {  # the extractor of sample metrics: a classifier where one comes wi
   "stacked_fashion": "stacked:fashion_mnist",
   "stacked_mnist": "stacked:mnist",
 }
+
+
+def variants(argument: str, datasets: Collection[str], others: Collection[str] = ()) -> tuple[str, set[str]]:
+  """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``.
+
+  Returns:
+    The data set's name, by default the first of ``datasets``, and the set of other words.
+
+  Raises:
+    ValueError: a word is unknown, or two words name data sets.
+  """
+  words = [word for word in (argument or "").split(",") if word]
+  allowed = [*datasets, *others, "tiny"]
+  for word in words:
+    if word not in allowed:
+      close = difflib.get_close_matches(word, allowed, n=1)
+      hint = f'; did you mean "{close[0]}"?' if close else ""
+      raise ValueError(f'variant "{word}" is unknown: there are {", ".join(allowed)}{hint}')
+  chosen = [word for word in words if word in datasets]
+  if len(chosen) > 1:
+    raise ValueError(f"variants {' and '.join(chosen)} name two data sets; take one")
+  return (chosen or list(datasets))[0], {word for word in words if word not in datasets}
+
+
+def one_of(words: Collection[str], models: Collection[str], default: str) -> str:
+  """Returns the word of ``models`` that is among the variants, by default ``default``; ValueError: there are two."""
+  chosen = sorted(set(words) & set(models))
+  if len(chosen) > 1:
+    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
+  return chosen[0] if chosen else default
+
+
+def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: bool = False) -> None:
+  """Sets ``config.data`` to a data set or, if ``tiny``, to generated blobs of its shape; digits stay digits."""
+  config.data.update(DATASETS[dataset])
+  if image_size:
+    config.data.image_size = image_size
+  config.evaluate.features = FEATURES.get(dataset, "random")
+  if dataset == "digits":
+    config.data.resize = "crop"
+  elif tiny and dataset != "gaussians8":
+    blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
+    config.evaluate.features = "random"
+    config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
+
+
+def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
+  """Sets the steps between log lines, and those between evaluations, pictures and checkpoints."""
+  config.log.every = log
+  config.evaluate.every = config.samples.every = config.checkpoint.every = rest
+
+
+def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str, Any]) -> ConfigDict:
+  """Locks the config, so that only keys that exist can be set; the variant "tiny" is shrunk before.
+
+  It then trains for 40 steps of 48 images, enough to see that everything runs.
+
+  Args:
+    config: the config with all its sections.
+    words: the variants, as `variants` returns them.
+    **tiny: for the variant "tiny", the arguments to replace in each section, as in ``model={"width": 8}``; by default
+      the networks of a GAN get a width of 8.
+  """
+  if "tiny" in words:
+    config.train.update({"num_steps": 40, "batch_size": 48, "steps_per_call": 5})
+    set_every(config, log=10, rest=20)
+    narrow = {"width": 8}
+    for section, arguments in (tiny or {"generator": narrow, "discriminator": narrow}).items():
+      config[section].update(arguments)
+  return config.lock()
+
+
+def adam(learning_rate: Any, b1: float = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> dict[str, Any]:
+  """Returns the section of Adam; the defaults are those of its paper (Kingma & Ba 2015)."""
+  return {"name": "adam", "learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
+
+
+def gan(
+  argument: str,
+  others: Collection[str] = (),
+  *,
+  datasets: Collection[str] = ALL,
+  num_steps: int = 10000,
+  batch_size: int = 64,
+) -> tuple[ConfigDict, str, set[str]]:
+  """Starts the config of a GAN on images in [-1, 1] whose side is a power of two, 16 or more.
+
+  Args:
+    argument: the part of --config after the colon.
+    others: the variants that are not data sets.
+    datasets: the data sets; the first is the default.
+    num_steps: training steps; the few digits get 1,500.
+    batch_size: images per batch.
+
+  Returns:
+    The config, the name of the data set, and the other words of ``argument``.
+  """
+  dataset, words = variants(argument, datasets, others)
+  config = schema.get_config("gan")
+  side = max(16, 2 ** (DATASETS[dataset]["image_size"] - 1).bit_length())
+  use_dataset(config, dataset, image_size=side, tiny="tiny" in words)
+  config.data.pixel_range = (-1.0, 1.0)
+  config.train.update({"num_steps": 1500 if dataset == "digits" else num_steps, "batch_size": batch_size})
+  set_every(config, log=50, rest=500)
+  return config, dataset, words
+
+
+def use_perceptrons(config: ConfigDict, dataset: str, *, decay: float) -> None:
+  """Sets the players of Goodfellow et al. 2014 and their training: 250 epochs of SGD at 0.1 / ``decay``^updates."""
+  steps = 250 * (TRAIN_EXAMPLES[dataset] // 100)
+  config.train.update({"num_steps": steps, "batch_size": 100})
+  config.game.update({"order": "simultaneous", "fakes": "shared", "d_loss_scale": 0.5})
+  config.generator = {"name": "mlp", "width": 1200, "layers": 2, "init_range": 0.05}
+  dropout = {"input_dropout": 0.2, "hidden_dropout": 0.5}
+  config.discriminator = {"name": "mlp", "width": 240, "pieces": 5, "layers": 2, **dropout, "init_range": 0.005}
+  config.generator_optim = config.discriminator_optim = {
+    "name": "sgd",
+    "learning_rate": {"name": "exponential", "start": 0.1, "factor": 1 / decay, "floor": 1e-6},
+    "momentum": {"name": "linear", "start": 0.5, "end": 0.7, "steps": steps},
+  }
+
+
+def use_dcgan(config: ConfigDict, *, width: int = 64, kernel_size: int = 4, batch_norm: bool = True) -> None:
+  """Sets DCGAN's networks as most code bases train them; ``batch_norm`` says whether D has BatchNorm."""
+  network = {"name": "dcgan", "width": width, "kernel_size": kernel_size}
+  statistics = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
+  config.generator = {**network, **statistics}
+  config.discriminator = {**network, "slope": 0.2, "batch_norm": batch_norm, **(statistics if batch_norm else {})}
+
+
+def use_wasserstein(config: ConfigDict) -> None:
+  """Sets the loss and the penalty of WGAN-GP (Gulrajani et al. 2017, Eq. 3)."""
+  config.loss = {"name": "wasserstein"}
+  config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
+
+
+def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, str, set[str]]:
+  """Starts a config as `gan` does, with the recipe of configs/sngan.py, and with ``quick`` if ``others`` has it."""
+  config, dataset, words = gan(argument, others)
+  full_size = dataset == "cifar10"
+  if full_size:
+    config.train.num_steps = 50000
+    config.data.update({"dequantize": True, "train_split": "train"})
+  config.z_dim = 128
+  config.game.update({"n_critic": 5, "generator_batches": 2})
+  config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
+  config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True}
+  config.loss = {"name": "hinge"}
+  start = 2e-4
+  if "quick" in words:
+    start = 1e-3
+    config.game.n_critic = 1
+    config.generator.width = config.discriminator.width = 32
+    config.train.num_steps = 5000
+  steps = config.train.get_ref("num_steps")  # an expression of it follows it; by itself it would also set it
+  config.generator_optim, config.discriminator_optim = (
+    adam({"name": "linear", "start": start, "end": 0.0, "steps": turns * steps}, b1=0.0, b2=0.9)
+    for turns in (1, config.game.get_ref("n_critic"))
+  )
+  return config, dataset, words
 
 
 def use_binary_images(
@@ -74,26 +212,6 @@ def use_binary_images(
   config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})
 
 
-def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
-  """Sets data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795).
-
-  As in its code: 50,000 images, batch 100, Adam 5e-4 on gradients of unit norm, log-variances in [-6, 2]; beta rises
-  from 0 to 1 over 100 epochs; training stops after 2,000 epochs, or when more than 50 after the warm-up bring no better
-  validation bound. Not as there: a rate is a closed form where one exists; beta rises with each step, not each epoch;
-  probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
-  """
-  use_binary_images(config, dataset, batch_size=100, epochs=2000, tiny=tiny)
-  epoch = config.evaluate.every
-  few = TRAIN_EXAMPLES[dataset] < FEW
-  config.posterior = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
-  steps = 100 * (TRAIN_EXAMPLES[dataset] // config.train.batch_size)
-  config.objective = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": steps}}
-  config.optim = {**adam(5e-4), "name": "normalized_adam", "norm_eps": 1e-7}
-  config.train.update({"patience": 51, "patience_from": steps})
-  if not few:
-    config.samples.every = config.checkpoint.every = 10 * epoch
-
-
 def use_grey_images(config: ConfigDict, dataset: str, *, batch_size: int, epochs: int = 20, tiny: bool = False) -> None:
   """Does what `use_binary_images` does, but keeps grey values, and the checkpoint with the least distortion."""
   use_binary_images(config, dataset, batch_size=batch_size, epochs=epochs, tiny=tiny)
@@ -101,110 +219,22 @@ def use_grey_images(config: ConfigDict, dataset: str, *, batch_size: int, epochs
   config.checkpoint.update({"keep_best": "distortion", "best_mode": "min"})
 
 
-def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
-  """Sets the steps between log lines, and those between evaluations, pictures and checkpoints."""
-  config.log.every = log
-  config.evaluate.every = config.samples.every = config.checkpoint.every = rest
+def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = False) -> None:
+  """Sets data, optimizer, warm-up and stopping rule of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795).
 
-
-def variants(argument: str, datasets: Collection[str], others: Collection[str] = ()) -> tuple[str, set[str]]:
-  """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``.
-
-  Returns:
-    The data set's name, the first of ``datasets`` where none is named, and the set of other words.
-
-  Raises:
-    ValueError: naming the word and what is allowed.
+  As in its code: 50,000 images, batch 100, Adam 5e-4 on gradients of unit norm, log-variances in [-6, 2]; beta rises
+  from 0 to 1 over 100 epochs; training stops after 2,000 epochs, or when more than 50 after the warm-up bring no better
+  validation bound. Differences: a rate is a closed form where one exists; beta rises with each step, not each epoch;
+  probabilities are not clipped to [1e-5, 1 - 1e-5]. The few digits keep their 3,000 steps.
   """
-  words = [word for word in (argument or "").split(",") if word]
-  allowed = [*datasets, *others, "tiny"]
-  for word in words:
-    if word not in allowed:
-      close = difflib.get_close_matches(word, allowed, n=1)
-      hint = f'; did you mean "{close[0]}"?' if close else ""
-      raise ValueError(f'variant "{word}" is unknown: there are {", ".join(allowed)}{hint}')
-  chosen = [word for word in words if word in datasets]
-  if len(chosen) > 1:
-    raise ValueError(f"variants {' and '.join(chosen)} name two data sets; take one")
-  return (chosen or list(datasets))[0], {word for word in words if word not in datasets}
-
-
-def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: bool = False) -> None:
-  """Sets ``config.data`` to a data set or, if ``tiny``, to generated blobs of its shape; digits stay digits."""
-  config.data.update(DATASETS[dataset])
-  if image_size:
-    config.data.image_size = image_size
-  config.evaluate.features = FEATURES.get(dataset, "random")
-  if dataset == "digits":
-    config.data.resize = "crop"
-  elif tiny and dataset != "gaussians8":
-    blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
-    config.evaluate.features = "random"
-    config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
-
-
-def shrink(config: ConfigDict) -> None:
-  """Applies what every ``tiny`` variant has: 40 steps of 48 images, enough to see that everything runs."""
-  config.train.update({"num_steps": 40, "batch_size": 48, "steps_per_call": 5})
-  set_every(config, log=10, rest=20)
-
-
-def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str, Any]) -> ConfigDict:
-  """Locks the config, so that only keys that exist can be set; with "tiny" in ``words`` it is shrunk before.
-
-  Args:
-    config: with all its sections.
-    words: the variants, as `variants` returns them.
-    **tiny: for the variant "tiny", the arguments of each section that it replaces, as in ``model={"width": 8}``.
-  """
-  if "tiny" in words:
-    shrink(config)
-    for section, arguments in tiny.items():
-      config[section].update(arguments)
-  return config.lock()
-
-
-def adam(learning_rate: Any, b1: float = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> dict[str, Any]:
-  """Returns the section of Adam; the defaults are those of its paper (Kingma & Ba 2015)."""
-  return {"name": "adam", "learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-
-
-def one_of(words: Collection[str], models: Collection[str], default: str) -> str:
-  """Returns the word of ``models`` that is among the variants, or the default if none is.
-
-  Raises:
-    ValueError: two of them are.
-  """
-  chosen = sorted(set(words) & set(models))
-  if len(chosen) > 1:
-    raise ValueError(f"variants {' and '.join(chosen)} are different models; take one")
-  return chosen[0] if chosen else default
-
-
-def gan(
-  argument: str,
-  others: Collection[str] = (),
-  *,
-  sizes: Mapping[str, int] = SIZES,
-  num_steps: int = 10000,
-  batch_size: int = 64,
-) -> tuple[ConfigDict, str, set[str]]:
-  """Starts the config of a GAN on images in [-1, 1]; returns (config, data set, other words of ``argument``).
-
-  Args:
-    argument: what follows the colon of --config.
-    others: the variants that are not data sets.
-    sizes: height and width of the images of each data set; the first set is the default.
-    num_steps: training steps; 1,500 for the few digits.
-    batch_size: images per batch.
-  """
-  dataset, words = variants(argument, sizes, others)
-  config = schema.get_config("gan")
-  use_dataset(config, dataset, image_size=sizes[dataset], tiny="tiny" in words)
-  config.data.pixel_range = (-1.0, 1.0)
-  config.train.update({"num_steps": 1500 if dataset == "digits" else num_steps, "batch_size": batch_size})
-  set_every(config, log=50, rest=500)
-  return config, dataset, words
+  use_binary_images(config, dataset, batch_size=100, epochs=2000, tiny=tiny)
+  config.posterior = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
+  steps = 100 * (TRAIN_EXAMPLES[dataset] // config.train.batch_size)
+  config.objective = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": steps}}
+  config.optim = {**adam(5e-4), "name": "normalized_adam", "norm_eps": 1e-7}
+  config.train.update({"patience": 51, "patience_from": steps})
+  if TRAIN_EXAMPLES[dataset] >= FEW:
+    config.samples.every = config.checkpoint.every = 10 * config.evaluate.every
 
 
 def vae(
@@ -215,51 +245,12 @@ def vae(
   protocol: Callable[..., None] = use_binary_images,
   **settings: int,
 ) -> tuple[ConfigDict, str, set[str]]:
-  """Starts the config of a VAE; returns (config, data set, other words of ``argument``).
+  """Starts the config of a VAE; arguments and result are as in `gan`.
 
-  Args:
-    argument: what follows the colon of --config.
-    others: the variants that are not data sets.
-    datasets: the data sets; the first is the default.
-    protocol: sets data and training: `use_binary_images`, `use_grey_images` or `use_exemplar_protocol`.
-    **settings: arguments of the protocol, such as ``batch_size``.
+  ``protocol`` sets data and training: `use_binary_images`, `use_grey_images` or `use_exemplar_protocol`; ``settings``
+  are its further arguments, such as ``batch_size``.
   """
   dataset, words = variants(argument, datasets, others)
   config = schema.get_config("vae")
   protocol(config, dataset, tiny="tiny" in words, **settings)
-  return config, dataset, words
-
-
-def use_dcgan(config: ConfigDict, *, width: int = 64, kernel_size: int = 4, batch_norm: bool = True) -> None:
-  """Sets DCGAN's networks as most code bases train them; ``batch_norm`` says whether D has BatchNorm."""
-  network = {"name": "dcgan", "width": width, "kernel_size": kernel_size}
-  statistics = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
-  config.generator = {**network, **statistics}
-  config.discriminator = {**network, "slope": 0.2, "batch_norm": batch_norm, **(statistics if batch_norm else {})}
-
-
-def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, str, set[str]]:
-  """Starts a config as `gan` does, with the recipe of configs/sngan.py, and with ``quick`` if ``others`` has it."""
-  config, dataset, words = gan(argument, others)
-  full_size = dataset == "cifar10"
-  if full_size:
-    config.train.num_steps = 50000
-    config.data.dequantize = True
-    config.data.train_split = "train"
-  config.z_dim = 128
-  config.game.update({"n_critic": 5, "generator_batches": 2})
-  config.generator = {"name": "resnet", "width": 256 if full_size else 64, "bn_momentum": 0.9, "bn_epsilon": 2e-5}
-  config.discriminator = {"name": "resnet", "width": 128 if full_size else 64, "spectral_norm": True}
-  config.loss = {"name": "hinge"}
-  start = 2e-4
-  if "quick" in words:
-    start = 1e-3
-    config.game.n_critic = 1
-    config.generator.width = config.discriminator.width = 32
-    config.train.num_steps = 5000
-  steps = config.train.get_ref("num_steps")  # an expression of it follows it; by itself it would also set it
-  config.generator_optim, config.discriminator_optim = (
-    adam({"name": "linear", "start": start, "end": 0.0, "steps": turns * steps}, b1=0.0, b2=0.9)
-    for turns in (1, config.game.get_ref("n_critic"))
-  )
   return config, dataset, words

@@ -4,7 +4,7 @@ Recipe: one small network for all, InfoGAN's at half its width (gan/networks/inf
 in [0, 1], batch 64, Adam. dcgan: non-saturating loss, BatchNorm in D, 2e-4, beta1 0.5; wgan_gp: 1e-4, beta1 0 and
 beta2 0.9, five updates of D, lambda 10; and R3GAN's ablation of loss and penalties (Huang et al. 2024,
 arXiv:2501.05441, Table 1), no normalization in D, 2e-4, beta1 0 and beta2 0.99, gamma 1: rpgan_r1_r2, gan_r1_r2,
-rpgan_r1. 128,000 training images; 26,000 drawn. None of it is an author's whole recipe: PacGAN's DCGAN has another
+rpgan_r1. 128,000 training images; 26,000 samples. None is an author's whole recipe: PacGAN's DCGAN has another
 network and z of 100 from U[-1, 1), and R3GAN's code has no stacked MNIST.
 
 Number to expect: stacked MNIST, modes of 1,000 and KL(fake || uniform), other networks; Table 3 there, of other papers:
@@ -38,9 +38,10 @@ def get_config(argument: str = "") -> ConfigDict:
   recipes.use_dataset(config, dataset, tiny="tiny" in words)
   config.train.update({"num_steps": 10000, "batch_size": 64, "steps_per_call": 5})
   recipes.set_every(config, log=100, rest=1000)
-  config.evaluate.update({"metrics": {"stacked_modes": {}}, "num_samples": 26000})
-  config.checkpoint.update({"keep_best": "modes_kl", "best_mode": "min"})
-
+  config.evaluate.num_samples = 26000
+  if "tiny" not in words:  # its blobs have no classifier
+    config.evaluate.metrics = {"stacked_modes": {}}
+    config.checkpoint.keep_best = "modes_kl"
   config.z_dim = 64
   network = {"name": "infogan", "width": 32, "hidden": 512, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.generator = network
@@ -49,16 +50,12 @@ def get_config(argument: str = "") -> ConfigDict:
   if model == "wgan_gp":
     optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
     config.game.n_critic = 5
-    config.loss = {"name": "wasserstein"}
-    config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
+    recipes.use_wasserstein(config)
   if model in ABLATION:
     optim = recipes.adam(2e-4, b1=0.0, b2=0.99)
     loss, penalties = ABLATION[model]
     config.loss = {"name": loss}
     config.penalties = {name: {"weight": 1.0} for name in penalties}
   config.generator_optim = config.discriminator_optim = optim
-  if "tiny" in words:
-    config.evaluate.metrics = {}  # blobs have no classifier
-    config.checkpoint.keep_best = ""
   tiny = {"width": 8, "hidden": 32}
   return recipes.finish(config, words, generator=tiny, discriminator=tiny)

@@ -2,21 +2,19 @@
 
 Recipe: Algorithm 1: five critic updates a step, gradient penalty 10, Adam 1e-4 with beta1 0 and beta2 0.9, batch 64,
 fresh latents for the generator, no BatchNorm in the critic; z of 128 from N(0, I), images in [-1, 1]. The networks are
-those of gan/networks/dcgan.py, as in the authors' convolutional CIFAR-10 run (igul222/improved_wgan_training,
-gan_cifar.py), which has beta1 0.5, a width of 128, which it says overfits, where this has 64, 5x5 kernels, not 4x4,
-He's initial weights, not N(0, 0.02), and 200,000 steps, not 20,000. ``resnet``: their unconditional CIFAR-10 ResNet
-(gan_cifar_resnet.py without its labels): SNGAN's blocks with BatchNorm in G and nothing in D, 128 wide in both, a mean
-over D's pixels, Adam 2e-4 falling in a straight line to 0 over 100,000 steps, batch 64, twice that for G, images with
-noise of one grey level, all 50,000 (on cifar10; 64 wide and 10,000 steps on the smaller sets). Not as there: G moves
-after D's five updates of a round, not before, D's logit has no bias, and pictures are drawn with running BatchNorm
-statistics.
+DCGAN's, as in the authors' convolutional CIFAR-10 run (igul222/improved_wgan_training, gan_cifar.py). That run has
+beta1 0.5, a width of 128 (here 64), which it says overfits, 5x5 kernels (here 4x4), He's initial weights (here N(0,
+0.02)) and 200,000 steps (here 20,000). ``resnet`` is their unconditional CIFAR-10 ResNet (gan_cifar_resnet.py without
+its labels): SNGAN's blocks with BatchNorm in G and none in D, 128 wide in both, a mean over D's pixels, Adam 2e-4
+falling linearly to 0 over 100,000 steps, batch 64, twice that for G, images with noise of one grey level, all 50,000
+(cifar10 only; the smaller sets are 64 wide and train 10,000 steps). There G moves before D's five updates of a round,
+D's logit has a bias, and pictures are not drawn with running BatchNorm statistics.
 
-Number to expect: cifar10,resnet: inception score 7.86 +- 0.07 (Table 3, recalled, unverified); not measured. None of
-the paper is of the other networks. Lucic et al. 2018, Table 2, found an FID of 20.3 +- 5.0 on MNIST, 24.5 +- 2.1 on
-Fashion-MNIST and 55.8 +- 0.9 on CIFAR-10 with InfoGAN's networks after a search (10,000 images; configs/lucic2018.py).
--d_loss estimates the Wasserstein distance, and should fall slowly once it has risen. Figures of others are of whole
-training sets; here cifar10 without resnet trains on 45,000 of 50,000 images and the MNISTs on 50,000 of 60,000
-(--config.data.train_split=train: all).
+Number to expect: cifar10,resnet: inception score 7.86 +- 0.07 (Table 3, recalled, unverified); not measured. The paper
+has no number for the other networks. Lucic et al. 2018, Table 2: FID 20.3 +- 5.0 on MNIST, 24.5 +- 2.1 on Fashion-MNIST
+and 55.8 +- 0.9 on CIFAR-10 with InfoGAN's networks after a search (10,000 images; configs/lucic2018.py), on whole
+training sets (here --config.data.train_split=train). -d_loss estimates the Wasserstein distance, and should fall slowly
+once it has risen.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), resnet, tiny.
 Command: python -m experiments.train --config=configs/wgan_gp.py:fashion_mnist --workdir=runs/wgan_gp
@@ -35,20 +33,17 @@ def get_config(argument: str = "") -> ConfigDict:
   config.z_dim = 128
   config.game.n_critic = 5
   recipes.use_dcgan(config, batch_norm=False)
-  config.loss = {"name": "wasserstein"}
-  config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
+  recipes.use_wasserstein(config)
   config.generator_optim = config.discriminator_optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
-  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})
+  return recipes.finish(config, words)
 
 
 def _resnet(argument: str) -> ConfigDict:
-  """The recipe of SNGAN but for what keeps D Lipschitz, the loss and the sizes."""
   config, dataset, words = recipes.residual(argument, ("resnet",))
   if dataset == "cifar10":
     config.train.num_steps = 100000
     config.generator.width = 128
   config.generator.bn_epsilon = 1e-5
   config.discriminator.update({"spectral_norm": False, "pool": "mean"})
-  config.loss = {"name": "wasserstein"}
-  config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
-  return recipes.finish(config, words, generator={"width": 8}, discriminator={"width": 8})
+  recipes.use_wasserstein(config)
+  return recipes.finish(config, words)
