@@ -1,10 +1,11 @@
 """Feeds splits to compiled calls, and gathers the batch inside the compiled step.
 
-A small set stays on the devices, and a call passes indices; a large set is read ahead, and a call passes its rows. Both
-follow the same index stream, so the choice affects speed only.
+A small set stays on the devices, and a call passes indices; a large set is read ahead by grain's threads, and a call
+passes its rows. Both follow the same index stream, so the choice affects speed only.
 """
 
 import functools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.data.dataset import Split
+from common.data.dataset import Rows, Split
 from common.data.preprocess import preprocess
 from common.data.spec import Spec
 from common.data.stream import IndexStream
 from common.parallel import local_rows, place_batch, replicate
 from common.types import Array, Batch, PyTree
+
+_THREADS = 8  # batches read in parallel; image decoders release the GIL
+_AHEAD = 4  # finished batches that are buffered
 
 
 def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:
@@ -78,8 +82,6 @@ class TrainFeed:
     return place_batch(inputs, self._mesh, self.batch_axis)
 
   def _read(self, step: int, rows: slice) -> dict[str, np.ndarray]:
-    from common.data.stream_reader import read_batches
-
     if self._ahead is None or step != self._next_step:
       start = step * self._examples_per_step
       self._ahead = read_batches(self._split, self._stream, start=start, batch_size=self._batch_size, rows=rows)
@@ -87,6 +89,34 @@ class TrainFeed:
     batches = [next(self._ahead) for _ in range(int(np.prod(self._lead)))]
     stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
     return {name: array.reshape(*self._lead, *array.shape[1:]) for name, array in stacked.items()}
+
+
+def read_batches(split: Split, stream: IndexStream, *, start: int, batch_size: int, rows: slice) -> Iterator[Rows]:
+  """Yields batches without end, decoded ahead by threads.
+
+  Args:
+    split: the split to read, by ``split.rows``.
+    stream: the order of the examples.
+    start: the position of the first global batch in ``stream``.
+    batch_size: size of the global batch.
+    rows: the rows of the global batch that this process needs.
+
+  Yields:
+    "image" [n, H, W, C], "label" int32 [n] and "index" int32 [n], the rows of the global batch. Batch j has
+    the examples at positions start + j * batch_size + index.
+  """
+  import grain  # its import takes seconds; only large sets need it
+
+  index = np.arange(batch_size, dtype=np.int32)[rows]
+
+  def read(batch: int) -> Rows:
+    # Indices of the whole global batch are as cheap as a part of them, and any slice can be taken.
+    chosen = stream.indices(start + batch * batch_size, batch_size)[rows]
+    return {**split.rows(chosen), "index": index}
+
+  # An element is a batch: decoding per batch is several times as fast as per example.
+  batches = grain.MapDataset.range(sys.maxsize).map(read)
+  return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))
 
 
 class EvalFeed:

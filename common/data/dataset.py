@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import math
+import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,12 @@ from common.data.catalogue import open_source
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source
 from common.data.spec import HASH, Spec
-from common.data.splits import split_range
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 
 _CHUNK = 1024  # examples decoded and resized at a time; limits the extra memory
+_SPLIT = re.compile(r"(\w+)(?:\[(-?\d+)?:(-?\d+)?\])?")  # "train", "train[:50000]", "train[-5000:]"
 
 
 class Split:
@@ -28,7 +30,7 @@ class Split:
     source: provides the examples.
     part: (name of the source's split, first example, one past the last).
     shape: (height, width, channels) of an image.
-    resize: one of `common.data.resize.MODES`.
+    resize: a mode of `common.data.resize.fit`.
     binarize_after: the splits that are binarized before this one, from the same random stream; None: no binarization.
   """
 
@@ -46,7 +48,7 @@ class Split:
     self._resize = resize
     self._binarize_after = binarize_after
     self._arrays: Rows | None = None
-    self._lock = threading.Lock()  # stream_reader.py reads from several threads
+    self._lock = threading.Lock()  # grain's threads read, in batches.py
 
   def __len__(self) -> int:
     return self._stop - self._start
@@ -194,8 +196,8 @@ def open_dataset(data: Any) -> Dataset:
     ConfigError: the set is missing or cannot be read, or it does not allow these settings.
   """
   source = open_source(data)
-  low, high = (float(bound) for bound in data.pixel_range)
-  _check(data, source.kind, low, high)
+  _check(data, source.kind)
+  low, high = data.pixel_range
   shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)
   train = split_range(data.train_split, source.sizes, "config.data.train_split")
   validation = split_range(data.validation_split, source.sizes, "config.data.validation_split")
@@ -208,17 +210,40 @@ def open_dataset(data: Any) -> Dataset:
     test=Split(source, test, shape, data.resize, (validation_split,) if once else None),
     source=source,
     image_shape=shape,
-    pixel_range=(low, high),
+    pixel_range=(float(low), float(high)),
     resize=data.resize,
   )
 
 
-def _check(data: Any, kind: str, low: float, high: float) -> None:
-  """Raises ConfigError for settings that contradict each other."""
-  if data.binarize not in ("none", "dynamic"):
-    raise ConfigError(f'config.data.binarize="{data.binarize}" is not one of none, dynamic')
-  if not low < high:
-    raise ConfigError(f"config.data.pixel_range=({low}, {high}): the first must be the smaller, e.g. (0.0, 1.0)")
+def split_range(text: str, sizes: Mapping[str, int], field: str) -> tuple[str, int, int]:
+  """Parses a split in the config's notation -> (name, start, stop), the range of its examples.
+
+  Args:
+    text: such as "train[-5000:]".
+    sizes: number of examples of each split of the source.
+    field: path of the config's key, for errors.
+
+  Raises:
+    ConfigError: the text is not a split, the source lacks it, or its range is invalid or empty.
+  """
+  match = _SPLIT.fullmatch(text)
+  if not match:
+    raise ConfigError(f'{field}="{text}" is not a split: write e.g. "train", "train[:50000]" or "train[-5000:]"')
+  name, low, high = match.groups()
+  if name not in sizes:
+    raise ConfigError(f'{field}="{text}": the set has {", ".join(sizes)}{nearest(name, sizes)}')
+  size = sizes[name]
+  # Unlike Python's slices, bounds beyond the end are errors, so that a split is never silently shorter.
+  bounds = [default if bound is None else int(bound) for bound, default in ((low, 0), (high, size))]
+  start, stop = (bound + size if bound < 0 else bound for bound in bounds)
+  wrong = "out of range" if not (0 <= start <= size and 0 <= stop <= size) else "empty" if start >= stop else ""
+  if wrong:
+    raise ConfigError(f'{field}="{text}" is {wrong}: "{name}" has {size} examples; --{field}={name} is all of them')
+  return name, start, stop
+
+
+def _check(data: Any, kind: str) -> None:
+  """Raises ConfigError for settings that contradict each other or the kind of data."""
   if data.dequantize and data.binarize != "none":
     raise ConfigError(
       "config.data.dequantize=True and config.data.binarize contradict each other; "

@@ -9,23 +9,19 @@ from common.errors import ConfigError
 Shape = tuple[int, int, int]
 Native = tuple[int | None, int | None, int]  # None if images differ in size
 
-MODES = ("pad", "crop", "stretch")
-
 
 def target_shape(native: Native, image_size: int, channels: int, resize: str) -> Shape:
-  """Returns the (height, width, channels) that `fit` produces; 0 for size or channels keeps the native value.
+  """Returns the (height, width, channels) that `fit` produces.
+
+  Args:
+    native: the shape of the stored images.
+    image_size: height and width of the result; 0 keeps the native ones.
+    channels: 1 or 3; 0 keeps the native number.
+    resize: "pad", "crop" or "stretch".
 
   Raises:
     ConfigError: the conversion is impossible; raised before any image is read.
   """
-  if resize not in MODES:
-    renamed = '; "bilinear" is called crop now' if resize == "bilinear" else ""
-    raise ConfigError(f'config.data.resize="{resize}" is not one of {", ".join(MODES)}{renamed}')
-  if image_size < 0 or channels not in (0, 1, 3):
-    raise ConfigError(
-      f"config.data.image_size={image_size} and config.data.channels={channels}: the size is at least 0, "
-      "channels are 1 or 3, and 0 keeps the native value"
-    )
   height, width, depth = native
   if depth not in (1, 3) and channels not in (0, depth):
     raise ConfigError(

@@ -25,7 +25,7 @@ class IndexStream:
     self._num_examples = num_examples
     self._seed = seed
     self._epochs: dict[int, np.ndarray] = {}
-    self._lock = threading.Lock()  # stream_reader.py calls from several threads
+    self._lock = threading.Lock()  # grain's threads call it, in batches.py
 
   def indices(self, start: int, count: int) -> np.ndarray:
     """Returns the examples at positions start .. start + count - 1, int32 [count]."""

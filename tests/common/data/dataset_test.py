@@ -3,7 +3,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from common.data.dataset import open_dataset
+from common.data.dataset import open_dataset, split_range
 from common.data.digits import digits
 from common.errors import ConfigError
 from tests.common.data.settings import data_config
@@ -72,14 +72,10 @@ def test_evaluation_splits_are_binarized_once_in_the_published_protocol():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"binarize": "static"}, 'config.data.binarize="static"'),
-    ({"pixel_range": (1.0, 0.0)}, "config.data.pixel_range"),
     ({"binarize": "dynamic", "dequantize": True}, "contradict"),
     ({"name": "gaussians8", "flip": True}, "set --config.data.flip=False"),
     ({"name": "gaussians8", "image_size": 32}, "set --config.data.image_size=0"),
     ({"image_size": 4}, "config.data.image_size=4 is smaller than the images (8x8)"),
-    ({"channels": 2}, "config.data.channels=2"),
-    ({"resize": "bicubic"}, 'config.data.resize="bicubic"'),
     ({"test_split": "tets"}, 'did you mean "test"'),
   ],
 )
@@ -107,3 +103,39 @@ def test_a_missing_set_is_one_short_error_that_says_what_to_do(tmp_path):
     open_dataset(data_config(name="fashion_mnist", dir=str(tmp_path)))
   for advice in ("--config.data.dir=DIR", "--config.data.download=True", "tfds-prepare", "train-images-idx3-ubyte"):
     assert advice in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("train", ("train", 0, 100)),
+    ("train[:80]", ("train", 0, 80)),
+    ("train[80:]", ("train", 80, 100)),
+    ("train[20:30]", ("train", 20, 30)),
+    ("train[-5:]", ("train", 95, 100)),
+    ("test[:-4]", ("test", 0, 6)),
+    ("test[:]", ("test", 0, 10)),
+  ],
+)
+def test_a_split_is_a_name_and_a_range(text, expected):
+  assert split_range(text, {"train": 100, "test": 10}, "config.data.train_split") == expected
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("trian", 'did you mean "train"'),
+    ("validation", "the set has train, test"),
+    ("train[:200]", 'out of range: "train" has 100 examples'),
+    ("train[-101:]", "out of range"),
+    ("train[50:50]", "is empty"),
+    ("train[100:]", "is empty"),
+    ("train[:10%]", "is not a split"),
+    ("train[5]", "is not a split"),
+    ("", "is not a split"),
+  ],
+)
+def test_a_bad_split_is_an_error_that_names_the_field(text, message):
+  with pytest.raises(ConfigError, match="config.data.train_split") as error:
+    split_range(text, {"train": 100, "test": 10}, "config.data.train_split")
+  assert message in str(error.value)

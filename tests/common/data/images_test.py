@@ -7,14 +7,8 @@ from common.data import images
 
 
 def test_to_uint8_rounds_and_clips_in_both_ranges():
-  assert images.to_uint8(np.array([-0.1, 0.0, 0.5 / 255, 0.6 / 255, 1.0, 2.0]), (0.0, 1.0)).tolist() == [
-    0,
-    0,
-    0,
-    1,
-    255,
-    255,
-  ]
+  pixels = images.to_uint8(np.array([-0.1, 0.0, 0.5 / 255, 0.6 / 255, 1.0, 2.0]), (0.0, 1.0))
+  assert pixels.tolist() == [0, 0, 0, 1, 255, 255]
   assert images.to_uint8(np.array([-1.0, 0.0, 1.0]), (-1.0, 1.0)).tolist() == [0, 128, 255]
   every = np.arange(256, dtype=np.uint8)
   np.testing.assert_array_equal(images.to_uint8(every / 127.5 - 1.0, (-1.0, 1.0)), every)

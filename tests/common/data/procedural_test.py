@@ -19,15 +19,11 @@ def test_points_lie_around_their_modes():
   assert abs(residual.mean(axis=0)).max() < 4 * deviation / np.sqrt(len(points))
   assert residual.std(axis=0) == pytest.approx([deviation] * 2, rel=0.02)
   assert abs(np.corrcoef(residual.T)[0, 1]) < 0.02
+  assert np.linalg.norm(centers, axis=1) == pytest.approx([2.0] * 8) and deviation == 0.02  # as in the paper
   share = np.bincount(labels, minlength=8) / len(labels)
   assert share == pytest.approx([1 / 8] * 8, rel=0.1)
   # Splits are other draws, not parts of one.
   assert not np.isin(data.test.arrays()["image"][:, 0, 0, 0], points[:, 0]).all()
-
-
-def test_modes_are_those_of_the_paper():
-  ring, deviation = procedural.gaussian_modes()
-  assert np.linalg.norm(ring, axis=1) == pytest.approx([2.0] * 8) and deviation == 0.02
 
 
 @pytest.mark.parametrize("name", ["gaussians8", "blobs"])

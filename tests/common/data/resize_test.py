@@ -53,8 +53,6 @@ def test_target_shape():
     target_shape((None, None, 3), 0, 0, "pad")
   with pytest.raises(ConfigError, match="the images have 4"):
     target_shape((8, 8, 4), 0, 3, "pad")
-  with pytest.raises(ConfigError, match='"bilinear" is called crop now'):
-    target_shape((8, 8, 1), 4, 0, "bilinear")
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,13 @@ def test_channels_are_images_of_the_set_and_the_label_names_all_three():
   for image, label in zip(np.asarray(images), labels, strict=True):
     found = [known[np.ascontiguousarray(image[..., [channel]]).tobytes()] for channel in range(3)]
     assert label == 100 * found[0] + 10 * found[1] + found[2]
-  assert labels[:5].tolist() == source.read("test", np.arange(5))[1].tolist()
+  assert not np.array_equal(source.read("train", np.arange(50))[0], source.read("validation", np.arange(50))[0])
 
 
 def test_all_modes_are_there_about_equally_often():
   labels = stacked("stacked_digits", digits()).read("test", np.arange(SIZES["test"]))[1]
   counts = np.bincount(labels, minlength=1000)
   assert counts.min() > 0 and counts.max() < 80
-
-
-def test_splits_have_their_own_draws():
-  source = stacked("stacked_digits", digits())
-  train, validation = (source.read(split, np.arange(100))[0] for split in ("train", "validation"))
-  assert not np.array_equal(train, validation)
 
 
 @pytest.mark.parametrize("base", [Blobs("blobs", (8, 8, 3), 10), gaussians()])
