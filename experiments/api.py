@@ -11,7 +11,7 @@ print(api.table(records))
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +40,7 @@ from experiments.command_line.running import claimed, to_the_end
 from experiments.restore import RestoredRun, restore_sampled
 
 if TYPE_CHECKING:  # it imports the metrics
-  from experiments.picture_scoring import Settings
+  from common.evaluation.scoring import Settings
 
 Record = dict[str, Any]
 Metrics = str | Mapping[str, Mapping[str, Any]]  # names with commas, or {name: {setting: value}}
@@ -204,16 +204,24 @@ def evaluate(
   metrics: Metrics = "model",
   *,
   checkpoint: str = "last",
+  emit: Callable[[Record], None] = lambda record: None,
   **options: Any,
 ) -> list[Record]:
   """Scores a run, appends one line per score to its evaluations.jsonl, and returns them; options: `score_settings`.
+
+  Args:
+    workdir: the run's directory.
+    metrics: names with commas, or {name: {setting: value}}.
+    checkpoint: "last", "best" or the number of a step; several with commas.
+    emit: called with each record as it comes.
+    **options: as for `score_settings`.
 
   Raises:
     ConfigError: a metric that cannot be measured for this run.
   """
   from experiments.scoring import score_run
 
-  return score_run(Path(workdir), checkpoint.split(","), score_settings(metrics, **options))
+  return score_run(Path(workdir), checkpoint.split(","), _sections(metrics), score_settings(**options), emit)
 
 
 def evaluate_files(
@@ -223,6 +231,7 @@ def evaluate_files(
   *,
   resize: str = "none",
   background: str = "white",
+  emit: Callable[[Record], None] = lambda record: None,
   **options: Any,
 ) -> list[Record]:
   """Scores a directory of images, or a .npz or .npy file, against a data set; options: `score_settings`.
@@ -230,39 +239,39 @@ def evaluate_files(
   Args:
     path: the images.
     reference: name of the data set, one of `recipes.DATASETS`.
-    metrics: as for `score_settings`.
+    metrics: as for `evaluate`.
     resize: how real images got the size of these: "none", "pad", "crop" or "stretch".
     background: "white" or "black", behind transparent images.
+    emit: called with each record as it comes.
     **options: as for `score_settings`.
 
   Raises:
     ConfigError: an unknown data set, damaged images, or a metric that cannot be measured for these.
   """
-  from experiments.scoring import score_files
+  from experiments.file_scoring import score_files
 
   if reference not in recipes.DATASETS:
     hint = nearest(reference, recipes.DATASETS)
     raise ConfigError(f'--reference="{reference}" is not one of {", ".join(recipes.DATASETS)}{hint}')
-  settings = score_settings(metrics, **options)
+  sections, settings = _sections(metrics), score_settings(**options)
   config = schema.get_config()
   recipes.use_dataset(config, reference)
   config.data.dir = settings.data_dir
-  return score_files(Path(path), config.data, resize, BACKGROUNDS[background], settings)
+  return score_files(Path(path), config.data, resize, BACKGROUNDS[background], sections, settings, emit)
 
 
-def score_settings(metrics: Metrics, *, feature_cache: str | Path | None = None, **options: Any) -> "Settings":
-  """What to measure, and how.
+def score_settings(*, feature_cache: str | Path | None = None, **options: Any) -> "Settings":
+  """Returns how to measure.
 
   Args:
-    metrics: names with commas, or {name: {setting: value}}.
     feature_cache: directory of the real images' features; "" for none, None for the user's cache.
-    **options: the other fields of `experiments.picture_scoring.Settings`.
+    **options: the other fields of `common.evaluation.scoring.Settings`.
   """
-  from experiments.picture_scoring import Settings
+  from common.evaluation.scoring import Settings
 
   cache = compilation_cache.user_cache() / "features" if feature_cache is None else feature_cache
   weights = compilation_cache.user_cache()
-  return Settings(sections=_sections(metrics), weights=weights, cache=Path(cache) if cache else None, **options)
+  return Settings(weights=weights, cache=Path(cache) if cache else None, **options)
 
 
 def _sections(metrics: Metrics) -> dict[str, Mapping[str, Any]]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from common import files
 from common.errors import ConfigError, nearest
+from common.evaluation import records
 from common.evaluation.metrics.estimate import paired_difference
 from common.evaluation.validation import PROTOCOL
 from common.training.workdir import flatten
-from experiments import records
 from experiments.command_line import flags as command_line
 
 Record = dict[str, Any]

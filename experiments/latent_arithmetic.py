@@ -16,7 +16,7 @@ from common.errors import ConfigError
 from common.evaluation.features import classifier_file
 from common.evaluation.features.embed import Embedder
 from common.evaluation.features.extractor import Context, open_extractor
-from common.evaluation.sample_scores import without_margin
+from common.evaluation.pictures import without_margin
 from common.evaluation.sampling import Sampler
 from common.types import Array, Latents, PyTree
 

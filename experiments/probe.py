@@ -38,8 +38,9 @@ def main() -> int:
   command_line.check_writable("workdir", Path(FLAGS.workdir), "probe a copy of the run")
 
   from common import parallel
+  from common.evaluation import records
   from common.training.log import Status
-  from experiments import records, score_table
+  from experiments import score_table
   from experiments.command_line import compilation_cache
   from experiments.probing import Probe
   from experiments.restore import restore

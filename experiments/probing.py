@@ -19,10 +19,10 @@ from common.evaluation.features.embed import Embedder
 from common.evaluation.features.extractor import Extractor
 from common.evaluation.features.passed_on import GRID, passed_on, pooled
 from common.evaluation.metrics.labels import share
+from common.evaluation.records import Protocol, ScoreRecord
 from common.training.log import Status
 from common.training.program import make_state, quick_compilation
 from common.types import Array, Images, PyTree
-from experiments import records
 from experiments.restore import RestoredRun, open_data
 from gan.gan import GAN
 from vae.vae import VAE
@@ -160,11 +160,10 @@ class Probe:
     test = self._table(self._dataset.test, len(self._dataset.test), embedder, kind)
     labels = np.asarray(test.labels)
     hits = linear_svm.predict(chosen.fit.weights, test, train) == labels[labels >= 0]
-    return records.record(
-      kind,
-      share(hits, "test pictures"),
+    record = ScoreRecord(
+      metric=kind,
+      score=share(hits, "test pictures"),
       better="max",
-      settings={},
       protocol=self._protocol(len(hits)),
       source={
         "workdir": str(self._workdir),
@@ -178,21 +177,25 @@ class Probe:
       },
       seed=self._run.config.seed,
     )
+    return record.to_json()
 
   def _protocol(self, num_test: int) -> dict[str, Any]:
     """What must be the same where two runs are ranked."""
+    shared = Protocol(
+      dataset=self._data.name,
+      split=self._data.test_split,
+      image_shape=list(self._run.spec.image_shape),
+      n_real=num_test,
+      real_sha=self._dataset.test.sha8(),
+      batch_norm="running",
+    )
     return {
-      "dataset": self._data.name,
-      "split": self._data.test_split,
-      "image_shape": list(self._run.spec.image_shape),
-      "n_real": num_test,
-      "real_sha": self._dataset.test.sha8(),
+      **shared.to_json(),
       "n_train": self._num_train,
       "classifier": "linear L2-SVM, one against the rest, on standardised features in float16",
       "regularisation": f"weight decay of {DECAYS[0]:g} .. {DECAYS[-1]:g} by factors of 10, best on "
       f"{self._data.validation_split}",
       "pooling": f"maxima over {GRID}x{GRID} fields",
-      "batch_norm": "running",
     }
 
   def _described(self, kind: str) -> dict[str, Any]:

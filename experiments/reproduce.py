@@ -19,7 +19,8 @@ from absl import flags
 from common import files
 from common.data.catalogue import open_source
 from common.errors import ConfigError, nearest
-from experiments import curve, records
+from common.evaluation import records
+from experiments import curve
 from experiments.command_line import flags as command_line
 from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.comparison import paired, per_image_of

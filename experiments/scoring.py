@@ -1,9 +1,8 @@
-"""From a run, or from files of pictures, to the records of its scores."""
+"""Scores a run: its pictures, its own figures on a split, and its likelihoods; each becomes a record."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,220 +12,163 @@ from jax.sharding import Mesh
 
 from common import parallel
 from common.algorithm import Generative, LatentVariable
-from common.data.dataset import Dataset
+from common.data.dataset import Split
 from common.errors import ConfigError
-from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS
+from common.evaluation import records
+from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
-from common.evaluation.sample_scores import Pictures, drawn, open_reference, without_margin
+from common.evaluation.pictures import drawn, open_reference
+from common.evaluation.records import Protocol, ScoreRecord
 from common.evaluation.sampling import Sampler
+from common.evaluation.scoring import Scoring, Settings
 from common.evaluation.validation import Evaluator
 from common.state import NetState
-from experiments import records
-from experiments.picture_scoring import PictureScoring, Settings
-from experiments.pictures import read_pictures
 from experiments.restore import RestoredRun, locate, open_data, restore_sampled
 
+Sections = Mapping[str, Mapping[str, Any]]  # the metrics, {name: {setting: value}}
 Record = dict[str, Any]
 
 
-def score_run(workdir: Path, checkpoints: list[str], settings: Settings) -> list[Record]:
-  """Scores of a run at each of the checkpoints, appended to its evaluations.jsonl as they come.
+def metrics_in(table: Mapping[str, str], sections: Sections) -> dict[str, Any]:
+  """Builds those of the chosen metrics that are in ``table``."""
+  return build_metrics(table, {name: section for name, section in sections.items() if name in table}, "metrics")
+
+
+def score_run(
+  workdir: Path, checkpoints: list[str], sections: Sections, settings: Settings, emit: Callable[[Record], None]
+) -> list[Record]:
+  """Scores a run at each checkpoint; each record is appended to its evaluations.jsonl and passed to ``emit`` at once.
 
   Raises:
-    ConfigError: a metric that cannot be measured of this run, before any work.
+    ConfigError: a metric that cannot be measured for this run, before any work.
   """
   for checkpoint in checkpoints:
     locate(workdir, checkpoint)
-  mesh = parallel.make_mesh()
-  found: list[Record] = []
+  mesh, lines = parallel.make_mesh(), []
   for i, checkpoint in enumerate(checkpoints):
-    with settings.say.phase("restoring"):
-      run = restore_sampled(workdir, checkpoint, settings.sampler, mesh)
-    for note in run.notes:
-      settings.say.line(note)
-    for line in _score_state(run, workdir, checkpoint, settings, mesh, floor=settings.floor and i == 0):
-      found.append(line)
+    scored = _Checkpoint(workdir, checkpoint, settings, mesh)
+    for record in scored.records(sections, floor=settings.floor and i == 0):
+      lines.append(record.to_json())
       try:
-        settings.emit(line)
-      finally:  # a full disk does not hide a score, nor does a reader that went away lose it
-        records.append(workdir, line)
-  return found
+        emit(lines[-1])
+      finally:  # neither a full disk nor a reader that went away loses a score
+        records.append(workdir, lines[-1])
+  return lines
 
 
-def _score_state(
-  run: RestoredRun, workdir: Path, checkpoint: str, settings: Settings, mesh: Mesh, *, floor: bool
-) -> Iterator[Record]:
-  config = run.config.copy_and_resolve_references()
-  with config.unlocked():
-    config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
-  sample_metrics, likelihoods = settings.metrics(SAMPLE_METRICS), settings.metrics(LIKELIHOOD_METRICS)
-  weights = "ema" if settings.ema and run.algorithm.ema.kept else "raw"
-  source = {"workdir": str(workdir), "family": config.family, "checkpoint": checkpoint, **_progress(run)}
-  if sample_metrics and not isinstance(run.algorithm, Generative):
-    raise ConfigError(f"{workdir} holds a {config.family}, which makes no pictures for {', '.join(sample_metrics)}")
-  if likelihoods and not isinstance(run.algorithm, LatentVariable):
-    raise ConfigError(f"{workdir} holds a {config.family}, which has no likelihood for {', '.join(likelihoods)}")
-  algorithm: Any = run.algorithm
-  with settings.say.phase("reading the data set"):
-    config.data, dataset = open_data(run, workdir, settings.data_dir)
-  if sample_metrics:  # what cannot be measured is refused before the rest is
-    scoring = PictureScoring(open_reference(config.data), config.data, settings, mesh, sample_metrics)
-    sampler = Sampler(
-      algorithm,
-      run.spec,
-      mesh,
-      ema=settings.ema,
-      truncation=settings.truncation,
-      batch_norm=settings.batch_norm,
-      source=run.sampler,
-    )
-    scorers = scoring.scorers(sample_metrics, labelled=algorithm.conditional, num=settings.num_samples)
-  if "model" in settings.sections or likelihoods:
-    yield from _score_split(run, config, dataset, settings, mesh, likelihoods, source, workdir)
-  if sample_metrics:
-    with settings.say.phase(f"drawing {settings.num_samples:,} pictures"):
-      pictures = drawn(sampler, run.state, settings.seed, settings.num_samples, scoring.reference)
-    yield from scoring.records(scorers, pictures, {"weights": weights, **sampler.protocol}, source)
-    if floor:
-      yield from scoring.floor(scorers, settings.num_samples)
-    _report(scoring)
-
-
-def score_files(path: Path, data: Any, resize: str, background: int, settings: Settings) -> list[Record]:
-  """Scores of pictures in files against a data set.
-
-  Args:
-    path: of `read_pictures`.
-    data: config.data of the reference.
-    resize: "pad" cuts off the margin by which training images were padded, "crop" and "stretch" resize the real ones.
-    background: the grey level that transparent pictures are laid on.
-    settings: what to measure; metrics of pictures only.
-
-  Raises:
-    ConfigError: what cannot be measured of them, before any work.
-  """
-  metrics = settings.metrics(SAMPLE_METRICS)
-  if others := [name for name in settings.sections if name not in metrics]:
-    raise ConfigError(f"--metrics: {', '.join(others)} is not of pictures; name some of {', '.join(SAMPLE_METRICS)}")
-  with settings.say.phase(f"reading {path}"):
-    pictures, report = read_pictures(path, background)
-  settings.say.line(f"{path}: {report}")
-  resized = resize in ("crop", "stretch")
-  data.resize, data.channels = resize if resized else "pad", 0
-  data.image_size = pictures.images.shape[1] if resized else 0
-  reference, mesh = open_reference(data), parallel.make_mesh()
-  for note in reference.notes:
-    settings.say.line(note)
-  if resize == "pad":
-    pictures = Pictures(without_margin(pictures.images, reference.image_shape), pictures.labels)
-  if pictures.images.shape[1:3] != reference.image_shape[:2]:
-    ours, theirs = ("x".join(map(str, shape[:2])) for shape in (pictures.images.shape[1:], reference.image_shape))
-    raise ConfigError(
-      f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
-      "--resize=pad (a margin, which is cut off), --resize=crop (the middle square) or --resize=stretch"
-    )
-  if pictures.images.shape[3] == 3 and reference.image_shape[2] == 1 and _is_grey(pictures.images):
-    pictures = Pictures(pictures.images[..., :1], pictures.labels)  # many tools write grey pictures in three channels
-  scoring = PictureScoring(reference, data, settings, mesh, metrics)
-  scorers = scoring.scorers(metrics, labelled=pictures.labels is not None, num=len(pictures))
-  unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
-  read = {**unknown, "quantization": report.quantization, "files": report.record()}
-  found = []
-  floor = scoring.floor(scorers, len(pictures)) if settings.floor else ()
-  for line in itertools.chain(scoring.records(scorers, pictures, read, {"samples": str(path)}), floor):
-    found.append(line)
-    settings.emit(line)  # before the floor is measured, which may fail
-  _report(scoring)
-  return found
-
-
-def _is_grey(images: np.ndarray) -> bool:
-  return bool(np.all(images == images[..., :1]))
-
-
-def _report(scoring: PictureScoring) -> None:
-  """Raises ConfigError for the metrics that had no value, once the others are written."""
+def report(scoring: Scoring) -> None:
+  """Raises ConfigError for the metrics that were undefined, once the others are written."""
   if scoring.failures:
     raise ConfigError("; ".join(dict.fromkeys(scoring.failures)))
 
 
-def _likelihood(config: Any) -> Record:
-  """The likelihood by name: values under different ones are not to be ranked, nor those of none."""
-  if "likelihood" not in config:
-    return {}
-  reason = no_density(config)
-  return {"likelihood": config.likelihood.name, **({"no_density": reason} if reason else {})}
+class _Checkpoint:
+  """A checkpoint of a run, restored to be measured."""
 
+  def __init__(self, workdir: Path, checkpoint: str, settings: Settings, mesh: Mesh):
+    with settings.say.phase("restoring"):
+      run = restore_sampled(workdir, checkpoint, settings.sampler, mesh)
+    for note in run.notes:
+      settings.say.line(note)
+    self._run, self._workdir, self._settings, self._mesh = run, workdir, settings, mesh
+    self._algorithm: Any = run.algorithm
+    self._conditional = isinstance(run.algorithm, Generative) and run.algorithm.conditional
+    self._config = run.config.copy_and_resolve_references()
+    with self._config.unlocked():
+      self._config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
+    family = self._config.family
+    self._source = {"workdir": str(workdir), "family": family, "checkpoint": checkpoint, **_progress(run)}
 
-def _score_split(
-  run: RestoredRun,
-  config: Any,
-  dataset: Dataset,
-  settings: Settings,
-  mesh: Mesh,
-  likelihoods: Mapping[str, Any],
-  source: Record,
-  workdir: Path,
-) -> Iterator[Record]:
-  """What is measured of the real images of a split: the model's own figures, and likelihoods."""
-  if settings.split == "train" and config.data.binarize != "none":
-    raise ConfigError(
-      f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
-      "use --split=validation or --split=test, which are drawn once"
+  def records(self, sections: Sections, *, floor: bool) -> Iterator[ScoreRecord]:
+    """Yields the records of the chosen metrics, and those of the floors."""
+    settings, run, algorithm, num = self._settings, self._run, self._algorithm, self._settings.num_samples
+    sample_metrics, likelihoods = metrics_in(SAMPLE_METRICS, sections), metrics_in(LIKELIHOOD_METRICS, sections)
+    holds = f"{self._workdir} holds a {self._config.family}, which"
+    if sample_metrics and not isinstance(algorithm, Generative):
+      raise ConfigError(f"{holds} makes no pictures for {', '.join(sample_metrics)}")
+    if likelihoods and not isinstance(algorithm, LatentVariable):
+      raise ConfigError(f"{holds} has no likelihood for {', '.join(likelihoods)}")
+    with settings.say.phase("reading the data set"):
+      self._config.data, dataset = open_data(run, self._workdir, settings.data_dir)
+    if sample_metrics:  # what cannot be measured is refused before the rest is measured
+      reference, data = open_reference(self._config.data), self._config.data
+      scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, labelled=self._conditional, num=num)
+      ways: dict[str, Any] = {"truncation": settings.truncation, "batch_norm": settings.batch_norm}
+      sampler = Sampler(algorithm, run.spec, self._mesh, ema=settings.ema, **ways, source=run.sampler)
+    if "model" in sections or likelihoods:
+      yield from self._of_split(getattr(dataset, settings.split), likelihoods, own="model" in sections)
+    if sample_metrics:
+      with settings.say.phase(f"drawing {num:,} pictures"):
+        pictures = drawn(sampler, run.state, settings.seed, num, reference)
+      weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
+      yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
+      if floor:
+        yield from scoring.floor(num)
+      report(scoring)
+
+  def _of_split(self, split: Split, likelihoods: Mapping[str, Any], *, own: bool) -> Iterator[ScoreRecord]:
+    """Yields what is measured on the real images of a split: the model's own figures, and likelihoods."""
+    run, config, settings = self._run, self._config, self._settings
+    if settings.split == "train" and config.data.binarize != "none":
+      raise ConfigError(
+        f'--split=train: config.data.binarize="{config.data.binarize}" draws training pixels anew at every use; '
+        "use --split=validation or --split=test, which are drawn once"
+      )
+    if settings.num_real or (not settings.ema and self._algorithm.ema.kept):
+      raise ConfigError(
+        "--raw and --num_real apply to metrics of pictures: likelihoods and the model's own figures use the whole "
+        "split and the averaged weights; leave them out"
+      )
+    evaluator = Evaluator(run.algorithm, run.spec, config, self._mesh)
+    feed, protocol = evaluator.feed(split), self._protocol(split)
+    shared: dict[str, Any] = {"source": self._source, "seed": config.seed}
+    if own:
+      with settings.say.phase("evaluating"):
+        scores = evaluator(run.state, feed)
+      for name, value in scores.items():
+        score = value if isinstance(value, list) else Score(value, math.nan, "")
+        yield ScoreRecord(metric=name, score=score, protocol=protocol.to_json(), **shared)
+    if not likelihoods:
+      return
+    model = Model(algorithm=self._algorithm, state=run.state, spec=run.spec, config=config, mesh=self._mesh)
+    for metric_name, metric in likelihoods.items():
+      with settings.say.phase(f"measuring {metric_name}"):
+        result = metric(model, feed)
+      shared |= {"settings": dataclasses.asdict(metric), "protocol": protocol.to_json()}
+      if result.per_image:
+        count = len(next(iter(result.per_image.values())))  # a metric may use the first images only
+        shared["protocol"] = dataclasses.replace(protocol, n_real=count).to_json()
+        records.keep_per_image(
+          self._workdir, metric_name, run.step, result.per_image, shared["protocol"], shared["settings"], config.seed
+        )
+      arrays = {name: np.asarray(array).tolist() for name, array in result.arrays.items()}
+      for name, score in {**result.scores, **arrays}.items():
+        yield ScoreRecord(metric=name, score=score, better=metric.better.get(name, ""), **shared)
+
+  def _protocol(self, split: Split) -> Protocol:
+    run, config, data = self._run, self._config, self._config.data
+    has_likelihood = "likelihood" in config
+    return Protocol(
+      dataset=data.name,
+      split=data[f"{self._settings.split}_split"],
+      image_shape=list(run.spec.image_shape),
+      n_real=len(split),
+      real_sha=split.sha8(),
+      binarize=data.binarize,
+      dequantize=data.dequantize,
+      # Values under different likelihoods are not ranked, nor those under none.
+      likelihood=config.likelihood.name if has_likelihood else None,
+      no_density=(no_density(config) or None) if has_likelihood else None,
+      weights="ema" if self._algorithm.ema.kept else "raw",
+      batch_norm="running",
+      sampler=None if run.sampler == "prior" else run.sampler,
+      given="label" if self._conditional else None,
     )
-  if settings.num_real or (not settings.ema and run.algorithm.ema.kept):
-    raise ConfigError(
-      "--raw and --num_real are of metrics of pictures: likelihoods and the model's own figures are of the whole "
-      "split, with the averaged weights; leave them out"
-    )
-  split = getattr(dataset, settings.split)
-  evaluator = Evaluator(run.algorithm, run.spec, config, mesh)
-  feed = evaluator.feed(split)
-  protocol = {
-    "dataset": config.data.name,
-    "split": config.data[f"{settings.split}_split"],
-    "n_real": len(split),
-    "real_sha": split.sha8(),
-    "image_shape": list(run.spec.image_shape),
-    "binarize": config.data.binarize,
-    "dequantize": config.data.dequantize,
-    **_likelihood(config),
-    "weights": "ema" if run.algorithm.ema.kept else "raw",
-    "batch_norm": "running",
-  }
-  if run.sampler != "prior":  # else p(z) is the model's own
-    protocol["sampler"] = run.sampler
-  if isinstance(run.algorithm, Generative) and run.algorithm.conditional:
-    protocol["given"] = "label"  # densities are p(x|label), in the place of p(x)
-  common: dict[str, Any] = {"protocol": protocol, "source": source, "seed": config.seed}
-  if "model" in settings.sections:
-    with settings.say.phase("evaluating"):
-      scores = evaluator(run.state, feed)
-    for name, value in scores.items():
-      score = value if isinstance(value, list) else Score(value, math.nan, "")
-      yield records.record(name, score, better="", settings={}, **common)
-  if not likelihoods:
-    return
-  algorithm: Any = run.algorithm
-  model = Model(algorithm=algorithm, state=run.state, spec=run.spec, config=config, mesh=mesh)
-  for metric_name, metric in likelihoods.items():
-    with settings.say.phase(f"measuring {metric_name}"):
-      result = metric(model, feed)
-    sizes = [len(values) for values in result.per_image.values()]
-    options = records.settings_of(metric)
-    common["protocol"] = {**protocol, "n_real": sizes[0] if sizes else len(split)}
-    if sizes:
-      records.keep_per_image(workdir, metric_name, run.step, result.per_image, common["protocol"], options, config.seed)
-    for name, score in result.scores.items():
-      better = metric.better.get(name, "")
-      yield records.record(name, score, better=better, settings=options, **common)
-    for name, array in result.arrays.items():
-      yield records.record(name, np.asarray(array).tolist(), better="", settings=options, **common)
 
 
-def _progress(run: RestoredRun) -> Record:
-  """How far the run is: steps, updates of each network, and training images seen by it."""
+def _progress(run: RestoredRun) -> dict[str, Any]:
+  """Returns how far the run is: steps, updates of each network, and training images seen."""
   networks = {field.name: getattr(run.state, field.name) for field in dataclasses.fields(run.state)}
   updates = {f"{name}_updates": int(net.updates) for name, net in networks.items() if isinstance(net, NetState)}
   batches = run.algorithm.batches_per_step or 1

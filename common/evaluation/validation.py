@@ -65,13 +65,13 @@ class Validation:
 
   Args:
     program: what is trained.
-    skip: is told of each score that is undefined for a step's pictures, for example because they lack a class.
+    status: receives a line for each score that is undefined for a step's pictures, e.g. because they lack a class.
 
   Raises:
     ConfigError: config.evaluate or config.checkpoint.keep_best asks for something that this model or data set lacks.
   """
 
-  def __init__(self, program: Program, skip: Callable[[str], None]):
+  def __init__(self, program: Program, status: Status):
     config, algorithm, dataset = program.config, program.algorithm, program.dataset
     self._evaluator = Evaluator(algorithm, dataset.spec, config, program.mesh)
     self._feed = self._evaluator.feed(dataset.validation)
@@ -85,7 +85,7 @@ class Validation:
       # Imported here: a run without metrics loads no extractor and no metric.
       from common.evaluation.sample_validation import SampleValidation
 
-      self._samples = SampleValidation(config, algorithm, dataset.spec, program.mesh, skip)
+      self._samples = SampleValidation(program, algorithm, status)
     self.keep_best = config.checkpoint.keep_best
     if self.keep_best:
       names = self._evaluator.names(program.state_shapes(), self._feed)
@@ -133,7 +133,7 @@ def evaluated_run(
   Raises:
     ConfigError: as `Validation`.
   """
-  validation = Validation(program, status.line) if program.config.evaluate.every else None
+  validation = Validation(program, status) if program.config.evaluate.every else None
   draw = Gallery(program, program.algorithm) if isinstance(program.algorithm, Generative) else None
   keep_best = validation.keep_best if validation else ""
   run = Run(program, workdir, status, initial, validate=validation, keep_best=keep_best, draw=draw, profile=profile)

@@ -250,8 +250,8 @@ def test_a_score_is_shown_though_the_disk_is_full_or_its_floor_fails(trained, tm
   def full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
-  monkeypatch.setattr("experiments.records.append", full)
-  monkeypatch.setattr("experiments.picture_scoring.PictureScoring.floor", lambda *_: map(full, [0]))
+  monkeypatch.setattr("common.evaluation.records.append", full)
+  monkeypatch.setattr("common.evaluation.scoring.Scoring.floor", lambda *_: map(full, [0]))
   assert call("evaluate", f"--workdir={trained}", "--json") == 2
   assert json.loads(capfd.readouterr().out.splitlines()[0])["metric"]
   images, _ = digits().read("train", np.arange(200))

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from common.evaluation.metrics.catalogue import SAMPLE_METRICS, build_metrics
+from common.evaluation.records import keep_per_image
 from common.training.program import make_state
 from configs import schema
 from experiments import build_algorithm, curve, reproduce
 from experiments.command_line.flags import config_names, find_config, load_config
-from experiments.records import keep_per_image
 from experiments.tables import TABLES, Row
 from tests.configs_test import load, spec_of
 from tests.experiments.runs import call

@@ -66,5 +66,5 @@ def test_training_without_metrics_of_pictures_imports_no_extractor_and_no_metric
   assert done.returncode == 0, done.stderr
   loaded = {name for name in done.stderr.split() if name.startswith("common.evaluation.")}
   assert "common.evaluation.validation" in loaded
-  unused = ("features", "metrics", "sample_validation", "sample_scores", "linear_svm")
+  unused = ("features", "metrics", "sample_validation", "scoring", "records", "pictures", "linear_svm")
   assert not {name for name in loaded if name.split(".")[2] in unused}

@@ -15,7 +15,7 @@ from common.evaluation.features import classifier_file
 from common.evaluation.features.classifier import embed
 from common.evaluation.features.embed import Embedder
 from common.evaluation.features.extractor import Context, Extractor, open_extractor, sha8
-from common.evaluation.sample_scores import open_reference, real
+from common.evaluation.pictures import open_reference, real
 from common.parallel import make_mesh
 from tests.tiny import config_of
 
@@ -61,7 +61,7 @@ def test_the_shipped_classifiers_of_digits_are_as_good_as_their_files_say(size, 
   """Each data set and size has the classifier that was trained on it: the 8x8 one reads 84.3 % at 16x16."""
   data = config_of("dcgan:digits").data
   data.image_size = size
-  pictures = real(open_reference(data).test)
+  pictures = real(open_reference(data), "test")
   extractor = open_extractor("classifier", Context((size, size, 1), "images", "digits"))
   found = Embedder(extractor, make_mesh(1))(pictures.images, pictures.labels)
   accuracy = np.mean(found.logits.argmax(axis=1) == pictures.labels)

@@ -1,0 +1,155 @@
+"""Records of scores: each is one JSON line that says what was measured, how, and of what."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import files
+from common.evaluation.metrics.score import Score
+from common.training.workdir import versions
+
+FILE = "evaluations.jsonl"  # in a workdir
+PER_IMAGE = "per_image"  # in a workdir: a file for each metric with a value for each image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+  """How a score was measured: two scores are ranked only if their protocols agree.
+
+  A field that does not apply is None, and a record omits it.
+
+  Attributes:
+    dataset: config.data.name of the real images.
+    split: which of them, as in "train[:90%]".
+    image_shape: the shape at which they are compared, or in which the model sees them.
+    resize: how they got that shape.
+    quantization: of both sides: "uint8, rounded", "none" (points), or the coding of lossy files.
+    n_real: number of real images.
+    real_sha: the first eight digits of a hash of their pixels and labels.
+    n_fake: number of generated images.
+    extractor: name of the feature extractor, with a hash of its weights.
+    extractor_resize: how images are resized for it.
+    extractor_accuracy: of a classifier on its own test images.
+    extractor_accuracy_real: of a classifier on these real images, or why it is unknown.
+    binarize: config.data.binarize, for likelihoods.
+    dequantize: config.data.dequantize, for likelihoods.
+    likelihood: name of the model's likelihood.
+    no_density: why the likelihood is not a log-density of the images.
+    weights: "ema", "raw", or "files".
+    batch_norm: whose statistics BatchNorm used.
+    truncation: the largest absolute value of latents, or "none".
+    sampler: where latents came from.
+    sample_seed: seed of the latents, if it is not that of the record.
+    given: "label" if densities are p(x|label).
+    files: formats, conversions and omissions of image files.
+  """
+
+  dataset: str
+  split: str
+  image_shape: list[int]
+  resize: str | None = None
+  quantization: str | None = None
+  weights: str | None = None
+  batch_norm: str | None = None
+  truncation: float | str | None = None
+  sampler: str | None = None
+  sample_seed: int | None = None
+  extractor: str | None = None
+  extractor_resize: str | None = None
+  extractor_accuracy: float | None = None
+  extractor_accuracy_real: float | str | None = None
+  n_real: int
+  real_sha: str
+  n_fake: int | None = None
+  binarize: str | None = None
+  dequantize: bool | None = None
+  likelihood: str | None = None
+  no_density: str | None = None
+  given: str | None = None
+  files: Mapping[str, Any] | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns the fields that apply."""
+    return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreRecord:
+  """One score with everything that a reader needs to compare it.
+
+  Attributes:
+    metric: full name of the score.
+    score: its value and error (NaN if unknown), or an array of figures, which have none.
+    protocol: everything that must be equal before two scores are ranked.
+    source: what was scored: a run at a step, files, or real images.
+    seed: of samples, subsets and draws.
+    better: "min", "max", or "" if neither end is better.
+    settings: those of the metric.
+  """
+
+  metric: str
+  score: Score | list[float]
+  protocol: Mapping[str, Any]
+  source: Mapping[str, Any]
+  seed: int
+  better: str = ""
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def value(self) -> Any:
+    """The number, or the array as a list."""
+    return self.score.value if isinstance(self.score, Score) else self.score
+
+  @property
+  def standard_error(self) -> float:
+    """The standard error of the value; NaN if it is unknown."""
+    return self.score.standard_error if isinstance(self.score, Score) else math.nan
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns the record as it is printed and stored."""
+    figure = self.score if isinstance(self.score, Score) else None
+    has_error = figure is not None and math.isfinite(figure.standard_error)
+    return {
+      "metric": self.metric,
+      "value": self.value,
+      "standard_error": self.standard_error if has_error else None,
+      "interval": list(figure.interval) if figure and has_error else None,
+      "interval_method": figure.method if figure else "",
+      **(figure.about if figure else {}),
+      "better": self.better,
+      "settings": dict(self.settings),
+      "protocol": dict(self.protocol),
+      "source": dict(self.source),
+      "seed": self.seed,
+      "commit": versions()["commit"],
+    }
+
+
+def append(workdir: Path, line: dict[str, Any]) -> None:
+  """Adds a record to the workdir's evaluations.jsonl."""
+  files.append(workdir / FILE, json.dumps(line))
+
+
+def keep_per_image(
+  workdir: Path,
+  metric: str,
+  step: int,
+  values: Mapping[str, np.ndarray],
+  protocol: dict[str, Any],
+  settings: dict[str, Any],
+  seed: int,
+) -> None:
+  """Writes a value for each image, [N], for paired differences with other models; equal file names are comparable."""
+  directory = workdir / PER_IMAGE
+  directory.mkdir(exist_ok=True)
+  about = json.dumps({"protocol": protocol, "settings": settings, "seed": seed}, sort_keys=True)
+  kind = hashlib.sha256(about.encode()).hexdigest()[:8]
+  arrays: dict[str, Any] = {"about": np.array(about), **values}
+  with files.replacing(directory / f"{metric}-{kind}-{step:08d}.npz") as file:
+    np.savez(file, **arrays)

@@ -1,0 +1,104 @@
+"""Scores pictures in files of any code, for `experiments.evaluate --samples`."""
+
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import parallel
+from common.data import picture_folder
+from common.data.archive import is_archive
+from common.data.picture_arrays import read_arrays
+from common.data.picture_files import Report
+from common.errors import ConfigError
+from common.evaluation.metrics.catalogue import SAMPLE_METRICS
+from common.evaluation.pictures import Pictures, open_reference, without_margin
+from common.evaluation.scoring import Scoring, Settings
+from experiments.scoring import Record, Sections, metrics_in, report
+
+
+def score_files(
+  path: Path,
+  data: Any,
+  resize: str,
+  background: int,
+  sections: Sections,
+  settings: Settings,
+  emit: Callable[[Record], None],
+) -> list[Record]:
+  """Scores pictures in files against a data set.
+
+  Args:
+    path: of `read_pictures`.
+    data: config.data of the reference.
+    resize: "pad" crops the margin by which training images were padded, "crop" and "stretch" resize the real ones.
+    background: the grey level behind transparent pictures.
+    sections: the metrics, all of pictures.
+    settings: how to measure.
+    emit: called with each record as it comes.
+
+  Raises:
+    ConfigError: a metric that cannot be measured for these pictures, before any work.
+  """
+  metrics = metrics_in(SAMPLE_METRICS, sections)
+  if others := [name for name in sections if name not in metrics]:
+    raise ConfigError(f"--metrics: {', '.join(others)} cannot score pictures; use some of {', '.join(SAMPLE_METRICS)}")
+  with settings.say.phase(f"reading {path}"):
+    pictures, said = read_pictures(path, background)
+  settings.say.line(f"{path}: {said}")
+  resized = resize in ("crop", "stretch")
+  data.resize, data.channels = resize if resized else "pad", 0
+  data.image_size = pictures.images.shape[1] if resized else 0
+  reference = open_reference(data)
+  for note in reference.notes:
+    settings.say.line(note)
+  shape, images = reference.image_shape, pictures.images
+  if resize == "pad":
+    images = without_margin(images, shape)
+  if images.shape[1:3] != shape[:2]:
+    ours, theirs = ("x".join(map(str, size)) for size in (images.shape[1:3], shape[:2]))
+    raise ConfigError(
+      f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
+      "--resize=pad (a margin, which is cut off), --resize=crop (the middle square) or --resize=stretch"
+    )
+  if images.shape[3] == 3 and shape[2] == 1 and np.all(images == images[..., :1]):
+    images = images[..., :1]  # many tools write grey pictures in three channels
+  pictures = Pictures(images, pictures.labels)
+  labelled, num = pictures.labels is not None, len(pictures)
+  scoring = Scoring(metrics, reference, data, settings, parallel.make_mesh(), labelled=labelled, num=num)
+  unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
+  made: dict[str, Any] = {**unknown, "quantization": said.quantization, "files": said.record()}
+  floor = scoring.floor(num) if settings.floor else ()
+  lines = []
+  for record in chain(scoring(pictures, {"samples": str(path)}, made), floor):
+    lines.append(record.to_json())
+    emit(lines[-1])  # before the floor is measured, which may fail
+  report(scoring)
+  return lines
+
+
+def read_pictures(path: Path, background: int = 255) -> tuple[Pictures, Report]:
+  """Returns the pictures of a folder, a zip or tar archive, or a .npz or .npy file, and a report of the conversions.
+
+  Raises:
+    ConfigError: there are no pictures, one cannot be read, or they differ in size.
+  """
+  try:
+    if path.is_file() and not is_archive(path):
+      images, labels, report = read_arrays(path, background)
+      return Pictures(images, labels), report
+    if not path.exists():
+      raise ConfigError(f"{path} is not a directory of pictures, nor a .npz, .npy, .zip or .tar file")
+    pictures = picture_folder.read_pictures(path, background)
+    if pictures.damaged:
+      raise ConfigError(f"{path}: {pictures.damage}; write them anew, or move them elsewhere")
+  except ConfigError as error:
+    raise ConfigError(f"--samples={error}") from None
+  names, first = pictures.names, pictures.pixels[0]
+  for name, image in zip(names, pictures.pixels, strict=True):
+    if image.shape != first.shape:
+      ours, theirs = ("x".join(map(str, pixels.shape[:2])) for pixels in (image, first))
+      raise ConfigError(f"--samples={path}: {name} is {ours} and {names[0]} {theirs}; all must have one size")
+  return Pictures(np.stack(pictures.pixels), None), pictures.report
