@@ -4,6 +4,7 @@ A file is a magic number (0, 0, 8 for unsigned bytes, number of axes), the axes'
 bytes.
 """
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -11,8 +12,7 @@ import math
 import pathlib
 import struct
 import zlib
-from collections.abc import Iterable
-from typing import BinaryIO, cast
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -59,73 +59,66 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
     if shapes[split][0] != len(labels[split]):
       raise ConfigError(f"{images} has {shapes[split][0]} images, but {path} has {len(labels[split])} labels")
   first = next(iter(files))
-  known = _OF_LABELS.get(hashlib.sha256(labels[first].astype(np.uint8).tobytes()).hexdigest()[:8], name)
+  place, training_labels = files[first][0].parent, labels[first]
+  known = _OF_LABELS.get(hashlib.sha256(training_labels.astype(np.uint8).tobytes()).hexdigest()[:8], name)
   if known != name and name in _OF_LABELS.values():  # their files have the same names and sizes
-    raise ConfigError(f"{files[first][0].parent} has the files of {known}; set --config.data.name={known}")
-  sizes = {shape[1:] for shape in shapes.values()}
-  if len(sizes) > 1:
-    raise ConfigError(f"images of train and test differ in size: {sorted(sizes)} in {files['train'][0].parent}")
-  num_classes = _NUM_CLASSES.get(name, int(labels[first].max(initial=0)) + 1)
+    raise ConfigError(f"{place} has the files of {known}; set --config.data.name={known}")
+  (height, width), *others = {shape[1:] for shape in shapes.values()}
+  if others:
+    raise ConfigError(f"{place}: images of train and test differ in size: {height}x{width} and {others[0]}")
 
   @functools.cache
   def load(split: str) -> tuple[np.ndarray, np.ndarray]:
     return _read(files[split][0], 3)[..., None], labels[split]
 
-  counts = {split: shape[0] for split, shape in shapes.items()}
-  height, width = shapes[first][1:]
   white, notes = white_of_all({str(path): _first_images(path, max(height * width, 1)) for path, _ in files.values()})
   if name.startswith("emnist"):
     notes = (*notes, "EMNIST's own files have rows and columns swapped; these are read as stored")
+  num_classes = _NUM_CLASSES.get(name, int(training_labels.max(initial=0)) + 1)
+  counts = {split: shape[0] for split, shape in shapes.items()}
   return ArraySource(name, (height, width, 1), num_classes, counts, load, white=white, notes=notes)
 
 
 def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
   """Reads the shape from a file's header."""
-  with _reader(path) as file:
-    return _header(path, file, ndim)
-
-
-def _first_images(path: pathlib.Path, size: int) -> np.ndarray:
-  """Reads the first images of ``size`` bytes, uint8 [N, size]."""
-  with _reader(path) as file:
-    pixels = np.frombuffer(_bytes(path, file, 16 + _GLIMPSE * size), np.uint8, offset=16)
-  return pixels[: pixels.size // size * size].reshape(-1, size)
-
-
-def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
-  """Reads a whole file as uint8."""
-  shape = _shape(path, ndim)
-  try:
-    # One call, which releases the GIL for other threads; many small reads would compete for it.
-    stored = path.read_bytes()
-    data = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
-  except (EOFError, OSError, zlib.error) as error:
-    raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
-  header = 4 + 4 * ndim
-  if len(data) - header != math.prod(shape):
-    raise ConfigError(
-      f"{path} is truncated or corrupt: {len(data) - header} bytes of data where its header says {math.prod(shape)}; "
-      "fetch it again"
-    )
-  return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
-
-
-def _header(path: pathlib.Path, file: BinaryIO, ndim: int) -> tuple[int, ...]:
-  header = _bytes(path, file, 4 + 4 * ndim)
+  header = _beginning(path, 4 + 4 * ndim)
   if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, 8, ndim)):
     raise ConfigError(f"{path} is not an IDX file of unsigned bytes with {ndim} axes; it begins with {header[:4]!r}")
   return struct.unpack(f">{ndim}I", header[4:])
 
 
-def _bytes(path: pathlib.Path, file: BinaryIO, count: int) -> bytes:
-  """Reads the next ``count`` bytes, or all that are left."""
+def _first_images(path: pathlib.Path, size: int) -> np.ndarray:
+  """Reads the first images of ``size`` bytes, uint8 [N, size]."""
+  pixels = np.frombuffer(_beginning(path, 16 + _GLIMPSE * size), np.uint8, offset=16)
+  return pixels[: pixels.size // size * size].reshape(-1, size)
+
+
+def _read(path: pathlib.Path, ndim: int) -> np.ndarray:
+  """Reads a whole file as uint8."""
+  shape, header = _shape(path, ndim), 4 + 4 * ndim
+  with _damage_of(path):
+    # One call, which releases the GIL for other threads; many small reads would compete for it.
+    stored = path.read_bytes()
+    data = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
+    if len(data) - header != math.prod(shape):
+      raise EOFError(f"{len(data) - header} bytes of data where its header says {math.prod(shape)}")
+  return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def _beginning(path: pathlib.Path, count: int) -> bytes:
+  """Reads the first ``count`` bytes, or all if there are fewer."""
+  with _damage_of(path), path.open("rb") as file:
+    packed = file.read(2) == _GZIP
+    file.seek(0)
+    if not packed:
+      return file.read(count)
+    with gzip.open(file) as unpacked:
+      return unpacked.read(count)
+
+
+@contextlib.contextmanager
+def _damage_of(path: pathlib.Path) -> Iterator[None]:
   try:
-    return file.read(count)
+    yield
   except (EOFError, OSError, zlib.error) as error:
     raise ConfigError(f"{path} is truncated or corrupt ({error}); fetch it again") from None
-
-
-def _reader(path: pathlib.Path) -> BinaryIO:
-  with path.open("rb") as file:
-    packed = file.read(2) == _GZIP
-  return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")

@@ -17,13 +17,7 @@ BACKGROUNDS = {"white": 255, "black": 0}
 # Pillow identifies these, but cannot decode them, or only with another program (EPS).
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _NOT_KNOWN = (".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw")
-_LOSSY = {"JPEG", "AVIF", "JPEG2000", "DDS", "BLP", "FTEX", "PCD"}
-# Table K.1 of ITU-T T.81, from which libjpeg makes the luminance table of each quality.
-_LUMINANCE = np.array([
-  16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
-  14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-  49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
-])  # fmt: skip
+_LOSSY = {"JPEG", "WEBP", "AVIF", "JPEG2000", "DDS", "BLP", "FTEX", "PCD"}
 
 
 class PictureError(ValueError):
@@ -37,25 +31,22 @@ class Picture:
   Attributes:
     pixels: uint8 [H, W, 1 or 3].
     format: "PNG", "JPEG", ...
-    lossy: the format or "palette" if writing the file may have lost detail, else "".
-    quality: the quality of a JPEG file, 1 .. 100, inferred from its tables.
+    lossy: the format, or "palette", if writing such a file can lose detail, else "".
     changes: conversions after decoding, and properties that were ignored.
   """
 
   pixels: np.ndarray
   format: str
   lossy: str
-  quality: int | None
   changes: tuple[str, ...]
 
 
 @dataclasses.dataclass
 class Report:
-  """Counts of images by format, loss, quality, conversion and reason for leaving out."""
+  """Counts of images by format, loss, conversion and reason for leaving out."""
 
   formats: Counter[str] = dataclasses.field(default_factory=Counter)
   lossy: Counter[str] = dataclasses.field(default_factory=Counter)
-  qualities: Counter[int] = dataclasses.field(default_factory=Counter)
   changes: Counter[str] = dataclasses.field(default_factory=Counter)
   left_out: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -64,17 +55,11 @@ class Report:
     self.changes.update(picture.changes)
     if picture.lossy:
       self.lossy[picture.lossy] += 1
-    if picture.quality:
-      self.qualities[picture.quality] += 1
 
   @property
   def quantization(self) -> str:
     """The entry of a score's protocol: "files" if all files are lossless, else the lossy codings."""
-    if not self.lossy:
-      return "files"
-    low, high = (min(self.qualities), max(self.qualities)) if self.qualities else (0, 0)
-    quality = f" of quality {low}{f' to {high}' if low < high else ''}" if low else ""
-    return "uint8, " + ", ".join(f"{kind}{quality if kind == 'JPEG' else ''}" for kind in sorted(self.lossy))
+    return f"uint8, {', '.join(sorted(self.lossy))}" if self.lossy else "files"
 
   def record(self) -> dict[str, Any]:
     """Returns the counts for a score's protocol, without empty parts."""
@@ -100,7 +85,7 @@ def read_picture(file: BinaryIO, suffix: str, background: int = 255) -> Picture 
   Image.init()
   try:
     with Image.open(file, formats=[x for x in Image.OPEN if x not in _NOT_DRAWN]) as picture:
-      return _shown(picture, file, background)
+      return _shown(picture, background)
   except UnidentifiedImageError:
     suffix = suffix.lower()
     known = Image.registered_extensions().get(suffix, "PDF") not in {*_NOT_DRAWN, "PDF"}
@@ -115,15 +100,12 @@ def read_picture(file: BinaryIO, suffix: str, background: int = 255) -> Picture 
     raise PictureError(str(error) or type(error).__name__) from None
 
 
-def _shown(picture: Any, file: BinaryIO, background: int) -> Picture:
+def _shown(picture: Any, background: int) -> Picture:
   from PIL import ImageOps
 
   changes = []
   name = "JPEG" if picture.format == "MPO" else picture.format
-  quality = jpeg_quality(picture.quantization[0]) if name == "JPEG" else None
   lossy = name if name in _LOSSY or "jpeg" in str(picture.info.get("compression")) else ""
-  if name == "WEBP" and not _webp_is_lossless(file):
-    lossy = name
   if getattr(picture, "is_animated", False):
     changes.append("first of several frames")
   if any(";16" in str(tile) for tile in picture.tile) or picture.mode.startswith("I;16"):
@@ -141,7 +123,7 @@ def _shown(picture: Any, file: BinaryIO, background: int) -> Picture:
   pixels, done = _pixels(ImageOps.exif_transpose(picture) if turned else picture, name, background)
   if picture.mode in ("P", "PA") and pixels.shape[2] == 3:
     lossy = lossy or "palette"
-  return Picture(pixels, name, lossy, quality, (*changes, *done))
+  return Picture(pixels, name, lossy, (*changes, *done))
 
 
 def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[str]]:
@@ -181,22 +163,3 @@ def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
   laid = (2 * (colour * alpha + background * (255 - alpha)) + 255) // 510
   name = next(name for name, level in BACKGROUNDS.items() if level == background)
   return laid.astype(np.uint8), [f"transparent, on {name}"]
-
-
-def jpeg_quality(table: list[int]) -> int:
-  """Returns the libjpeg quality with the nearest luminance table [64]; exact for files that libjpeg wrote."""
-  qualities = np.arange(1, 101)
-  scale = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
-  tables = np.clip((_LUMINANCE * scale[:, None] + 50) // 100, 1, 255)
-  return int(qualities[np.abs(tables - np.asarray(table)).sum(axis=1).argmin()])
-
-
-def _webp_is_lossless(file: BinaryIO) -> bool:
-  """Reads the first pixel chunk of the file: VP8L is lossless, VP8 is lossy."""
-  file.seek(12)
-  while len(head := file.read(8)) == 8:
-    if head[:4] in (b"VP8L", b"VP8 "):
-      return head[:4] == b"VP8L"
-    size = int.from_bytes(head[4:], "little")
-    file.seek(16 if head[:4] == b"ANMF" else size + size % 2, 1)  # the pixels of a frame follow after 16 bytes
-  return False

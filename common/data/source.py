@@ -82,7 +82,7 @@ class ArraySource:
 def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:
   """Infers the value of white from some images: 1 if they have 0 and 1 only, as binarized sets do, else 255.
 
-  The second return value contains `notes` for the source.
+  The second result is `Source.notes`.
   """
   largest = max((int(image.max()) for image in images), default=255)
   if largest == 1:

@@ -47,8 +47,9 @@ def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
   except ValueError as error:
     if not prepared:  # an unknown name, or one that tfds cannot parse: its message of 4,000 characters is not helpful
       return None
+    reason = str(error).partition("\n")[0][:200].rstrip(".")
     raise ConfigError(
-      f'config.data.name="{name}": tfds does not read what lies in {root} as array_record ({_first_line(error)}); '
+      f'config.data.name="{name}": tfds does not read what lies in {root} as array_record ({reason}); '
       "prepare it in another config.data.dir with config.data.download=True"
     ) from None
   if not builder.is_prepared():
@@ -56,10 +57,6 @@ def find(name: str, data_dir: str, download: bool) -> "TfdsSource | None":
       return None
     _prepare(builder, name)
   return TfdsSource(name, builder)
-
-
-def _first_line(error: Exception) -> str:
-  return str(error).partition("\n")[0][:200].rstrip(".")
 
 
 def _prepare(builder: Any, name: str) -> None:
