@@ -35,7 +35,7 @@ from configs import recipes, schema
 from experiments import build_algorithm
 from experiments.command_line import compilation_cache
 from experiments.command_line import flags as command_line
-from experiments.command_line.overrides import check_override
+from experiments.command_line.overrides import apply_overrides
 from experiments.command_line.running import claimed, to_the_end
 from experiments.restore import RestoredRun, restore_sampled
 
@@ -61,8 +61,8 @@ def load_config(name: str, settings: Mapping[str, Any] | None = None) -> ConfigD
   """
   path, _, variant = name.partition(":")
   config = command_line.load_config(command_line.find_config(path), variant)
+  apply_overrides(config, {key: f"--config.{key}={value}" for key, value in (settings or {}).items()})
   for key, value in (settings or {}).items():
-    check_override(config, key, f"--config.{key}={value}")
     if not isinstance(value, Mapping):
       config.update_from_flattened_dict({key: value})
   return command_line.checked(config)

@@ -12,7 +12,7 @@ from common.errors import ConfigError
 from common.training.program import make_state
 from configs import schema
 from experiments import build_algorithm
-from experiments.command_line.overrides import check_override
+from experiments.command_line.overrides import apply_overrides
 
 SETTING = re.compile(r'--[\w.]+=(?:"[^"]*"|[^\s,;)"]*[^\s,;:.)"])')
 
@@ -38,8 +38,7 @@ def ways(text: str) -> list[list[str]]:
 def applied(config: ConfigDict, words: list[str]) -> ConfigDict:
   """A copy of the config under overrides such as "--config.a.b=1", parsed as a command line is."""
   copy, values = ConfigDict(config.to_dict()).lock(), flags.FlagValues()
-  for word in words:
-    check_override(copy, word.partition("=")[0].removeprefix("--config."), word)
+  words = apply_overrides(copy, {word.partition("=")[0].removeprefix("--config."): word for word in words})
   config_flags.DEFINE_config_dict("config", copy, flag_values=values, sys_argv=["", *words])
   values(["", *words])
   return values.config

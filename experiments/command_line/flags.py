@@ -16,7 +16,7 @@ import configs
 from common.errors import ConfigError, nearest
 from configs import schema
 from experiments.command_line.failures import EXIT_CTRL_C, exit_code
-from experiments.command_line.overrides import check_override
+from experiments.command_line.overrides import apply_overrides
 
 CONFIGS = Path(configs.__file__).parent
 
@@ -172,9 +172,9 @@ def thaw(record: Mapping[str, Any]) -> ConfigDict:
 
 
 def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
-  """Loads the config of --config=NAME[:variant], checks the overrides, and returns the words without the former."""
+  """Loads the config of --config=NAME[:variant] with its overrides; returns it and the words that are left for absl."""
   rest: list[str] = []
-  given: list[str] = []
+  overrides: dict[str, str] = {}
   config = None
   for word in joined_words(words):
     name = word.lstrip("-").partition("=")[0]
@@ -189,14 +189,15 @@ def _load_named_config(words: list[str]) -> tuple[ConfigDict, list[str]]:
     if word.startswith("-") and name.startswith("config."):
       if config is None:
         raise ConfigError(f"{word} must follow --config=...")
-      if lost := [earlier for earlier in given if f"{earlier}.".startswith(f"{name}.")]:
-        raise ConfigError(f"{word} overrides --{lost[0]}=..., given before it; keep one, or set the section first")
-      given.append(name)
-      check_override(config, name.removeprefix("config."), word)
+      path = name.removeprefix("config.")
+      if path in overrides:
+        raise ConfigError(f"{word} sets what {overrides[path]} sets; keep one")
+      overrides[path] = word
+      continue
     rest.append(word)
   if config is None:
     raise ConfigError(f"--config=NAME[:variant] is missing; there are {', '.join(config_names())}")
-  return config, rest
+  return config, apply_overrides(config, overrides) + rest
 
 
 def joined_words(words: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Checks the overrides of a config, --config.section.key=value, one by one before absl sets them."""
+"""Checks the overrides of a config, --config.section.key=value, and sets those that absl cannot set."""
 
 import ast
 import math
@@ -11,14 +11,23 @@ from common.errors import ConfigError, nearest
 from configs import schema
 
 
-def check_override(config: ConfigDict, path: str, word: str) -> None:
-  """Checks that the field of an override exists and that the value has its type; sets values that absl cannot set.
+def apply_overrides(config: ConfigDict, words: Mapping[str, str]) -> list[str]:
+  """Checks overrides, {path: the word --config.path=value}; returns the words that are left for absl to set.
 
-  These are whole sections and, in the section of a choice (``{"name": ...}``, a penalty, a metric), arguments that the
-  config leaves out and values of another kind (a schedule for a number), which the constructor checks later.
+  A section is set before its arguments, in whichever order they are typed.
 
   Raises:
     ConfigError: an unknown field, or a value of another type.
+  """
+  sections_first = sorted(words, key=lambda path: path.count("."))
+  return [words[path] for path in sections_first if not _set(config, path, words[path])]
+
+
+def _set(config: ConfigDict, path: str, word: str) -> bool:
+  """Checks an override; if absl cannot set its value, sets it and returns True.
+
+  Such values are whole sections and, in the section of a choice (``{"name": ...}``, a penalty, a metric), arguments
+  that the config leaves out and values of another kind (a schedule for a number), which the constructor checks later.
   """
   _, equals, text = word.partition("=")
   if not equals:
@@ -36,11 +45,12 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
   if not free:
     _check_known(section, key, path)
   value = _literal(text)
-  if free and (key not in section or isinstance(section[key], ConfigDict) != isinstance(value, Mapping)):
+  if free and (key not in section or _of_another_kind(value, section[key])):
     with config.unlocked(), section.ignore_type():
       section[key] = ConfigDict(value) if isinstance(value, Mapping) else value
   elif not isinstance(section[key], ConfigDict):
     _check_value(section[key], path, text)
+    return False
   elif schema.is_shared(path):
     raise ConfigError(f"config.{path} is a shared section; set its keys one by one: --config.{path}.KEY=value")
   elif isinstance(value, Mapping):
@@ -49,6 +59,12 @@ def check_override(config: ConfigDict, path: str, word: str) -> None:
     raise ConfigError(
       f"config.{path}={text} is not a section; write --config.{path}=\"{{'name': '...', 'key': value}}\""
     )
+  return True
+
+
+def _of_another_kind(value: Any, old: Any) -> bool:
+  """Whether a section replaces a value, a value a section, or a fraction a whole number."""
+  return isinstance(old, ConfigDict) != isinstance(value, Mapping) or (type(old), type(value)) == (int, float)
 
 
 def _is_choice(section: Any, path: str) -> bool:

@@ -46,7 +46,11 @@ MISTAKES = [
   (VAE + "--noconfig.data.flip", "--noconfig.data.flip", "--config.data.flip=False"),
   (VAE + "--config=dcgan:tiny", "--config=dcgan:tiny", "second"),
   (VAE + "--config.seed=1 --config.seed=2", "--config.seed=2", "keep one"),
-  (VAE + "--config.optim.learning_rate=1 --config.optim={{}}", "--config.optim.learning_rate", "set the section first"),
+  (
+    DCGAN + "--config.loss.margin=1.0 --config.loss={{'name':'least_squares'}}",
+    "config.loss.margin is unknown",
+    '"least_squares" takes a, b, c, sigmoid',
+  ),
   ("train --config.seed=1 --config=vae:tiny --workdir={new}", "--config.seed=1", "must follow --config"),
   # Types.
   (VAE + "--config.train.batch_size=four", "config.train.batch_size=four", "must be a whole number"),
