@@ -40,7 +40,8 @@ class Trainable(Protocol[S]):
   """The interface that the trainer requires.
 
   With ``batches_per_step`` None the leaves of a batch are [B, ...]; with n they are [n, B, ...], one batch for each
-  discriminator update.
+  discriminator update. A family may also have ``start(state, train)``, which returns the fresh state set up for the
+  training split (`common.data.dataset.Split`).
   """
 
   @property

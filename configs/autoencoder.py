@@ -3,7 +3,7 @@
 Recipe: this code's own. One hidden layer of 500 on each side, z of 32, squared error summed over pixels (a Gaussian of
 deviation sqrt(1/2) but for a constant), Adam 1e-3, batch 100, 20 epochs. ``conv`` has strided convolutions.
 ``denoising`` shows the encoder images with a quarter of the pixels black. It has no prior: to draw from it, fit one to
-its latents (`experiments.fit_sampler`).
+its latents (configs/samplers.py).
 
 Number to expect: none is published for this network, and this code's is not measured.
 

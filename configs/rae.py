@@ -1,5 +1,5 @@
 """Regularized autoencoders (Ghosh et al. 2020, arXiv:1903.12436): no noise in the encoder, a smooth decoder, and a
-density of the latents that is fitted afterwards (`experiments.fit_sampler`, ten Gaussians in the paper).
+density of the latents that is fitted afterwards (configs/samplers.py, ten Gaussians in the paper).
 
 Recipe: the objectives of the authors' code with the weights of its MNIST and CIFAR-10 runs. There the squared error is
 a mean over pixels and the penalty a mean of z^2 over z; here both are sums, so that its weights are multiplied by the

@@ -61,7 +61,7 @@ KEYS: dict[str, Key] = {
   "data.name": Key(
     "digits",
     "data set: folder (your own pictures in data.dir), digits, mnist or other IDX files, cifar10, any TFDS image set, "
-    "gaussians8, or blobs",
+    "gaussians8, blobs, or latents",
   ),
   "data.dir": Key("", "directory of the prepared files; empty means the usual places", may_change=True),
   "data.train_split": Key("train", 'slice of the data set to train on, such as "train[:50000]"'),
@@ -154,6 +154,7 @@ FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
       "corruption": {"name": "none"},
     },
   ),
+  "sampler": ({}, {"sampler": {"name": "gmm"}}),
 }
 
 

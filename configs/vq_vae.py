@@ -1,5 +1,5 @@
 """VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937): latents of codes; their autoregressive prior is fitted
-afterwards (`experiments.fit_sampler --sampler=autoregressive`).
+afterwards (`samplers:autoregressive`).
 
 Recipe: two strided 4x4 convolutions and two residual blocks on each side, the codebook by running means (App. A.1) with
 decay 0.99, commitment 0.25, 512 codes of 64 numbers on a map of a quarter of the side, Adam 2e-4, batch 128 (the

@@ -27,7 +27,7 @@ sys.path.remove(str(ROOT))
 FAMILIES = {
   "gan": "gan.from_config",
   "vae": "vae.from_config",
-  "sampler": "vae.samplers.from_config",
+  "sampler": "vae.samplers.fitted",
   "classifier": "common.evaluation.features.classifier",
 }
 

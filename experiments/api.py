@@ -20,9 +20,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from common import parallel
-from common.algorithm import Generative
+from common.algorithm import Generative, Trainable
 from common.data import images as pictures
 from common.data.dataset import Dataset, open_dataset
+from common.data.latents import is_latents
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError, nearest
 from common.evaluation.sampling import Sampler
@@ -30,6 +31,7 @@ from common.evaluation.validation import evaluated_run
 from common.state import transfer_weights
 from common.training.log import Status
 from common.training.program import Program
+from common.training.program import check as check_program
 from common.types import PyTree
 from configs import recipes, schema
 from experiments import build_algorithm
@@ -37,7 +39,7 @@ from experiments.command_line import compilation_cache
 from experiments.command_line import flags as command_line
 from experiments.command_line.overrides import apply_overrides
 from experiments.command_line.running import claimed, to_the_end
-from experiments.restore import RestoredRun, restore_sampled
+from experiments.restore import RestoredRun, restore
 
 if TYPE_CHECKING:  # it imports the metrics
   from common.evaluation.scoring import Settings
@@ -93,10 +95,7 @@ def train(
     NonFiniteError: a loss, gradient, parameter or score is not finite; the last good checkpoint remains.
   """
   workdir, status = Path(workdir).absolute(), status or Status(enabled=jax.process_index() == 0)
-  parallel.check_devices(config.parallel.mode, config.train.batch_size)
-  with status.phase("reading the data set"):
-    dataset = dataset or open_dataset(config.data)
-    algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+  config, dataset, algorithm = _built(config, dataset, status)
   elsewhere = f"another --workdir, where --init_from={workdir} starts from its weights if the networks are the same"
   with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere, init_from=str(init_from)) as start_at:
     program = Program(algorithm, dataset, config, parallel.make_mesh())
@@ -110,6 +109,27 @@ def train(
   return run.step
 
 
+def check(config: ConfigDict, *, dataset: Dataset | None = None, status: Status | None = None) -> dict[str, float]:
+  """Compiles a config and runs a few calls, without a workdir; returns its sizes and times by name."""
+  status = status or Status(enabled=jax.process_index() == 0)
+  config, dataset, algorithm = _built(config, dataset, status)
+  for note in dataset.notes:
+    status.line(note)
+  return check_program(Program(algorithm, dataset, config, parallel.make_mesh()), status)
+
+
+def _built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
+  """The config, its data set and its algorithm; a config of latents is completed by the run that they belong to."""
+  parallel.check_devices(config.parallel.mode, config.train.batch_size)
+  if dataset is None and is_latents(config.data.name):
+    from experiments.fitted_prior import with_latents
+
+    config = with_latents(config, status)
+  with status.phase("reading the data set"):
+    dataset = dataset or open_dataset(config.data)
+    return config, dataset, build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+
+
 def _initial_state(program: Program, init_from: str | Path, status: Status) -> PyTree:
   """The state that a run begins with: a fresh one, with the weights of ``init_from`` where that is given."""
   if not init_from:
@@ -119,19 +139,24 @@ def _initial_state(program: Program, init_from: str | Path, status: Status) -> P
   return transfer_weights(other.state, program.init())
 
 
-def load(workdir: str | Path, checkpoint: str = "last", *, sampler: str = "prior") -> RestoredRun:
+def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "") -> RestoredRun:
   """A trained run from its workdir alone: config, spec, algorithm, state and step.
 
   Args:
     workdir: the run's directory.
     checkpoint: "last", "best" or the number of a step.
-    sampler: "prior", or the density that `experiments.fit_sampler` fitted to a VAE's latents.
+    prior: workdir of a density that was trained on the run's latents (configs/samplers.py), to replace the VAE's prior.
 
   Raises:
-    ConfigError: no run there, or no such checkpoint or sampler.
+    ConfigError: no run there, no such checkpoint, or a prior that was not fitted to it.
     CheckpointError: no undamaged checkpoint.
   """
-  return restore_sampled(Path(workdir), checkpoint, sampler, parallel.make_mesh())
+  mesh = parallel.make_mesh()
+  if not prior:
+    return restore(Path(workdir), checkpoint, mesh)
+  from experiments.fitted_prior import restore_with_prior
+
+  return restore_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
 
 
 def metrics_of(workdir: str | Path) -> list[Record]:

@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import ConfigError
-from configs import recipes, samplers
+from configs import recipes
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -54,12 +54,7 @@ def define_flags() -> None:
   flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
   flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
   flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
-  flags.DEFINE_enum(
-    "sampler",
-    "prior",
-    ["prior", *samplers.NAMES],
-    "where a VAE's latents come from; all others: experiments.fit_sampler",
-  )
+  flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to score in the place of its prior")
   flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
   flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
   flags.DEFINE_string(
@@ -72,11 +67,11 @@ def define_flags() -> None:
 
 
 SETTINGS = (
-  "features", "split", "num_samples", "num_real", "seed", "truncation", "batch_norm", "sampler", "floor", "data_dir",
+  "features", "split", "num_samples", "num_real", "seed", "truncation", "batch_norm", "prior", "floor", "data_dir",
   "feature_cache",
 )  # fmt: skip
 ONLY_FOR = {
-  **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "sampler"), "workdir"),
+  **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "prior"), "workdir"),
   **dict.fromkeys(("reference", "resize", "background"), "samples"),
   **dict.fromkeys(("ignore", "out"), "compare"),
 }

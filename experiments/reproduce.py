@@ -1,9 +1,9 @@
 """Fills a table of a paper, row by row: python -m experiments.reproduce --table=lucic2018 --tier=A --root=runs/tables
 
-Each row is trained by `experiments.train` in a workdir of its own under --root and scored, last and best checkpoint, by
-`experiments.evaluate`; where a row names samplers of its latents, `experiments.fit_sampler` fits them first. The same
-command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training resumes to the bit. After each row
-TABLE-TIER.md and .json, of some tables a plot too, are written to --root.
+`experiments.train` trains each row in a workdir of its own under --root, and `experiments.evaluate` scores its last and
+best checkpoint; if a row names densities of its latents, they are trained and scored in the place of its prior. The
+same command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training resumes to the bit. After each
+row TABLE-TIER.md and .json, of some tables a plot too, are written to --root.
 """
 
 import json
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,30 @@ def reproduce(row: Row, table: Table, workdir: Path, seed: int) -> int:
   if code := _run("train", f"--workdir={workdir}", *training):
     return code
   before = _lines(workdir)
-  words.append(f"--workdir={workdir}")
-  for sampler in row.samplers:
-    chosen = [] if sampler == "prior" else [f"--sampler={sampler}"]
-    for checkpoint in table.checkpoints.split(",") if chosen else ():
-      if code := _run("fit_sampler", f"--workdir={workdir}", f"--checkpoint={checkpoint}", *chosen):
-        return code
-    if code := _run("evaluate", *words, *chosen):
+  for name, *given in _scorings(row, table, workdir, words):
+    if code := _run(name, *given):
       return code
   record = {"time": round(time.time()), "made": _made(row, table, seed), "records": _lines(workdir)[len(before) :]}
   files.write(_done(row, workdir), json.dumps(record))
   return 0
+
+
+def _scorings(row: Row, table: Table, workdir: Path, words: list[str]) -> Iterator[list[str]]:
+  """The commands that score a trained row, each with its words: under its own prior, and under its fitted densities."""
+  score = ["evaluate", *words, f"--workdir={workdir}"]
+  for sampler in row.samplers:
+    if sampler == "prior":
+      yield score
+      continue
+    for checkpoint in table.checkpoints.split(","):
+      density = workdir / f"{sampler}-{checkpoint}"
+      latents = [f"--config.data.dir={workdir}", f"--config.data.name=latents:{checkpoint}"]
+      yield ["train", f"--config=samplers:{sampler}", *latents, f"--workdir={density}"]
+      yield [
+        *score,
+        f"--checkpoint={checkpoint}",
+        f"--prior={density}",
+      ]  # the second --checkpoint is the one that counts
 
 
 def _tier(row: Row, table: Table) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from experiments.command_line import flags as command_line
 
 @dataclasses.dataclass(frozen=True)
 class RestoredRun:
-  """What `restore` finds; ``notes`` says what was filled in or skipped, ``sampler`` where latents are drawn from."""
+  """A trained run; ``notes`` says what was filled in or skipped, and ``sampler`` from where latents are drawn."""
 
   config: ConfigDict
   spec: Spec
@@ -86,75 +86,6 @@ def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: A
       "--data_dir=DIR"
     )
   return data, dataset
-
-
-def weights_of(run: RestoredRun) -> str:
-  """A hash of a VAE's weights, which tells whether something was fitted to these."""
-  from common.evaluation.features.extractor import sha8
-  from common.parallel import to_host
-
-  state: Any = run.state
-  return sha8(to_host(state.net.variables()))
-
-
-def sampler_workdir(workdir: Path, sampler: str, step: int) -> Path:
-  """Where the sampler fitted to the latents of a run at a step has its own run."""
-  return workdir / "samplers" / f"{sampler}-{step}"
-
-
-def restore_sampled(workdir: Path, checkpoint: str, sampler: str, mesh: Mesh) -> RestoredRun:
-  """As `restore`, with latents drawn from a fitted sampler, one of `configs.samplers.NAMES`, or from the "prior".
-
-  The sampler is the one fitted to this checkpoint, at the step that was best on its validation split.
-
-  Raises:
-    ConfigError: as `restore`; a sampler that the model cannot have, or that is not fitted to this checkpoint.
-    CheckpointError: as `restore`.
-  """
-  run = restore(workdir, checkpoint, mesh)
-  if sampler == "prior":
-    return run
-  from common.data.latents import check_weights, units
-  from common.parallel import replicate
-  from vae.samplers.latents import check_sampler
-  from vae.samplers.with_prior import with_prior
-  from vae.vae import VAE
-
-  if not isinstance(run.algorithm, VAE):
-    raise ConfigError(
-      f"--sampler={sampler}: {workdir} holds a {run.config.family}; samplers are of the latents of a vae"
-    )
-  check_sampler(sampler, run.algorithm)
-  place = sampler_workdir(workdir, sampler, run.step)
-  _check_fitted(place, workdir, checkpoint, run.step, sampler)
-  check_weights(place, weights_of(run))
-  fitted: Any = restore(place, "best", mesh)
-  settings = [f"{key}={value}" for key, value in fitted.config.sampler.items() if key != "name"]
-  algorithm, state = with_prior(run.algorithm, run.state, fitted.algorithm, fitted.state, replicate(units(place), mesh))
-  return dataclasses.replace(
-    run,
-    algorithm=algorithm,
-    state=state,
-    notes=(*run.notes, *fitted.notes, f"{sampler} of {place} at its best step, {fitted.step:,}"),
-    sampler=f"{sampler}({', '.join(settings)}), best of {fitted.config.train.num_steps:,} steps",
-  )
-
-
-def _check_fitted(place: Path, workdir: Path, checkpoint: str, step: int, sampler: str) -> None:
-  """Raises ConfigError unless the sampler's run is there and at its end."""
-  from common.training.checkpoint import Checkpoints
-
-  command = f"python -m experiments.fit_sampler --workdir={workdir} --sampler={sampler} --checkpoint={checkpoint}"
-  if not (place / "config.json").exists():
-    others = (other.parent.name.rpartition("-")[2] for other in workdir.glob(f"samplers/{sampler}-*/config.json"))
-    steps = ", ".join(f"{other:,}" for other in sorted(map(int, others)))
-    known = f"it was fitted to step {steps} only (--checkpoint=STEP); " if steps else ""
-    raise ConfigError(f"--sampler={sampler} is not fitted to step {step:,} of {workdir}; {known}fit it: {command}")
-  last = read_config(place)[0]["train"]["num_steps"]
-  with Checkpoints(place / "checkpoints", keep=1, read_only=True) as checkpoints:
-    reached = max(checkpoints.steps(), default=0)
-  if reached < last:
-    raise ConfigError(f"--sampler={sampler} is fitted for {reached:,} of its {last:,} steps; go on: {command}")
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:

@@ -4,8 +4,8 @@ Picture i depends on the seed and on i only, not on --num. Several are a grid wi
 single one (--num=1) is written pixel by pixel, without a margin. --interpolate=K draws --num rows of K pictures each,
 on straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and
 --show=traversals moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the
-plane of two. --sampler=gmm draws a VAE's latents from a density that experiments.fit_sampler fitted to this
-checkpoint's.
+plane of two. --prior=runs/rae-gmm draws a VAE's latents from a density that was trained on those of this checkpoint
+(configs/samplers.py).
 """
 
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 from absl import flags
 
 from common.errors import ConfigError
-from configs import samplers
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -37,12 +36,7 @@ def define_flags() -> None:
   flags.DEFINE_enum(
     "show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are"
   )
-  flags.DEFINE_enum(
-    "sampler",
-    "prior",
-    ["prior", *samplers.NAMES],
-    "where a VAE's latents come from; all others: experiments.fit_sampler",
-  )
+  flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to draw from in the place of its prior")
   flags.DEFINE_string(
     "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
   )
@@ -57,10 +51,10 @@ def define_flags() -> None:
 
 def main() -> int:
   command_line.required("workdir")
-  name = "samples" if FLAGS.sampler == "prior" else f"samples-{FLAGS.sampler}"
+  name = f"samples-{Path(FLAGS.prior).name}" if FLAGS.prior else "samples"
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"{name}-seed{FLAGS.seed}.png")
-  if FLAGS.sampler != "prior" and FLAGS.show != "samples":
-    raise ConfigError(f"--sampler={FLAGS.sampler} is for --show=samples; --show={FLAGS.show} draws no latents from it")
+  if FLAGS.prior and FLAGS.show != "samples":
+    raise ConfigError(f"--prior={FLAGS.prior} is for --show=samples; --show={FLAGS.show} draws no latents from it")
   command_line.check_out(out, ".png", ".npz")
 
   from common.training.log import Status
@@ -71,7 +65,7 @@ def main() -> int:
   compilation_cache.start(status)
   columns = FLAGS.columns
   with status.phase("restoring and drawing"):
-    run = api.load(FLAGS.workdir, FLAGS.checkpoint, sampler=FLAGS.sampler)
+    run = api.load(FLAGS.workdir, FLAGS.checkpoint, prior=FLAGS.prior)
     options = {"ema": not FLAGS.raw, "truncation": FLAGS.truncation, "batch_norm": FLAGS.batch_norm}
     if FLAGS.show != "samples":
       samples = api.Samples(_show(run, status), None)

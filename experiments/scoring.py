@@ -24,7 +24,8 @@ from common.evaluation.sampling import Sampler
 from common.evaluation.scoring import Scoring, Settings
 from common.evaluation.validation import Evaluator
 from common.state import NetState
-from experiments.restore import RestoredRun, locate, open_data, restore_sampled
+from experiments import api
+from experiments.restore import RestoredRun, locate, open_data
 
 Sections = Mapping[str, Mapping[str, Any]]  # the metrics, {name: {setting: value}}
 Record = dict[str, Any]
@@ -68,7 +69,7 @@ class _Checkpoint:
 
   def __init__(self, workdir: Path, checkpoint: str, settings: Settings, mesh: Mesh):
     with settings.say.phase("restoring"):
-      run = restore_sampled(workdir, checkpoint, settings.sampler, mesh)
+      run = api.load(workdir, checkpoint, prior=settings.prior)
     for note in run.notes:
       settings.say.line(note)
     self._run, self._workdir, self._settings, self._mesh = run, workdir, settings, mesh

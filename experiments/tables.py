@@ -18,7 +18,7 @@ class Row:
     run: the name of a row whose training this one is an earlier or later stop of; empty for a training of its own. Rows
       of one run are in the order of their steps, and each is scored before the run goes on to the next.
     beside: the name of a row whose scores of each image are subtracted from this one's; empty for none.
-    samplers: where a VAE's latents come from, a line each: "prior", or what `experiments.fit_sampler` fits.
+    samplers: where a VAE's latents come from, a line each: "prior", or a density of configs/samplers.py.
   """
 
   name: str

@@ -47,13 +47,16 @@ def main() -> int:
 
   import numpy  # noqa: F401  # here: two threads that import it at once may get half of it
 
-  reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # unpacking runs beside the imports, as long
+  from common.data.latents import is_latents
+
+  reading = None
+  if not is_latents(config.data.name):  # those may not be there yet
+    reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # unpacking runs beside the imports, as long
   import jax
 
   from common import parallel
   from common.training.log import Status
-  from common.training.program import Program, check
-  from experiments import api, build_algorithm
+  from experiments import api
   from experiments.command_line import compilation_cache
 
   _start_devices()
@@ -61,14 +64,11 @@ def main() -> int:
   compilation_cache.start(status)
   parallel.check_devices(config.parallel.mode, config.train.batch_size)
   with status.phase("reading the data set"):
-    dataset = reading.result()
+    dataset = reading.result() if reading else None
   if not FLAGS.check:
     api.train(config, FLAGS.workdir, init_from=FLAGS.init_from, profile=profile, dataset=dataset, status=status)
     return 0
-  algorithm = build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
-  for note in dataset.notes:
-    status.line(note)
-  figures = check(Program(algorithm, dataset, config, parallel.make_mesh()), status)
+  figures = api.check(config, dataset=dataset, status=status)
   for name, value in figures.items() if jax.process_index() == 0 else ():
     print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
   return 0

@@ -28,6 +28,7 @@ from experiments.command_line.help import choice_doc
 ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("common", "gan", "vae", "experiments") for path in (ROOT / folder).rglob("*.py")]
 
+DATASETS = (*recipes.DATASETS, "latents")
 FIELDS = {**schema.KEYS, **schema.GAN_KEYS}
 
 
@@ -43,10 +44,10 @@ def all_variants() -> list[str]:
   found = []
   for name in config_names():
     words = allowed_words(name)
-    others = ["", *(word for word in words if word not in recipes.DATASETS and word != "tiny")]
-    for dataset, tiny, other in itertools.product(recipes.DATASETS, ("", "tiny"), others):
-      if dataset in words:
-        found.append(f"{name}:" + ",".join(word for word in (dataset, other, tiny) if word))
+    datasets = [word for word in words if word in DATASETS]
+    others = ["", *(word for word in words if word not in (*datasets, "tiny"))]
+    for dataset, tiny, other in itertools.product(datasets, ("", "tiny"), others):
+      found.append(f"{name}:" + ",".join(word for word in (dataset, other, tiny) if word))
   return found
 
 
@@ -59,8 +60,8 @@ def traced_variants() -> list[tuple[str, bool]]:
   for name in config_names():
     first, *words = (word for word in allowed_words(name) if word not in ("mnist", "stacked_mnist"))  # as Fashion-MNIST
     found.append((f"{name}:{first}", True))
-    found += [(f"{name}:{word}", False) for word in words if word in recipes.DATASETS]
-    found += [(f"{name}:{first},{word}", True) for word in words if word not in (*recipes.DATASETS, "tiny")]
+    found += [(f"{name}:{word}", False) for word in words if word in DATASETS]
+    found += [(f"{name}:{first},{word}", True) for word in words if word not in (*DATASETS, "tiny")]
   return found
 
 
@@ -72,11 +73,11 @@ def load(variant: str) -> ConfigDict:
 def spec_of(config: ConfigDict) -> Spec:
   """What opening the data set would say, without the data set."""
   data = config.data
-  points = data.name == "gaussians8"
+  points = data.name in ("gaussians8", "latents")
   size = data.image_size or 8
   return Spec(
-    image_shape=(1, 1, 2) if points else (size, size, data.channels),
-    num_classes={"celeb_a": 0, "gaussians8": 8}.get(data.name, 10),
+    image_shape=(1, 2, 1) if points else (size, size, data.channels),
+    num_classes={"celeb_a": 0, "gaussians8": 8, "latents": 0}.get(data.name, 10),
     num_examples=1400,
     kind="points" if points else "images",
     pixel_range=data.pixel_range,

@@ -8,8 +8,7 @@ from common.data import cifar, emoji, idx, procedural, tfds_source
 from common.data.digits import digits
 from common.data.folder import NAME as FOLDER
 from common.data.folder import folder
-from common.data.latents import NAME as LATENTS
-from common.data.latents import latents
+from common.data.latents import is_latents, latents
 from common.data.photos import photos
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
@@ -37,8 +36,8 @@ def open_source(data: Any) -> Source:
      ``blobs:CLASSES``.
   2. ``folder``: the user's own pictures in ``data.dir``; ``emoji`` and ``photos``: from Debian packages, or copies of
      their files in ``data.dir``.
-  3. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents``: vectors from a file in
-     ``data.dir``.
+  3. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents:STEP-HASH``: those
+     of a VAE's images, in the workdir ``data.dir`` of its run.
   4. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
      IDX files of a Debian package.
   5. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
@@ -61,8 +60,8 @@ def open_source(data: Any) -> Source:
     return photos(data)
   if data.name == FOLDER:
     return folder(data)
-  if data.name == LATENTS:
-    return latents(data.dir)
+  if is_latents(data.name):
+    return latents(data.dir, data.name)
   if data.name.startswith(PREFIX):
     base = data.copy_and_resolve_references()
     with base.unlocked():

@@ -1,4 +1,4 @@
-"""Latents of the images of each split, stored in a file with their units and opened as a data set."""
+"""The latents of each split's images, as a data set: one file for each checkpoint of the model that computed them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,63 +10,61 @@ from common import files
 from common.data.source import ArraySource
 from common.errors import ConfigError
 
-NAME = "latents"
-FILE = "latents.npz"
+NAME = "latents"  # config.data.name is "latents:STEP-HASH", with a hash of the model's weights
 SMALLEST = 1e-6  # scale of a latent that does not vary
-_BESIDE = ("weights", "shift", "scale")  # entries beside the splits
+SPLITS = ("train", "validation", "test")
 
 
-def save_latents(directory: Path, splits: Mapping[str, np.ndarray], weights: str, *, standardise: bool) -> None:
+def is_latents(name: str) -> bool:
+  """Whether ``name`` is that of a data set of latents, complete or not."""
+  return name.partition(":")[0] == NAME
+
+
+def file_of(workdir: Path, name: str) -> Path:
+  """The file of the data set ``name`` in the workdir of the model's run."""
+  return workdir / NAME / f"{name.partition(':')[2]}.npz"
+
+
+def save_latents(file: Path, splits: Mapping[str, np.ndarray], *, standardise: bool) -> None:
   """Atomically writes the latents of each split.
 
   Args:
-    directory: where `FILE` is written.
-    splits: {split: float32 [N, 1, 1, Z]}.
-    weights: the hash of the weights that computed them.
+    file: as `file_of` names it.
+    splits: {one of SPLITS: float32 [N, H, W, C]}; vectors are [N, 1, 1, Z].
     standardise: whether each latent is written in units of mean 0 and deviation 1 over the training split, as
-      (z - shift) / scale. Numbers of codes have no units.
+      (z - shift) / scale. The numbers of codes have no units.
   """
-  train, size = splits["train"], splits["train"].shape[-1]
-  flat = train.reshape(-1, size)
-  shift = flat.mean(axis=0) if standardise else np.zeros(size, np.float32)
-  scale = np.maximum(flat.std(axis=0), SMALLEST) if standardise else np.ones(size, np.float32)
-  arrays: dict[str, Any] = {name: np.asarray((z - shift) / scale, np.float32) for name, z in splits.items()}
-  arrays |= {"weights": np.array(weights), "shift": np.float32(shift), "scale": np.float32(scale)}
-  with files.replacing(directory / FILE) as file:
-    np.savez(file, **arrays)
+  train = splits["train"]
+  shift = train.mean(axis=0) if standardise else np.zeros(train.shape[1:])
+  scale = np.maximum(train.std(axis=0), SMALLEST) if standardise else np.ones(train.shape[1:])
+  arrays: dict[str, Any] = {name: np.float32((z - shift) / scale) for name, z in splits.items()}
+  file.parent.mkdir(exist_ok=True)
+  with files.replacing(file) as opened:
+    np.savez(opened, shift=np.float32(shift), scale=np.float32(scale), **arrays)
 
 
-def check_weights(directory: Path, weights: str) -> None:
-  """Raises ConfigError where the latents in ``directory`` are missing, or were computed by other weights."""
-  if not (directory / FILE).is_file():
-    raise ConfigError(
-      f"{directory / FILE} is missing, and it stores the units of the fit; remove {directory}, and fit anew"
-    )
-  with np.load(directory / FILE, allow_pickle=False) as archive:
-    computed_by = str(archive["weights"])
-  if computed_by != weights:
-    raise ConfigError(f"{directory} was fitted to other weights than its run has now; remove it, and fit anew")
+def units(file: Path) -> tuple[np.ndarray, np.ndarray]:
+  """Shift and scale of the latents, float32 [Z] each; z = shift + scale * the stored values."""
+  with np.load(file, allow_pickle=False) as archive:
+    return archive["shift"].reshape(-1), archive["scale"].reshape(-1)
 
 
-def units(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-  """Shift and scale of the latents in ``directory``, float32 [Z] each; z = shift + scale * the stored values."""
-  with np.load(directory / FILE, allow_pickle=False) as archive:
-    return archive["shift"], archive["scale"]
-
-
-def latents(directory: str) -> ArraySource:
-  """Opens the vectors that `save_latents` wrote, as points.
+def latents(directory: str, name: str) -> ArraySource:
+  """Opens what `save_latents` wrote in a run's workdir, as points.
 
   Raises:
     ConfigError: the file is missing.
   """
-  path = Path(directory) / FILE
-  if not directory or not path.is_file():
-    raise ConfigError(f'config.data.name="{NAME}": {path} is missing; python -m experiments.fit_sampler writes it')
-  with np.load(path, allow_pickle=False) as archive:
-    splits = {name: archive[name] for name in archive.files if name not in _BESIDE}
+  file = file_of(Path(directory), name)
+  if not file.is_file():
+    raise ConfigError(
+      f'config.data.name="{name}": {file} is missing; experiments.train --config=samplers writes it into the run of a '
+      "VAE that --config.data.dir names"
+    )
+  with np.load(file, allow_pickle=False) as archive:
+    splits = {split: archive[split] for split in SPLITS}
 
   def load(split: str) -> tuple[np.ndarray, np.ndarray]:
     return splits[split], np.zeros(len(splits[split]), np.int32)
 
-  return ArraySource(NAME, splits["train"].shape[1:], 0, {name: len(z) for name, z in splits.items()}, load, "points")
+  return ArraySource(name, splits["train"].shape[1:], 0, {key: len(z) for key, z in splits.items()}, load, "points")

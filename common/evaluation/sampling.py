@@ -44,7 +44,7 @@ class Sampler:
     truncation: the largest absolute value of N(0, I) latents, which are drawn from the truncated normal (Brock et al.
       2019, Section 3.1); 0 for no bound.
     batch_norm: whose statistics BatchNorm uses, one of STATISTICS.
-    source: where latents come from, for the protocol: the model's "prior", or a sampler fitted afterwards.
+    source: where latents come from, for the protocol: the model's "prior", or a density fitted afterwards.
 
   Raises:
     ConfigError: the model cannot be sampled in this way.
@@ -65,7 +65,8 @@ class Sampler:
     choose(STATISTICS, batch_norm, "--batch_norm")
     if not algorithm.has_prior:
       raise ConfigError(
-        f"{NO_PRIOR} (python -m experiments.fit_sampler --workdir=RUN --sampler=gmm), and name it: --sampler=gmm"
+        f"{NO_PRIOR} (python -m experiments.train --config=samplers:gmm --config.data.dir=RUN --workdir=RUN-gmm) and "
+        "name it: --prior=RUN-gmm"
       )
     if not 0.0 <= truncation < math.inf:
       raise ConfigError(f"truncation={truncation} must be above 0, or 0 for none")

@@ -36,7 +36,7 @@ class Settings:
     ema: averaged weights, where the run keeps them.
     truncation: largest absolute value of N(0, I) latents; 0 for no bound.
     batch_norm: whose statistics BatchNorm uses: "running", "batch" or "standing".
-    sampler: "prior", or the density that `experiments.fit_sampler` fitted to a VAE's latents.
+    prior: workdir of a density of a VAE's latents that replaces its prior; empty for none.
     floor: also score real training images.
     data_dir: where the data set lies; empty for where it was in training, or the usual places.
     weights: directory of downloaded or converted weights of extractors; None for none.
@@ -52,7 +52,7 @@ class Settings:
   ema: bool = True
   truncation: float = 0.0
   batch_norm: str = "running"
-  sampler: str = "prior"
+  prior: str = ""
   floor: bool = True
   data_dir: str = ""
   weights: Path | None = None

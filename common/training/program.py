@@ -89,8 +89,9 @@ class Program:
     return self._init.trace()
 
   def init(self) -> PyTree:
-    """A fresh state on all devices."""
-    return self._traced_init.lower().compile()()
+    """A fresh state on all devices; an algorithm with a method ``start`` makes it from the training split."""
+    state, start = self._traced_init.lower().compile()(), getattr(self.algorithm, "start", None)
+    return start(state, self.dataset.train) if start else state
 
   def state_shapes(self) -> PyTree:
     """The template that a checkpoint is restored to.

@@ -48,7 +48,6 @@ _OWN_FLAGS = {  # of commands without --config: the field of a config that each 
   "reference": "data.name",
   "metrics": "metrics",
   "features": "evaluate.features",
-  "settings": "sampler",
 }
 
 
@@ -106,10 +105,11 @@ def in_own_flags(text: str) -> str:
   """Rewrites an error about config fields in terms of the flags of a command that has no --config."""
   if "config" in flags.FLAGS:
     return text
+  text, *command = re.split(r"(?=python -m experiments\.train )", text, maxsplit=1)  # it has the fields
   for flag, field in _OWN_FLAGS.items():
     if flag in flags.FLAGS and flags.FLAGS[flag].value is not None:
       text = re.sub(rf"(--)?config\.{re.escape(field)}\b", f"--{flag}", text)
-  return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text)
+  return re.sub(r"(?<!train with )--config\.", "experiments.train with --config.", text) + "".join(command)
 
 
 def _is_one_of_several() -> bool:

@@ -230,7 +230,7 @@ def find_config(path: str) -> Path:
 
 def config_names() -> list[str]:
   """Returns the bare names that --config takes."""
-  others = ("__init__", "recipes", "schema", "samplers")
+  others = ("__init__", "recipes", "schema")
   return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in others)
 
 

@@ -35,7 +35,7 @@ WRONG = [
   ("sample --workdir={vae} --checkpoint=best", 1),
   ("sample --workdir={vae} --batch_norm=batch", 1),
   ("sample --workdir={dcgan} --truncation=1.0", 1),
-  ("sample --workdir={vae} --sampler=gmm", 1),
+  ("sample --workdir={vae} --prior={dcgan}", 1),
   ("evaluate --workdir={vae} --split=train", 2),
   (SCORE + "--workdir={vae} --num_samples=20 --num_real=9999", 1),
   (SCORE + "--samples={npz} --reference=digits", 3),

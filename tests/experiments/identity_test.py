@@ -6,11 +6,9 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from common.data.dataset import open_dataset
-from common.data.latents import check_weights, save_latents
 from common.evaluation.validation import PROTOCOL, Validation
 from common.training.workdir import read_spec, write_json
 from tests.common.data.settings import data_config
@@ -113,15 +111,6 @@ def test_a_start_that_saved_nothing_binds_its_workdir_to_nothing(copy, capfd):
   record = json.loads((copy / "config.json").read_text())
   assert record["optim"]["learning_rate"] == 0.001
   assert [json.loads(line)["step"] for line in (copy / "metrics.jsonl").read_text().splitlines()] == [10]
-
-
-def test_a_sampler_fitted_to_other_weights_is_refused(tmp_path):
-  save_latents(tmp_path, {"train": np.zeros((2, 1, 1, 3))}, "of these", standardise=False)
-  check_weights(tmp_path, "of these")
-  with pytest.raises(Exception, match=r"latents.npz is missing.*fit anew"):
-    check_weights(tmp_path / "elsewhere", "any")
-  with pytest.raises(Exception, match="was fitted to other weights than its run has now; remove it, and fit anew"):
-    check_weights(tmp_path, "of others")
 
 
 def test_pictures_scored_otherwise_than_before_are_said(tmp_path):

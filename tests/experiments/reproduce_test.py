@@ -66,7 +66,7 @@ def queue(tmp_path, monkeypatch):
       import pathlib
 
       pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
-      sampler = next((word.partition("=")[2] for word in words if word.startswith("--sampler=")), "prior")
+      sampler = "gmm" if any(word.startswith("--prior=") for word in words) else "prior"
       with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
         by_latent = {
           **score(workdir, 0.0, "last", 40, sampler),
@@ -91,8 +91,7 @@ def queue(tmp_path, monkeypatch):
 def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp_path, capfd):
   run, commands, _ = queue
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate"] * 2 + ["fit_sampler"] * 2 + ["evaluate"]
-  assert ["--checkpoint=last" in commands[4], "--checkpoint=best" in commands[5]] == [True, True]
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 4
   assert "--config=lucic2018:digits,tiny" in commands[0] and "--config.seed=0" in commands[0]
   assert "--checkpoint=last,best" in commands[1]
   out = capfd.readouterr().out
@@ -100,8 +99,11 @@ def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp
   assert (
     "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | 0 (0 .. 1.2) | - | - |" in out
   )
-  assert all("--sampler=gmm" in command for command in commands[4:])
-  assert not [word for command in commands[:4] for word in command if word.startswith("--sampler")]
+  vae = commands[3][-1].partition("=")[2]
+  for checkpoint, fit, scoring in zip(("last", "best"), commands[4::2], commands[5::2], strict=True):
+    latents, density = f"--config.data.name=latents:{checkpoint}", f"{vae}/gmm-{checkpoint}"
+    assert fit[1:] == ("--config=samplers:gmm", f"--config.data.dir={vae}", latents, f"--workdir={density}")
+    assert scoring[-3:] == (f"--workdir={vae}", f"--checkpoint={checkpoint}", f"--prior={density}")
   assert "activity" not in out and "activity" in (tmp_path / "smoke-A.json").read_text()
   assert "| real training images | - | - | 1 ± 0.98 | - | - | - | - |" in out and "Protocol: n_fake 7" in out
   assert (tmp_path / "smoke-A.md").read_text() in out
@@ -122,7 +124,7 @@ def test_what_is_finished_stays_and_what_was_stopped_goes_on(queue, capfd):
   assert run() == 75
   del commands[:]
   assert run() == 0
-  assert [command[0] for command in commands] == ["train", "evaluate", "fit_sampler", "fit_sampler", "evaluate"]
+  assert [command[0] for command in commands] == ["train", "evaluate"] * 3
   del commands[:]
   assert run() == 0 and not commands
 

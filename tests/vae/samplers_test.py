@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,31 +15,34 @@ from scipy import stats
 
 from common import random
 from common.algorithm import LatentVariable
-from common.data.latents import latents, save_latents, units
+from common.data.latents import file_of, latents, save_latents, units
 from common.data.spec import Spec
 from common.errors import ConfigError
 from configs import samplers
+from experiments import build_algorithm
 from tests.vae.tiny_model import model_of
-from vae.samplers.from_config import from_config
 from vae.samplers.gmm import FullMixture
-from vae.samplers.latents import check_sampler, code_map, size
-from vae.samplers.two_stage import SecondStage
-from vae.samplers.with_prior import with_prior
+from vae.samplers.latents import check, shape_of
+from vae.samplers.with_prior import SecondStage, with_prior
+
+
+def built(name, shape, num_steps=100, rate=1e-3, **settings):
+  """The density of configs/samplers.py for latents of a shape, and its fresh state."""
+  config = samplers.get_config(name).unlock()
+  config.train.num_steps, config.optim.learning_rate.start = num_steps, rate
+  section = config.model if name == "two_stage" else config.sampler
+  section.update({"z_dim": shape[-1], **settings} if name == "two_stage" else settings)
+  algorithm = build_algorithm(config, Spec(shape, 0, 8, "points", (0.0, 1.0), ""))
+  batch = {"image": jnp.zeros((2, *shape)), "index": jnp.arange(2), "label": jnp.zeros(2, jnp.int32)}
+  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch)
 
 
 @functools.cache
 def fresh(name, z_dim, **settings):
-  """The sampler of z of a size, and its fresh state."""
-  return built(samplers.get_config(name, settings), z_dim)
+  return built(name, (1, 1, z_dim), **settings)
 
 
-def built(config, z_dim):
-  algorithm = from_config(config, Spec((1, 1, z_dim), 0, 8, "points", (0.0, 1.0), ""))
-  batch = {"image": jnp.zeros((2, 1, 1, z_dim)), "index": jnp.arange(2), "label": jnp.zeros(2, jnp.int32)}
-  return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch)
-
-
-def rows(count, seed=0):
+def keys(count, seed=0):
   return random.row_keys(jax.random.key(seed), jnp.arange(count))
 
 
@@ -77,8 +82,8 @@ def test_a_mixtures_density_is_scipys():
 
 def test_a_mixtures_draws_have_its_moments():
   module, params, share, covariance = random_mixture()
-  draw = jax.jit(lambda rows: module.apply({"params": jax.tree.map(jnp.float32, params)}, rows, method="sample"))
-  z = np.asarray(draw(rows(20000)))
+  draw = jax.jit(lambda keys: module.apply({"params": jax.tree.map(jnp.float32, params)}, keys, method="sample"))
+  z = np.asarray(draw(keys(20000)))
   mean = share @ params["mean"]
   spread = params["mean"] - mean
   whole = np.einsum("k,kij->ij", share, covariance + spread[:, :, None] * spread[:, None, :])
@@ -86,7 +91,7 @@ def test_a_mixtures_draws_have_its_moments():
   np.testing.assert_array_less(np.abs(z.mean(axis=0) - mean), 5.0 * deviation / np.sqrt(len(z)))
   bound = 0.1 * deviation[:, None] * deviation
   np.testing.assert_array_less(np.abs(np.cov(z, rowvar=False) - whole), bound)
-  np.testing.assert_allclose(draw(rows(20000)[7:9]), z[7:9], atol=1e-4)  # row i is of key i only
+  np.testing.assert_allclose(draw(keys(20000)[7:9]), z[7:9], atol=1e-4)  # row i is of key i only
 
 
 def log_p(algorithm, state, z):
@@ -98,11 +103,26 @@ def standard(z):
   return (z - z.mean(axis=0)) / z.std(axis=0)
 
 
+def started(algorithm, state, z):
+  """The state at clusters of z [N, Z]."""
+  return algorithm.start(state, SimpleNamespace(arrays=lambda: {"image": z[:, None, None]}))
+
+
 def test_one_gaussian_starts_at_the_latents_own():
   z = standard(three_clusters())
   algorithm, state = fresh("gmm", 2, components=1)
   expected = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False))
-  np.testing.assert_allclose(log_p(algorithm, algorithm.start(state, z), z), expected, atol=0.02)
+  np.testing.assert_allclose(log_p(algorithm, started(algorithm, state, z), z), expected, atol=0.02)
+
+
+def test_a_mixture_starts_at_every_cluster_whatever_the_order_of_the_latents():
+  """From the first points, which belong to one cluster, k-means would divide it and join the others."""
+  centers = np.float32([[0, 0], [1, 0], [1, 0.5]])
+  z = np.repeat(centers, [40, 20, 20], axis=0) + np.float32(np.random.default_rng(0).normal(0.0, 0.01, (80, 2)))
+  mean = FullMixture(2, components=3).start_at(z)["mean"]
+  np.testing.assert_allclose(mean[np.lexsort(mean.round(1).T[::-1])], centers, atol=0.02)
+  with pytest.raises(ConfigError, match="components=3 needs more latents than the 3 there are"):
+    FullMixture(2, components=3).start_at(z[:3])
 
 
 def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
@@ -117,7 +137,7 @@ def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   def train(state):
     return jax.lax.fori_loop(0, 300, lambda _, s: algorithm.train_step(s, batch, jax.random.key(0))[0], state)
 
-  nll = algorithm.eval_step(train(algorithm.start(state, z)), batch, jax.random.key(0))["nll"]
+  nll = algorithm.eval_step(train(started(algorithm, state, z)), batch, jax.random.key(0))["nll"]
   assert abs(float(-nll.total / nll.count) - expected) < 0.05
   alone = stats.multivariate_normal.logpdf(z, z.mean(axis=0), np.cov(z, rowvar=False)).mean()
   assert expected - alone > 0.3
@@ -126,43 +146,39 @@ def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
 def test_latents_are_kept_in_units_of_their_own(tmp_path):
   """A latent that does not vary is no division by zero, and a density starts at finite values on it."""
   z = np.concatenate([three_clusters(), np.full((600, 1), 3.0, np.float32)], axis=1)
-  save_latents(tmp_path, {"train": z[:, None, None], "test": z[:5, None, None]}, "hash", standardise=True)
-  source = latents(str(tmp_path))
-  kept, (shift, scale) = source.load("train")[0][:, 0, 0], units(tmp_path)
+  splits = {"train": z[:, None, None], "validation": z[:0, None, None], "test": z[:5, None, None]}
+  save_latents(file := file_of(tmp_path, "latents:0-hash"), splits, standardise=True)
+  source = latents(str(tmp_path), "latents:0-hash")
+  kept, (shift, scale) = source.load("train")[0][:, 0, 0], units(file)
   np.testing.assert_allclose(kept[:, :2].std(axis=0), 1.0, rtol=1e-3)
   np.testing.assert_allclose(shift + scale * kept, z, rtol=1e-5, atol=1e-5)
   np.testing.assert_array_equal(source.load("test")[0], source.load("train")[0][:5])
   algorithm, state = fresh("gmm", 3, components=2)
-  assert np.all(np.isfinite(log_p(algorithm, algorithm.start(state, kept), kept)))
+  assert np.all(np.isfinite(log_p(algorithm, started(algorithm, state, kept), kept)))
 
 
-def test_more_gaussians_than_latents_are_refused():
-  algorithm, state = fresh("gmm", 2, components=3)
-  with pytest.raises(ConfigError, match="components=3 needs more latents than the 3 there are"):
-    algorithm.start(state, three_clusters(3))
-
-
-def test_a_second_stage_whose_networks_say_nothing_is_one_gaussian():
-  """Encoder and decoder at 0: q = p(u) and mean 0, so the bound is log N(z; 0, sigma^2) itself."""
+def test_a_second_stage_bounds_one_gaussian_by_its_rate():
+  """Decoder at 0, so log p(z) = log N(z; 0, sigma^2 I); encoder at its biases, so q(u|z) is the same for every z."""
   algorithm, state = fresh("two_stage", 2, width=4, layers=1)
   params = jax.tree.map(jnp.zeros_like, state.net.params)
   params["likelihood"]["log_var"] = jnp.float32(np.log(0.25))
+  mean, log_var = np.float32([0.5, -1.0]), np.float32([0.3, -0.4])
+  params["encoder"]["out"]["bias"] = jnp.concatenate([mean, log_var])
   module, variables, z = SecondStage(algorithm.network), {"params": {"model": params}}, standard(three_clusters())
-  bound = jax.jit(lambda z, keys: module.apply(variables, z, keys, method="bound"))(z, rows(len(z)))
-  np.testing.assert_allclose(bound, stats.norm.logpdf(z, 0.0, 0.5).sum(axis=-1), rtol=1e-4)
+  bound = jax.jit(lambda z, keys: module.apply(variables, z, keys, method="bound"))(z, keys(len(z)))
+  rate = 0.5 * np.sum(mean**2 + np.exp(log_var) - 1.0 - log_var)
+  np.testing.assert_allclose(bound, stats.norm.logpdf(z, 0.0, 0.5).sum(axis=-1) - rate, rtol=1e-4)
   sample = jax.jit(lambda keys: module.apply(variables, keys, method="sample"))
-  draws = np.asarray(sample(rows(2000)))
+  draws = np.asarray(sample(keys(2000)))
   np.testing.assert_allclose(draws.std(axis=0), 0.5, rtol=0.1)
-  np.testing.assert_allclose(sample(rows(2000)[3:5]), draws[3:5], rtol=1e-5)
+  np.testing.assert_allclose(sample(keys(2000)[3:5]), draws[3:5], rtol=1e-5)
 
 
 def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
   """Independent signs with noise have the covariance of one Gaussian, near which u at first says nothing of z."""
   generator = np.random.default_rng(0)
   z = np.float32(generator.choice([-1.0, 1.0], (2000, 4)) + generator.normal(0.0, 0.1, (2000, 4)))
-  config = samplers.get_config("two_stage", {"width": 32, "layers": 2}, 2000)
-  config.optim.learning_rate.start = 3e-3
-  algorithm, state = built(config, 4)
+  algorithm, state = built("two_stage", (1, 1, 4), 2000, rate=3e-3, width=32, layers=2)
 
   def step(state, i):
     rng = jax.random.key(i)
@@ -174,15 +190,10 @@ def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
   assert rate > 2 and bound > 1.5 - 4 * 0.5 * np.log(2 * np.pi * np.e), (rate, bound)
 
 
-def test_a_warm_up_is_a_share_of_the_steps():
-  with pytest.raises(ConfigError, match=r"warm_up=100 must be a share of the steps, from 0 to 1"):
-    fresh("two_stage", 2, warm_up=100)
-
-
 @functools.cache
 def maps_of_codes():
   """A PixelCNN of 2x2 maps of three codes, its state, and log p of every map by its number in base 3."""
-  algorithm, state = fresh("autoregressive", 4, num_codes=3, height=2, width=2, channels=4, layers=1)
+  algorithm, state = built("autoregressive", (2, 2, 1), num_codes=3, channels=4, layers=1)
   every = np.float32(list(itertools.product(range(3), repeat=4)))
   return algorithm, state, np.asarray(log_p(algorithm, state, every))
 
@@ -210,7 +221,7 @@ def small(kind):
 def put(kind, density, fitted, shift=0.0, scale=1.0):
   """A tiny VAE with a density in the place of its prior, and its state."""
   vae, state, _ = small(kind)
-  shift, scale = (jnp.broadcast_to(jnp.float32(value), (size(vae),)) for value in (shift, scale))
+  shift, scale = (jnp.broadcast_to(jnp.float32(value), (math.prod(shape_of(vae)),)) for value in (shift, scale))
   return with_prior(vae, state, density, fitted, (shift, scale))
 
 
@@ -244,7 +255,7 @@ def test_a_vae_under_its_own_prior_is_unchanged():
 
 
 def test_layers_are_drawn_side_by_side_in_the_latents_units():
-  assert size(small("layers")[0]) == 5
+  assert shape_of(small("layers")[0]) == (1, 1, 5)
   algorithm, state = fresh("gmm", 5, components=1)
   both, pair = put("layers", algorithm, state, jnp.arange(5.0), 0.1)
   top, below = jax.jit(both.prior_sample)(pair, jax.random.key(0), jnp.arange(500))
@@ -257,7 +268,7 @@ def test_layers_are_drawn_side_by_side_in_the_latents_units():
 
 def test_codes_are_looked_up_and_recognised():
   vae, state, batch = small("codes")
-  assert code_map(vae) == {"num_codes": 3, "height": 2, "width": 2} and size(vae) == 4
+  assert shape_of(vae) == (2, 2, 1)
   algorithm, fitted, of_maps = maps_of_codes()
   both, pair = put("codes", algorithm, fitted)
   rng = jax.random.key(2)
@@ -284,17 +295,18 @@ def test_a_second_stage_bounds_the_rate_and_is_no_likelihood():
   both, pair = put("plain", *fresh("two_stage", 3, width=4, layers=1), scale=2.0)
   metrics = jax.jit(both.eval_step)(pair, small("plain")[2], jax.random.key(0))
   assert np.isfinite(metrics["elbo"].total)
-  with pytest.raises(ConfigError, match="two-stage sampler bounds"):
+  with pytest.raises(ConfigError, match="a second VAE only bounds"):
     both.log_prior(pair, (jnp.zeros((1, 2, 3)),))
 
 
-def test_samplers_that_models_cannot_have():
+def test_densities_that_models_cannot_have():
   plain, codes = small("plain")[0], small("codes")[0]
-  with pytest.raises(ConfigError, match="this model is given labels"):
-    check_sampler("gmm", dataclasses.replace(plain, classes=10))
-  with pytest.raises(ConfigError, match="--sampler=autoregressive is of codes, and this model has none"):
-    check_sampler("autoregressive", plain)
-  for name in ("gmm", "flow", "two_stage"):
-    with pytest.raises(ConfigError, match=f"--sampler={name} is of real numbers.*use --sampler=autoregressive"):
-      check_sampler(name, codes)
-  check_sampler("autoregressive", codes)
+  for vae, of_codes, message in (
+    (dataclasses.replace(plain, classes=10), False, "this model is given labels"),
+    (plain, True, "is one of codes, and this model has none"),
+    (codes, False, "is one of real numbers.*use samplers:autoregressive"),
+  ):
+    with pytest.raises(ConfigError, match=message):
+      check(vae, of_codes)
+  check(plain, False)
+  check(codes, True)

@@ -8,31 +8,32 @@ from vae.pixel_cnn import PixelCNN
 
 
 class CodeMaps(nn.Module):
-  """log p of the numbers of codes, [..., P] as floats, P = height * width."""
+  """A gated PixelCNN of maps of codes (vae/pixel_cnn.py), which are flat floats here.
 
-  model: PixelCNN
+  Attributes:
+    image_shape: (height, width, 1) of the map.
+    num_codes: number of entries of the codebook.
+    channels: channels of each of the two stacks.
+    layers: number of gated layers.
+    kernel_size: odd size of the kernels.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_codes: int
+  channels: int = 64
+  layers: int = 10
+  kernel_size: int = 3
+  needs = frozenset({"codes"})
+
+  def setup(self) -> None:
+    height, width, _ = self.image_shape
+    self.model = PixelCNN(self.num_codes, height, width, self.channels, self.layers, self.kernel_size)
 
   def log_prob(self, z: Array) -> Array:
-    """In nats, [..., P] -> [...]."""
-    codes = z.astype(jnp.int32).reshape(-1, self.model.height, self.model.width)
+    """log p of the codes' numbers in nats, [..., height * width] -> [...]."""
+    codes = z.astype(jnp.int32).reshape(-1, *self.image_shape[:2])
     return self.model.log_prob(codes).reshape(z.shape[:-1])
 
-  def sample(self, rows: Array) -> Array:
-    """keys [B] -> [B, P]; row i depends on key i only."""
-    return self.model.sample(rows).reshape(len(rows), -1).astype(jnp.float32)
-
-
-def autoregressive(
-  num_codes: int, height: int, width: int, channels: int = 64, layers: int = 10, kernel_size: int = 3
-) -> CodeMaps:
-  """A gated PixelCNN of maps of codes (vae/pixel_cnn.py).
-
-  Args:
-    num_codes: entries of the codebook.
-    height: of the map.
-    width: of the map.
-    channels: of either stack.
-    layers: gated layers.
-    kernel_size: odd.
-  """
-  return CodeMaps(PixelCNN(num_codes, height, width, channels, layers, kernel_size))
+  def sample(self, keys: Array) -> Array:
+    """Keys [B] -> [B, height * width]; row i depends on key i only."""
+    return self.model.sample(keys).reshape(len(keys), -1).astype(jnp.float32)

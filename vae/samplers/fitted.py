@@ -1,23 +1,30 @@
-"""A density of latents that is trained by maximum likelihood: a module with log p(z) in closed form."""
+"""The family "sampler": densities of latents with log p(z) in closed form, trained by maximum likelihood."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from common.algorithm import Alarm
+from common.build import build
+from common.data.dataset import Split
 from common.data.spec import Spec
-from common.ema import Ema
+from common.ema import Ema, build_ema
+from common.optim import OPTIMIZERS, build_optimizer
 from common.state import apply_gradients, init_network
 from common.types import Array, Batch, Mean, Metrics, PyTree
+from vae.flows.coupling import CouplingFlow
+from vae.samplers.autoregressive import CodeMaps
+from vae.samplers.gmm import FullMixture
 from vae.vae import VaeState
 
-Start = Callable[[PyTree, np.ndarray], PyTree]  # fresh parameters, z [N, Z] -> parameters
+SAMPLERS: dict[str, Any] = {"gmm": FullMixture, "flow": CouplingFlow, "autoregressive": CodeMaps}
+TABLES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +34,10 @@ class Fitted:
   Attributes:
     spec: the spec of the latents.
     module: has ``log_prob(z [..., Z]) -> [...]`` and ``sample(keys [B]) -> [B, Z]``.
-    start_params: gives the first parameters from the latents; None: as the module initialises them.
   """
 
   spec: Spec
   module: nn.Module
-  start_params: Start | None
   tx: optax.GradientTransformation
   ema: Ema
   axis_name: str | None
@@ -42,21 +47,22 @@ class Fitted:
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """The state as the module initialises it; ``batch`` gives shapes only."""
-    net = init_network(self.module, self.tx, self.ema, rng, _flat(batch), method="log_prob")
+    net = init_network(self.module, self.tx, self.ema, rng, _flat(batch["image"]), method="log_prob")
     return VaeState(jnp.zeros((), jnp.int32), net)
 
-  def start(self, state: VaeState, z: np.ndarray) -> VaeState:
-    """The fresh state with the parameters that `start_params` gives for the training latents z [N, Z]."""
-    if self.start_params is None:
+  def start(self, state: VaeState, train: Split) -> VaeState:
+    """The fresh state; a mixture's parameters are those of clusters of the training latents."""
+    if not isinstance(self.module, FullMixture):
       return state
-    params = jax.tree.map(_like, state.net.params, self.start_params(state.net.params, z))
+    first = self.module.start_at(_flat(train.arrays()["image"]))
+    params = jax.tree.map(lambda old, new: jax.device_put(jnp.float32(new), old.sharding), state.net.params, first)
     return state.replace(net=state.net.replace(params=params, ema_params=self.ema.start(params)))
 
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:
     """One step on the mean of -log p(z)."""
 
     def loss_fn(params: PyTree) -> tuple[Array, Array]:
-      nll = -self.module.apply({"params": params}, _flat(batch), method="log_prob")
+      nll = -self.module.apply({"params": params}, _flat(batch["image"]), method="log_prob")
       return jnp.mean(nll), nll
 
     grads, nll = jax.grad(loss_fn, has_aux=True)(state.net.params)
@@ -64,8 +70,8 @@ class Fitted:
     return state.replace(step=state.step + 1, net=net), {"nll": Mean.of(nll), **norms}
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
-    """Computes "nll", in nats an image."""
-    log_p = self.module.apply(state.net.variables(ema=True), _flat(batch), method="log_prob")
+    """Computes "nll", in nats per image."""
+    log_p = self.module.apply(state.net.variables(ema=True), _flat(batch["image"]), method="log_prob")
     return {"nll": Mean.of(-log_p, batch["mask"])}
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
@@ -73,12 +79,18 @@ class Fitted:
     return {}
 
 
-def _flat(batch: Batch) -> Array:
-  """The latents of a batch, [B, Z]."""
-  z = batch["image"]
+def _flat(z: Any) -> Any:
+  """Latents [B, H, W, C] as vectors [B, Z]."""
   return z.reshape(len(z), -1)
 
 
-def _like(old: Array, new: Any) -> Array:
-  """``new`` on the devices of ``old``."""
-  return jax.device_put(jnp.asarray(new, old.dtype), old.sharding)
+def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted:
+  """The density that ``config`` names, for latents of ``spec``; no arrays are made.
+
+  Raises:
+    ConfigError: an unknown name, or arguments that it refuses.
+  """
+  shape = spec.image_shape
+  module = build(SAMPLERS, config.sampler, "sampler", z_dim=math.prod(shape), image_shape=shape)
+  tx, ema = build_optimizer(config.optim, "optim", config.train.grad_clip), build_ema(config.ema)
+  return Fitted(spec, module, tx, ema, axis_name)

@@ -22,7 +22,7 @@ class FullMixture(nn.Module):
 
   Attributes:
     z_dim: size of z.
-    components: how many.
+    components: number of Gaussians.
     min_deviation: least conditional deviation of a latent given those after it, without which a component may shrink
       to a point. In units of the latents' deviation.
   """
@@ -30,6 +30,7 @@ class FullMixture(nn.Module):
   z_dim: int
   components: int = 10
   min_deviation: float = 1e-3
+  needs = frozenset({"real"})
 
   def __post_init__(self):
     if self.components < 1:
@@ -50,8 +51,7 @@ class FullMixture(nn.Module):
 
   def _factor(self) -> Array:
     """A, [K, Z, Z]."""
-    diagonal = jnp.exp(self._log_diagonal())
-    return jnp.tril(self.lower, -1) + diagonal[:, :, None] * jnp.eye(self.z_dim)
+    return jnp.tril(self.lower, -1) + jnp.exp(self._log_diagonal())[:, :, None] * jnp.eye(self.z_dim)
 
   def log_prob(self, z: Array) -> Array:
     """log p(z) in nats, [..., Z] -> [...]."""
@@ -59,44 +59,47 @@ class FullMixture(nn.Module):
     parts = jnp.sum(self._log_diagonal(), axis=-1) - 0.5 * jnp.sum(white**2 + LOG_2PI, axis=-1)
     return jax.nn.logsumexp(parts + jax.nn.log_softmax(self.logits), axis=-1)
 
-  def sample(self, rows: Array) -> Array:
-    """keys [B] -> z [B, Z]; row i depends on key i only."""
-    # Gumbel's trick, as in vae/priors.py.
-    noise = random.uniform(random.row_stream(rows, "component"), (self.components,), low=1e-7)
-    k = jnp.argmax(jax.nn.log_softmax(self.logits) - jnp.log(-jnp.log(noise)), axis=-1)
-    white, factor = random.normal(rows, (self.z_dim,)), self._factor()
-    # z - mean = A^-T white of every component, of which one is taken.
+  def sample(self, keys: Array) -> Array:
+    """Keys [B] -> z [B, Z]; row i depends on key i only."""
+    k = random.categorical(random.row_stream(keys, "component"), jax.nn.log_softmax(self.logits))
+    white, factor = random.normal(keys, (self.z_dim,)), self._factor()
+    # z - mean = A^-T white is solved for every component, and each row takes that of its own.
     solve = functools.partial(jax.scipy.linalg.solve_triangular, lower=True, trans=1)
     offsets = jax.vmap(lambda a: solve(a, white.T).T)(factor)
-    return self.mean[k] + offsets[k, jnp.arange(len(rows))]
+    return self.mean[k] + offsets[k, jnp.arange(len(keys))]
 
+  @nn.nowrap
+  def start_at(self, z: np.ndarray) -> PyTree:
+    """Parameters at clusters of z [N, Z] of unit deviation: their centres, shares and covariances.
 
-def start_mixture(params: PyTree, z: np.ndarray) -> PyTree:
-  """``params`` at the clusters of z [N, Z] of unit deviation: centres, shares, and covariances.
+    The centres are those of k-means from points far apart. A cluster may have fewer points than a covariance has
+    entries; its covariance is therefore estimated as if it had Z more points, with the covariance of all points.
 
-  Centres by k-means from points far apart. A cluster's covariance is that of its points, and of all points as if Z
-  more of the cluster were as those: a cluster may have fewer points than a covariance has numbers.
-  """
-  components, size = params["mean"].shape
-  if len(z) <= components:
-    raise ConfigError(f"config.sampler.components={components} needs more latents than the {len(z)} there are")
-  points = jnp.asarray(z)
-  mean = np.asarray(kmeans(points, jnp.asarray(far_apart(z, components)), LLOYD_STEPS))
-  member = np.asarray(nearest(points, jnp.asarray(mean)))
-  whole = np.cov(z, rowvar=False).reshape(size, size)
-  log_diagonal, lower, share = np.empty((components, size)), np.empty((components, size, size)), np.empty(components)
-  for k in range(components):
-    own = z[member == k].astype(np.float64) - mean[k]
-    share[k] = (len(own) + 1.0) / (len(z) + components)
-    covariance = (own.T @ own + size * whole) / (len(own) + size) + 1e-6 * np.eye(size)
-    # A A^T = C^-1, lower triangular.
-    factor = np.linalg.cholesky(np.linalg.inv(covariance))
-    log_diagonal[k], lower[k] = np.log(np.diag(factor)), np.tril(factor, -1)
-  return {"logits": np.log(share), "mean": mean, "log_diagonal": log_diagonal, "lower": lower}
+    Raises:
+      ConfigError: no more points than components.
+    """
+    count, size = self.components, self.z_dim
+    if len(z) <= count:
+      raise ConfigError(f"config.sampler.components={count} needs more latents than the {len(z)} there are")
+    points = jnp.asarray(z)
+    mean = np.asarray(kmeans(points, jnp.asarray(far_apart(z, count)), LLOYD_STEPS))
+    member = np.asarray(nearest(points, jnp.asarray(mean)))
+    whole = np.cov(z, rowvar=False).reshape(size, size)
+    log_diagonal, lower, share = np.empty((count, size)), np.empty((count, size, size)), np.empty(count)
+    for k in range(count):
+      own = z[member == k].astype(np.float64) - mean[k]
+      share[k] = (len(own) + 1.0) / (len(z) + count)
+      covariance = (own.T @ own + size * whole) / (len(own) + size) + 1e-6 * np.eye(size)
+      factor = np.linalg.cholesky(np.linalg.inv(covariance))
+      log_diagonal[k], lower[k] = np.log(np.diag(factor)), np.tril(factor, -1)
+    return {"logits": np.log(share), "mean": mean, "log_diagonal": log_diagonal, "lower": lower}
 
 
 def far_apart(z: np.ndarray, count: int) -> np.ndarray:
-  """``count`` of z [N, Z], each drawn by its squared distance to the nearest before (Arthur & Vassilvitskii 2007)."""
+  """Draws ``count`` rows of z [N, Z], each by its squared distance to the nearest one drawn before (k-means++).
+
+  Source: Arthur & Vassilvitskii 2007.
+  """
   generator = np.random.Generator(np.random.Philox(key=0))
   chosen = [int(generator.integers(len(z)))]
   distance = np.full(len(z), np.inf)

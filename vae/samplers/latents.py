@@ -1,4 +1,4 @@
-"""The latents of a trained VAE as samplers know them: which of them go together, and what a split's images have."""
+"""The latents of a trained VAE as densities see them: which densities fit them, their shape, and those of a split."""
 
 from typing import Any
 
@@ -17,85 +17,72 @@ from common.parallel import to_host
 from common.types import Array, Images, PyTree
 from vae.networks.resnet import ResNet
 from vae.vae import VAE, VaeState
-from vae.vector_quantizer import VectorQuantized
-
-OF_CODES = "autoregressive"  # the sampler of models of codes, and of no others
-
-
-def is_of_codes(vae: VAE) -> bool:
-  return isinstance(vae.network.posterior, VectorQuantized)
 
 
 def layer_sizes(vae: VAE) -> list[int]:
-  """Numbers of each layer of z, top first."""
+  """The size of each layer of z, top first."""
   return [vae.network.encoder.z_dim, *vae.network.encoder.lower_z_dims]
 
 
-def size(vae: VAE) -> int:
-  """How many numbers a sampler draws for an image: those of all layers, or codes."""
-  total = sum(layer_sizes(vae))
-  return total // vae.network.posterior.code_dim if is_of_codes(vae) else total
+def shape_of(vae: VAE) -> tuple[int, int, int]:
+  """The shape of an image's latents: (1, 1, size of all layers), or (height, width, 1) of its map of codes.
 
-
-def check_sampler(name: str, vae: VAE) -> None:
-  """Raises ConfigError where a sampler of that name cannot be fitted to the latents of the model."""
-  if vae.conditional:
-    raise ConfigError(
-      f"--sampler={name}: samplers are of p(z), and this model is given labels, of which its latents need not be "
-      "independent; take a run without config.conditioning"
-    )
-  if is_of_codes(vae) and name != OF_CODES:
-    raise ConfigError(f"--sampler={name} is of real numbers, and the latents are codes; use --sampler={OF_CODES}")
-  if not is_of_codes(vae) and name == OF_CODES:
-    raise ConfigError(
-      f"--sampler={name} is of codes, and this model has none (config.posterior.name is not "
-      '"vector_quantized"); use --sampler=gmm, --sampler=flow or --sampler=two_stage'
-    )
-
-
-def code_map(vae: VAE) -> dict[str, int]:
-  """The codebook's size and the map's height and width, as the PixelCNN takes them.
-
-  Codes lie as the encoder's map does; where it has none, in one row.
+  Codes lie as the encoder's map does, or in one row if it has none.
   """
   network, posterior = vae.network.encoder, vae.network.posterior
+  if not vae.network.has_codes:
+    return 1, 1, sum(layer_sizes(vae))
   count = network.z_dim // posterior.code_dim
   height = network.image_shape[0] // 2**network.halvings if isinstance(network, ResNet) and network.maps else 1
-  if count % height:
-    height = 1
-  return {"num_codes": posterior.num_codes, "height": height, "width": count // height}
+  height = 1 if count % height else height
+  return height, count // height, 1
+
+
+def check(vae: VAE, codes: bool) -> None:
+  """Raises ConfigError where a density of codes, or of real numbers, cannot be fitted to the model's latents."""
+  if vae.conditional:
+    raise ConfigError(
+      "the density would be one of p(z), and this model is given labels, on which its latents may depend; take a run "
+      "without config.conditioning"
+    )
+  if vae.network.has_codes and not codes:
+    raise ConfigError("the density is one of real numbers, and these latents are codes; use samplers:autoregressive")
+  if codes and not vae.network.has_codes:
+    raise ConfigError(
+      'the density is one of codes, and this model has none (config.posterior.name is not "vector_quantized"); use '
+      "samplers:gmm, samplers:flow or samplers:two_stage"
+    )
 
 
 def encode(vae: VAE, state: VaeState, split: Split, config: Any, mesh: Mesh, *, name: str) -> np.ndarray:
-  """What a sampler is fitted to: of each image of the split one draw of q(z|x), or its codes' numbers.
+  """Computes the latents that a density is fitted to: for each image one draw of q(z|x), or the numbers of its codes.
 
   Args:
     vae: the model.
-    state: its weights; the averaged ones are used.
+    state: its state; the averaged weights are used.
     split: the images, in the split's order.
     config: the model's.
     mesh: the devices.
-    name: of the split; "train" is binarized as in training, once. It is never mirrored.
+    name: the split's name; "train" is binarized once, as in training. It is never mirrored.
 
   Returns:
-    float32 [N, 1, 1, Z].
+    float32 [N, *shape_of(vae)].
   """
   train, unmirrored = name == "train", ConfigDict({**config.data, "flip": False})
 
   def step(state: VaeState, data: PyTree, inputs: PyTree) -> Array:
     rng = random.stream(jax.random.key(config.seed), f"latents of {name}")
     batch = preprocess(gather(data, inputs), random.stream(rng, "data"), vae.spec, unmirrored, train=train)
-    x, rows = batch["image"], random.row_keys(random.stream(rng, "z"), batch["index"])
+    x, keys = batch["image"], random.row_keys(random.stream(rng, "z"), batch["index"])
     variables = state.net.variables(ema=True)
-    if is_of_codes(vae):
-      codes = vae.network.apply(variables, x, method=_codes)
-      return codes.astype(jnp.float32)
-    return jnp.concatenate(vae.network.apply(variables, x, None, rows, method="encode"), axis=-1)
+    if vae.network.has_codes:
+      return vae.network.apply(variables, x, method=_codes).astype(jnp.float32)
+    return jnp.concatenate(vae.network.apply(variables, x, None, keys, method="encode"), axis=-1)
 
   compiled = jax.jit(step)
   feed = EvalFeed(split, mesh, batch_size=config.train.batch_size, resident_mb=config.data.resident_mb)
   z = np.concatenate([to_host(compiled(state, feed.data, inputs)) for inputs in feed])[: len(split)]
-  return z[:, None, None, :]
+  return z.reshape(-1, *shape_of(vae))
 
 
 def _codes(model: Any, x: Images) -> Array:

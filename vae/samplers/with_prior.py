@@ -1,4 +1,4 @@
-"""A trained VAE with a fitted density in the place of its prior; it stays a `VAE` in all that is asked of one."""
+"""A trained VAE with a fitted density in the place of its prior; it remains a `VAE` to everything that uses it."""
 
 import dataclasses
 import math
@@ -13,9 +13,29 @@ from common.errors import ConfigError
 from common.types import Array, Images, Latents
 from vae.model import LatentVariableModel, Terms
 from vae.samplers.fitted import Fitted
-from vae.samplers.latents import is_of_codes, layer_sizes, size
-from vae.samplers.two_stage import SecondStage
+from vae.samplers.latents import layer_sizes, shape_of
 from vae.vae import VAE, VaeState
+
+
+class SecondStage(nn.Module):
+  """A VAE of z as a density: p(z) = integral of N(z; mean(u), sigma^2 I) N(u; 0, I) du (Dai & Wipf 2019, Section 4).
+
+  Attributes:
+    model: the VAE of z; its likelihood is a `SharedGaussian`.
+  """
+
+  model: LatentVariableModel
+
+  def bound(self, z: Array, keys: Array) -> Array:
+    """A lower bound of log p(z) in nats with one draw of u for each z [B, Z], keys [B] -> [B]."""
+    terms = self.model(z[:, None, None, :], None, keys, train=False)
+    return -(terms.distortion + terms.rate)
+
+  def sample(self, keys: Array) -> Array:
+    """Keys [B] -> z [B, Z] with the likelihood's noise; row i depends on key i only."""
+    mean = self.model.mean_image(self.model.prior_sample(keys), None).reshape(len(keys), -1)
+    noise = random.normal(random.row_stream(keys, "likelihood"), mean.shape[1:])
+    return mean + jnp.exp(0.5 * self.model.likelihood.log_var()) * noise
 
 
 class FittedPrior(nn.Module):
@@ -23,7 +43,7 @@ class FittedPrior(nn.Module):
 
   Attributes:
     density: the density of y = (z - shift) / scale, the units of `common.data.latents`.
-    sizes: how many numbers each layer of z has.
+    sizes: the size of each layer of z.
   """
 
   density: nn.Module
@@ -38,15 +58,15 @@ class FittedPrior(nn.Module):
     """Whether log p(z) has a closed form; else it is bounded."""
     return not isinstance(self.density, SecondStage)
 
-  def log_prob(self, z: Array, rows: Array) -> Array:
+  def log_prob(self, z: Array, keys: Array) -> Array:
     """log p(z) in nats, or a lower bound of it with one draw for each key, [B, Z], keys [B] -> [B]."""
     y = (z - self.shift) / self.scale
-    log_p = self.density.log_prob(y) if self.exact else self.density.bound(y, rows)
+    log_p = self.density.log_prob(y) if self.exact else self.density.bound(y, keys)
     return log_p - jnp.sum(jnp.log(self.scale))
 
-  def sample(self, rows: Array) -> Array:
+  def sample(self, keys: Array) -> Array:
     """Keys [B] -> z [B, Z]; row i depends on key i only."""
-    return self.shift + self.scale * self.density.sample(rows)
+    return self.shift + self.scale * self.density.sample(keys)
 
 
 class ModelUnderDensity(LatentVariableModel):
@@ -55,8 +75,8 @@ class ModelUnderDensity(LatentVariableModel):
   def __call__(self, x: Images, y: Array | None, keys: Array, *, train: bool, **ways: Any) -> Terms:
     """The terms for one draw of z; the only rate is log q(z|x) - log p(z) of all layers.
 
-    The figures have also "latent_nll", -log p(z) in nats (or its bound), and "latent_bits_per_dim", the same in bits
-    for each pixel and channel of the image.
+    Two more figures are "latent_nll", -log p(z) in nats (or its bound), and "latent_bits_per_dim", the same in bits for
+    each pixel and channel of the image.
     """
     terms = super().__call__(x, y, keys, train=train, **ways)
     log_q = self.infer(x, y, keys)[1]  # the same draw, which the compiler computes once
@@ -69,7 +89,7 @@ class ModelUnderDensity(LatentVariableModel):
     )
 
   def _rates(self, *_: Any) -> tuple[dict[str, Array], Array]:
-    return {}, jnp.zeros(())  # layers have no rates of their own
+    return {}, jnp.zeros(())  # the density is one of all layers
 
   def log_prior(self, z: Latents) -> Array:
     """log p(z), [B].
@@ -79,14 +99,14 @@ class ModelUnderDensity(LatentVariableModel):
     """
     if not self.prior.exact:
       raise ConfigError(
-        "a two-stage sampler bounds log p(z) and does not know it, which likelihoods need; its bound of log p(x) is "
-        'the "elbo" of --metrics=model'
+        "a second VAE only bounds log p(z), and likelihoods need its value; the bound of log p(x) is the "
+        '"elbo" of --metrics=model'
       )
     return self.prior.log_prob(self._numbers(z), jnp.zeros((0,)))
 
-  def prior_sample(self, rows: Array) -> Latents:
+  def prior_sample(self, keys: Array) -> Latents:
     """A draw of p(z) for each key."""
-    drawn = self.prior.sample(rows)
+    drawn = self.prior.sample(keys)
     if self.has_codes:
       return (self.posterior.lookup(drawn.astype(jnp.int32)),)
     return tuple(jnp.split(drawn, np.cumsum(self.prior.sizes)[:-1], axis=-1))
@@ -100,23 +120,25 @@ class ModelUnderDensity(LatentVariableModel):
 def with_prior(
   vae: VAE, state: VaeState, density: Fitted | VAE, fitted: VaeState, units: tuple[Array, Array]
 ) -> tuple[VAE, VaeState]:
-  """The VAE whose p(z) is a fitted density, and its state; both parts have their averaged weights where they are kept.
+  """The VAE whose p(z) is a fitted density, and its state; both use their averaged weights if they keep them.
 
   Args:
     vae: the model, without labels.
     state: its state.
-    density: what was fitted to the latents of ``vae``; a VAE is a second stage.
+    density: the density that was fitted to the latents of ``vae``; a VAE is a second stage.
     fitted: its state.
     units: shift and scale of the latents, [Z] each (`common.data.latents.units`).
   """
   weights = fitted.net.variables(ema=True)["params"]
-  second = isinstance(density, VAE)
-  sizes = (size(vae),) if is_of_codes(vae) else tuple(layer_sizes(vae))
+  module: nn.Module
+  if isinstance(density, VAE):
+    module, weights = SecondStage(density.network), {"model": weights}
+  else:
+    module = density.module
+  sizes = (math.prod(shape_of(vae)),) if vae.network.has_codes else tuple(layer_sizes(vae))
   parts = {name: getattr(vae.network, name) for name in ("encoder", "decoder", "posterior", "likelihood", "layers")}
-  prior = FittedPrior(SecondStage(density.network) if isinstance(density, VAE) else density.module, sizes)
-  of_prior = {"density": {"model": weights} if second else weights, "shift": units[0], "scale": units[1]}
-  params, average = ({**tree, "prior": of_prior} if tree else None for tree in (state.net.params, state.net.ema_params))
-  network = ModelUnderDensity(prior=prior, **parts)
-  return dataclasses.replace(vae, network=network), state.replace(
-    net=state.net.replace(params=params, ema_params=average)
-  )
+  network = ModelUnderDensity(prior=FittedPrior(module, sizes), **parts)
+  prior = {"density": weights, "shift": units[0], "scale": units[1]}
+  params, average = ({**tree, "prior": prior} if tree else None for tree in (state.net.params, state.net.ema_params))
+  net = state.net.replace(params=params, ema_params=average)
+  return dataclasses.replace(vae, network=network), state.replace(net=net)

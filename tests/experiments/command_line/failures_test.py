@@ -18,7 +18,7 @@ from experiments.command_line import flags as command_line
 from tests.experiments.runs import ROOT, call, run
 
 COMMANDS = (
-  "arithmetic", "benchmark", "convert_inception", "evaluate", "export_classifier", "fit_sampler",
+  "arithmetic", "benchmark", "convert_inception", "evaluate", "export_classifier",
   "probe", "reproduce", "sample", "train",
 )  # fmt: skip
 

@@ -1,0 +1,173 @@
+"""Densities of latents from the command line, as priors of an autoencoder and of a model of codes, both untrained."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import random
+from common.data.dataset import open_dataset
+from common.parallel import make_mesh
+from experiments import api
+from experiments.restore import restore
+from tests.experiments.dcgan_uses_test import untrained
+from tests.experiments.runs import call, figures
+
+SMALL = {
+  "gmm": {"sampler.components": 3},
+  "two_stage": {"model.width": 8, "model.layers": 1},
+  "autoregressive": {"sampler.channels": 4, "sampler.layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory) -> Path:
+  return untrained(tmp_path_factory.mktemp("autoencoder") / "run", "autoencoder:digits,tiny", seed=0)
+
+
+def fit(run: Path, density: str, **changes: object) -> int:
+  """Trains a small density of the run's latents in RUN-DENSITY for 10 steps; in ``changes`` __ stands for a dot."""
+  settings = {"data.dir": run, "train.num_steps": 10, "train.steps_per_call": 1, **SMALL[density]}
+  settings |= {path.replace("__", "."): value for path, value in changes.items()}
+  words = [f"--config.{path}={value}" for path, value in settings.items()]
+  return call("train", f"--config=samplers:{density}", f"--workdir={run}-{density}", *words)
+
+
+@pytest.fixture(scope="module")
+def fitted(autoencoder) -> Path:
+  """The autoencoder's workdir, beside which is that of a density."""
+  assert fit(autoencoder, "gmm") == 0
+  return autoencoder
+
+
+def prior_of(run: Path, density: str = "gmm") -> str:
+  return f"--prior={run}-{density}"
+
+
+def latents_of(run: Path) -> Path:
+  (file,) = (run / "latents").iterdir()
+  return file
+
+
+def test_the_latents_are_the_encoders(fitted):
+  run = restore(fitted, "last", make_mesh())
+  with np.load(latents_of(fitted)) as archive:
+    shapes = {"train": (1400, 1, 1, 32), "validation": (97, 1, 1, 32), "test": (300, 1, 1, 32)}
+    assert {name: z.shape for name, z in archive.items()} == {**shapes, "shift": (1, 1, 32), "scale": (1, 1, 32)}
+    np.testing.assert_allclose(archive["train"].std(axis=0), 1.0, rtol=1e-3)
+    test = (archive["shift"] + archive["scale"] * archive["test"])[:, 0, 0]
+  images = open_dataset(run.config.data).test.rows(np.arange(5))["image"] / np.float32(255)
+  nothing, keys = np.zeros((5, 0)), random.row_keys(jax.random.key(0), np.arange(5))
+  encode = jax.jit(lambda v, x: run.algorithm.network.apply(v, x, nothing, keys, method="encode"))
+  np.testing.assert_allclose(test[:5], encode(run.state.net.variables(), images)[0], atol=1e-5)
+
+
+def test_the_same_command_goes_on_from_the_latents_that_are_there(fitted, capfd):
+  before = latents_of(fitted).stat().st_mtime_ns
+  assert fit(fitted, "gmm") == 0
+  assert "resumed from step 10" in capfd.readouterr().err
+  assert latents_of(fitted).stat().st_mtime_ns == before
+  steps = [line["step"] for line in figures(Path(f"{fitted}-gmm"))]
+  assert steps == [step for step in range(1, 11) for _ in ("train", "validation")]
+
+
+def test_pictures_need_the_two_workdirs_only(fitted, tmp_path, capfd):
+  moved, gmm = (shutil.copytree(source, tmp_path / name) for source, name in ((fitted, "a"), (f"{fitted}-gmm", "b")))
+  assert call("sample", f"--workdir={moved}", f"--prior={gmm}", "--num=5", "--seed=3", "--columns=5") == 0
+  assert re.search(r"the prior is gmm of \S+b at its best step, \d+", capfd.readouterr().err)
+  assert np.asarray(Image.open(moved / "samples-b-seed3.png")).shape == (36, 5 * 36)
+
+
+def test_a_score_names_the_density(fitted, capfd):
+  words = ["--metrics=parzen,model", "--num_samples=50", "--floor=false", "--features=pixels"]
+  assert call("evaluate", f"--workdir={fitted}", prior_of(fitted), "--json", *words) == 0
+  lines = {line["metric"]: line for line in map(json.loads, capfd.readouterr().out.splitlines())}
+  assert {"distortion", "latent_nll"} < set(lines)
+  for line in lines.values():
+    assert line["protocol"]["sampler"] == "gmm(components=3), best of 10 steps"
+    assert (line["source"]["workdir"], line["source"]["family"], line["source"]["step"]) == (str(fitted), "vae", 0)
+  assert call("evaluate", f"--workdir={fitted}-gmm", "--checkpoint=best", "--json") == 0
+  (of_density,) = map(json.loads, capfd.readouterr().out.splitlines())
+  with np.load(latents_of(fitted)) as archive:
+    nll = of_density["value"] + np.sum(np.log(archive["scale"]))
+  assert lines["latent_nll"]["value"] == pytest.approx(float(nll), rel=1e-3)
+
+
+def test_a_second_stage_is_a_vae_of_latents_of_their_size(autoencoder):
+  assert fit(autoencoder, "two_stage") == 0
+  config = api.load(f"{autoencoder}-two_stage").config
+  assert (config.family, config.model.z_dim, config.objective.beta.steps) == ("vae", 32, 5)
+  run = api.load(autoencoder, prior=f"{autoencoder}-two_stage")
+  assert api.sample(run, 3).images.shape == (3, 16, 16, 1)
+
+
+def test_codes(tmp_path, capfd):
+  workdir = untrained(tmp_path / "codes", "vq_vae:digits,tiny", seed=0)
+  assert fit(workdir, "autoregressive") == 0
+  with np.load(latents_of(workdir)) as archive:
+    numbers = archive["train"]
+  assert numbers.shape == (1400, 4, 4, 1) and set(np.unique(numbers)) <= set(range(16))
+  capfd.readouterr()
+  assert call("evaluate", f"--workdir={workdir}", prior_of(workdir, "autoregressive"), "--json") == 0
+  lines = {line["metric"]: line for line in map(json.loads, capfd.readouterr().out.splitlines())}
+  nats = 16 * 16 * np.log(2.0) * lines["latent_bits_per_dim"]["value"]
+  assert lines["rate"]["value"] == pytest.approx(nats, rel=1e-5) and 0 < nats < 16 * np.log(16.0) * 1.1
+  sampler = "autoregressive(channels=4, layers=1, num_codes=16), best of 10 steps"
+  assert lines["rate"]["protocol"]["sampler"] == sampler
+
+
+@pytest.mark.parametrize(
+  ("command", "words", "message"),
+  [
+    (
+      "sample",
+      ["--prior={run}"],
+      "was trained on digits, and this checkpoint's latents are latents:0-.*experiments.train --",
+    ),
+    ("sample", ["--prior={run}-flow"], "run-flow/config.json"),
+    ("sample", ["--prior={run}-gmm", "--show=manifold"], "gmm is for --show=samples"),
+    ("sample", ["--prior={run}-gmm", "--truncation=1"], r"truncation=1.0 is for latents from N\(0, I\)"),
+    ("sample", [], r"has no distribution of its latents.*--config=samplers:gmm"),
+    ("evaluate", ["--prior={run}-gmm", "--metrics=nll"], "need a posterior with a density"),
+  ],
+)
+def test_wrong_words_are_short_errors(fitted, capfd, command, words, message):
+  assert call(command, f"--workdir={fitted}", *(word.format(run=fitted) for word in words)) == 2
+  assert re.search(message, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+  ("density", "changes", "message"),
+  [
+    ("autoregressive", {}, "is one of codes, and this model has none"),
+    ("gmm", {"sampler__componets": 3}, 'did you mean "components"'),
+    ("gmm", {"data__dir": ""}, 'config.data.dir="" must name the run of a VAE'),
+    ("gmm", {"data__name": "latents:best"}, "has no best checkpoint"),
+    ("gmm", {"sampler__components": 4}, "components: 3 -> 4"),
+  ],
+)
+def test_a_training_that_cannot_be_is_a_short_error(fitted, capfd, density, changes, message):
+  assert fit(fitted, density, **changes) == 2
+  assert message in capfd.readouterr().err
+
+
+def test_other_weights_have_other_latents(fitted, tmp_path, capfd):
+  """Also those of the same step of the same workdir: what was fitted to the former is refused."""
+  place = untrained(tmp_path / "run", "autoencoder:digits,tiny", seed=1)
+  shutil.copytree(fitted / "latents", place / "latents")
+  assert call("sample", f"--workdir={place}", prior_of(fitted)) == 2
+  assert re.search(r"was trained on latents:0-(\w+), and .* are latents:0-(?!\1)\w+;", capfd.readouterr().err)
+  assert fit(place, "gmm") == 0
+  assert len(list((place / "latents").iterdir())) == 2
+  shutil.rmtree(place / "latents")
+  assert call("sample", f"--workdir={place}", prior_of(place)) == 2
+  assert "is missing, which has the units of" in capfd.readouterr().err
+  shutil.rmtree(f"{place}-gmm/best")
+  assert fit(place, "gmm") == 0  # it writes the latents again
+  assert call("sample", f"--workdir={place}", prior_of(place)) == 2
+  assert "has no best checkpoint yet" in capfd.readouterr().err
