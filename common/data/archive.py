@@ -1,12 +1,15 @@
-"""Reads the files of a folder, or of a zip or tar archive, one after the other in the order of their names."""
+"""Reads the files of a folder, or of a zip or tar archive, one after the other."""
 
+import contextlib
+import functools
 import os
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from common.errors import ConfigError
 
@@ -20,11 +23,24 @@ def is_archive(path: Path) -> bool:
   return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
-def entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, bytes | OSError]]:
-  """Yields (name within ``root`` with "/", content, or the error that reading it raised) for each file.
+class Entry(NamedTuple):
+  """A file of a folder or an archive.
 
-  Hidden files, links out of an archive, and files that links reach twice are left out and counted in ``left_out``. A
-  folder and a zip come in the order of names, a tar in its own order.
+  Attributes:
+    name: its path below the folder or in the archive, with "/".
+    size: bytes.
+    read: returns the content; of a tar it works until the next entry is taken.
+  """
+
+  name: str
+  size: int
+  read: Callable[[], bytes]
+
+
+def entries(root: Path, left_out: Counter[str]) -> Iterator[Entry]:
+  """Yields the files of a folder or an archive; those of a folder and a zip in the order of their names.
+
+  Hidden files, links out of an archive, and files that links reach twice are left out and counted in ``left_out``.
 
   Raises:
     ConfigError: ``root`` is neither a folder nor an archive, or the archive is damaged or encrypted.
@@ -33,36 +49,41 @@ def entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, bytes | O
     files, skipped = list_files(root)
     left_out.update(skipped)
     for file in files:
-      try:
-        yield file.relative_to(root).as_posix(), file.read_bytes()
-      except OSError as error:
-        yield file.relative_to(root).as_posix(), error
+      size = file.stat().st_size if file.exists() else 0  # reading a broken link raises an error that names it
+      yield Entry(file.relative_to(root).as_posix(), size, file.read_bytes)
     return
   if not is_archive(root):
     raise ConfigError(f"{root} is neither a folder nor an archive ({', '.join(SUFFIXES)})")
-  read = _zip if root.name.lower().endswith(".zip") else _tar
-  try:
-    for name, content in read(root):
+  unpack = _zip if root.name.lower().endswith(".zip") else _tar
+  with _named(root):
+    for name, size, read in unpack(root):
       if any(part.startswith(".") or part.lower() in _HIDDEN for part in PurePosixPath(name).parts):
         left_out["hidden"] += 1
       else:
-        yield name, content
+        yield Entry(name, size, _named(root)(read))
+
+
+@contextlib.contextmanager
+def _named(root: Path) -> Iterator[None]:
+  """Raises the errors of a damaged or encrypted archive as a ConfigError that names it."""
+  try:
+    yield
   except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError) as error:
     raise ConfigError(f"{root} cannot be read: {error}; pack it again") from None
 
 
-def _zip(path: Path) -> Iterator[tuple[str, bytes]]:
+def _zip(path: Path) -> Iterator[Entry]:
   with zipfile.ZipFile(path) as archive:
-    for name in sorted(archive.namelist()):
-      if not name.endswith("/"):
-        yield name, archive.read(name)
+    for info in sorted(archive.infolist(), key=lambda info: info.filename.split("/")):
+      if not info.is_dir():
+        yield Entry(info.filename, info.file_size, functools.partial(archive.read, info))
 
 
-def _tar(path: Path) -> Iterator[tuple[str, bytes]]:
+def _tar(path: Path) -> Iterator[Entry]:
   with tarfile.open(path) as archive:
     for member in archive:
       if member.isfile() and (file := archive.extractfile(member)):
-        yield member.name.removeprefix("./"), file.read()
+        yield Entry(member.name.removeprefix("./"), member.size, file.read)
 
 
 def list_files(root: Path) -> tuple[list[Path], Counter[str]]:

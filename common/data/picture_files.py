@@ -110,6 +110,8 @@ def _shown(picture: Any, background: int) -> Picture:
     changes.append("first of several frames")
   if any(";16" in str(tile) for tile in picture.tile) or picture.mode.startswith("I;16"):
     changes.append("16 bits to 8")
+  if name == "PNG":  # Pillow seeks its EXIF behind the pixels, whose damage would pass for damaged EXIF
+    picture.load()
   try:
     turned = picture.getexif().get(0x0112, 1) in range(2, 9)
   except Exception:  # damaged EXIF does not affect the pixels; viewers show the image as stored

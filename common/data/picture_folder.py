@@ -4,13 +4,13 @@ import dataclasses
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from common.data.archive import entries
+from common.data.archive import Entry, entries
 from common.data.picture_files import Picture, PictureError, Report, read_picture
 from common.errors import ConfigError
 
@@ -46,6 +46,43 @@ class Pictures:
     return f"{count} cannot be read: {'; '.join(self.damaged[:_SHOWN])}{more}"
 
 
+def decoded(
+  files: Iterable[Entry], background: int = 255, fit: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Iterator[tuple[str, Picture | PictureError | None]]:
+  """Decodes files in their order, several at a time.
+
+  Args:
+    files: those of a folder or an archive.
+    background: the grey level on which transparent pixels are composited.
+    fit: is applied to the pixels [H, W, C] of each picture as it is decoded, so that only its results are in memory.
+
+  Yields:
+    (name, the picture, or the reason why it cannot be read, or None for what is no picture).
+  """
+  threads = os.cpu_count() or 1
+  waiting: deque[tuple[str, Future[Picture | PictureError | None]]] = deque()
+
+  def decode(name: str, content: bytes) -> Picture | PictureError | None:
+    try:
+      picture = read_picture(io.BytesIO(content), PurePosixPath(name).suffix, background)
+    except PictureError as error:
+      return error
+    return picture if picture is None or fit is None else dataclasses.replace(picture, pixels=fit(picture.pixels))
+
+  with ThreadPoolExecutor(threads) as pool:
+    for file in files:
+      try:
+        waiting.append((file.name, pool.submit(decode, file.name, file.read())))
+      except OSError as error:
+        waiting.append((file.name, Future()))
+        waiting[-1][1].set_result(PictureError(error.strerror or str(error)))
+      if len(waiting) > _AHEAD * threads:
+        name, future = waiting.popleft()
+        yield name, future.result()
+    for name, future in waiting:
+      yield name, future.result()
+
+
 def read_pictures(
   root: Path,
   background: int = 255,
@@ -53,55 +90,39 @@ def read_pictures(
   fit: Callable[[np.ndarray], np.ndarray] | None = None,
   tables: Collection[str] = (),
 ) -> Pictures:
-  """Decodes the pictures of ``root``, a folder or an archive.
+  """Decodes the pictures of ``root``, a folder or an archive; ``background`` and ``fit`` are those of `decoded`.
 
   Args:
     root: what `common.data.archive.entries` reads.
     background: the grey level on which transparent pixels are composited.
-    fit: is applied to the pixels [H, W, C] of each picture as it is decoded, so that only its results are in memory.
+    fit: is applied to the pixels of each picture.
     tables: names of files that are no pictures and whose contents are kept.
 
   Raises:
     ConfigError: ``root`` has no pictures that can be read.
   """
   pictures = Pictures()
-  waiting: deque[tuple[str, Future[Picture | None]]] = deque()
-  threads = os.cpu_count() or 1
 
-  def decode(name: str, content: bytes | OSError) -> Picture | None:
-    if isinstance(content, OSError):
-      raise PictureError(content.strerror or str(content))
-    picture = read_picture(io.BytesIO(content), PurePosixPath(name).suffix, background)
-    return picture if picture is None or fit is None else dataclasses.replace(picture, pixels=fit(picture.pixels))
+  def others() -> Iterator[Entry]:
+    for file in entries(root, pictures.report.left_out):
+      if PurePosixPath(file.name).name in tables:
+        pictures.tables[file.name] = file.read()
+      else:
+        yield file
 
-  def take() -> None:
-    name, future = waiting.popleft()
-    try:
-      picture = future.result()
-    except PictureError as error:
-      pictures.damaged.append(f"{name} ({error})")
-      return
-    if picture is None:
-      pictures.report.left_out[f"no picture ({PurePosixPath(name).suffix.lower() or 'no suffix'})"] += 1
-      return
-    pictures.report.add(picture)
-    pictures.names.append(name)
-    pictures.pixels.append(picture.pixels)
-
-  with ThreadPoolExecutor(threads) as pool:
-    for name, content in entries(root, pictures.report.left_out):
-      if PurePosixPath(name).name in tables and isinstance(content, bytes):
-        pictures.tables[name] = content
-        continue
-      waiting.append((name, pool.submit(decode, name, content)))
-      if len(waiting) > _AHEAD * threads:
-        take()
-    while waiting:
-      take()
+  for name, picture in decoded(others(), background, fit):
+    if isinstance(picture, PictureError):
+      pictures.damaged.append(f"{name} ({picture})")
+    elif picture is None:
+      pictures.report.left_out[no_picture(name)] += 1
+    else:
+      pictures.report.add(picture)
+      pictures.names.append(name)
+      pictures.pixels.append(picture.pixels)
   if not pictures.names:
     reasons = "; ".join(filter(None, [str(pictures.report), pictures.damage]))
     raise ConfigError(f"{root} has no pictures{f' ({reasons})' if reasons else ''}")
-  order = sorted(range(len(pictures.names)), key=lambda i: pictures.names[i].split("/"))
+  order = sorted(range(len(pictures.names)), key=lambda i: pictures.names[i].split("/"))  # a tar has its own
   pictures.names = [pictures.names[i] for i in order]
   pictures.pixels = [pictures.pixels[i] for i in order]
   grey = [i for i, x in enumerate(pictures.pixels) if x.shape[2] == 1]
@@ -110,3 +131,8 @@ def read_pictures(
     for i in grey:
       pictures.pixels[i] = np.repeat(pictures.pixels[i], 3, axis=2)
   return pictures
+
+
+def no_picture(name: str) -> str:
+  """Returns the reason for which a file without a picture is counted as left out."""
+  return f"no picture ({PurePosixPath(name).suffix.lower() or 'no suffix'})"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from common.data.dataset import open_dataset
-from common.data.folder import HELD_OUT, folder
+from common.data.folder import folder
+from common.data.picture_labels import HELD_OUT
 from common.data.resize import fit
 from common.errors import ConfigError
 from tests.common.data.settings import data_config

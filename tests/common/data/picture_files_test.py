@@ -173,3 +173,14 @@ def test_an_animation_is_its_first_frame(tmp_path, name):
   first = RGB.quantize(16).convert("RGB")  # few colours, which a GIF keeps
   found = written(tmp_path / name, first, save_all=True, append_images=[ImageOps.invert(first)], **options)
   assert (found.pixels == np.asarray(first)).all() and "first of several frames" in found.changes
+
+
+def test_a_png_with_damaged_pixels_is_an_error_and_no_damaged_exif(tmp_path):
+  """Pillow seeks the EXIF of a PNG behind its pixels, and gives black for what it could not read the first time."""
+  Image.fromarray(RNG.randint(0, 256, (8, 8, 3), np.uint8)).resize((300, 300), Image.Resampling.BICUBIC).save(
+    tmp_path / "a.png"
+  )
+  content = (tmp_path / "a.png").read_bytes()
+  (tmp_path / "a.png").write_bytes(content[:200] + bytes(200) + content[400 : len(content) // 3])
+  with pytest.raises(PictureError, match="broken data stream|truncated"):
+    read_picture(tmp_path / "a.png")

@@ -1,0 +1,90 @@
+"""A set of pictures that experiments.prepare wrote: shards of pixels that are mapped into memory and read in any order.
+
+DIR/manifest.json says everything about the set; images-NNNNN.npy are uint8 [n, H, W, C]; labels.npy and splits.npy have
+one number for each picture, and rows.jsonl its file name, split, label and caption.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import ConfigError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+SPLITS = ("train", "validation", "test")  # splits.npy has their numbers
+
+
+class Prepared:
+  """The `common.data.source.Source` of a prepared set; opening it reads the manifest and two small arrays.
+
+  Args:
+    root: the directory.
+
+  Raises:
+    ConfigError: a file is missing or has another size than the manifest says.
+  """
+
+  kind = "images"
+  in_memory = False
+
+  def __init__(self, root: Path):
+    manifest = read_manifest(root)
+    self.name = str(manifest["name"])
+    self.native_shape: tuple[int, int, int] = tuple(manifest["shape"])
+    self.class_names: Sequence[str] = tuple(manifest["class_names"])
+    self.num_classes = len(self.class_names)
+    self.sizes: Mapping[str, int] = manifest["splits"]
+    classes = f"{self.num_classes} classes: {listed(self.class_names)}" if self.class_names else "no labels"
+    self.notes: Sequence[str] = (f"{root}: {manifest['examples']:,} prepared pictures; {classes}",)
+    self._shards = [root / shard["file"] for shard in manifest["shards"]]
+    self._starts = np.cumsum([0, *(shard["examples"] for shard in manifest["shards"])])
+    self._labels = np.load(root / "labels.npy")
+    splits = np.load(root / "splits.npy")
+    self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(SPLITS)}
+
+  def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = self._rows[split][indices]
+    images = np.empty((len(rows), *self.native_shape), np.uint8)
+    shards = np.searchsorted(self._starts, rows, side="right") - 1
+    for shard in np.unique(shards):
+      own = shards == shard
+      images[own] = self._open(int(shard))[rows[own] - self._starts[shard]]
+    return images, self._labels[rows]
+
+  def labels(self, split: str) -> np.ndarray | None:
+    return self._labels[self._rows[split]]
+
+  @functools.cache  # noqa: B019  # a source lives as long as its process
+  def _open(self, shard: int) -> np.ndarray:
+    return np.load(self._shards[shard], mmap_mode="r")
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+  """Returns the manifest of a prepared set after a look at its files.
+
+  Raises:
+    ConfigError: there is none, it has another format, or a file is missing or has another size.
+  """
+  try:
+    manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text())
+    if manifest["format"] != FORMAT:
+      raise ConfigError(f"{root} has format {manifest['format']}, and this code reads {FORMAT}; prepare it again")
+    sizes = {file["file"]: file["bytes"] for file in [*manifest["shards"], *manifest["files"]]}
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise ConfigError(f"{root / MANIFEST} is not the manifest of a prepared set ({error}); prepare it again") from None
+  for name, size in sizes.items():
+    there = (root / name).stat().st_size if (root / name).is_file() else None
+    if there != size:
+      said = "is missing" if there is None else f"has {there:,} bytes and not {size:,}"
+      raise ConfigError(f"{root / name} {said}: copy the set again, or prepare it again")
+  return manifest
+
+
+def listed(names: Sequence[str]) -> str:
+  """Lists up to ten names."""
+  return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

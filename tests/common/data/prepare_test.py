@@ -1,0 +1,126 @@
+"""A prepared set holds what its folder holds; a stopped preparation goes on; damage and other work are refused."""
+
+import hashlib
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import files
+from common.data import prepare as module
+from common.data.dataset import open_dataset
+from common.data.prepare import prepare
+from common.errors import ConfigError
+from tests.common.data.settings import data_config
+
+RNG = np.random.RandomState(0)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+  monkeypatch.setattr(module, "CHUNK", 16)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+  """Seventy pictures of two classes and several sizes, some with captions, and three damaged files."""
+  root = tmp_path / "pictures"
+  for i in range(70):
+    path = root / ("cat", "dog")[i % 2] / f"{i:02d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.randint(0, 256, (20 + i % 3, 24, 3), np.uint8)).save(path)
+    if i % 10 == 0:
+      path.with_suffix(".txt").write_text(f"a picture of number {i}\n", encoding="utf-8")
+  for name, content in {"bad1.jpg": b"\xff\xd8", "bad2.png": b"", "bad3.webp": b"RIFF"}.items():
+    (root / "cat" / name).write_bytes(content)
+  (root / "notes.md").write_text("none")
+  return root
+
+
+def opened(place, size=16):
+  return open_dataset(data_config(name="folder", dir=str(place), image_size=size, channels=3, resize="crop"))
+
+
+def test_a_prepared_set_is_its_folder(pictures, tmp_path):
+  manifest = prepare(pictures, tmp_path / "out", (16, 16, 3), "crop")
+  ours, plain = opened(tmp_path / "out"), opened(pictures)
+  assert ours.source.sizes == plain.source.sizes and ours.source.class_names == ("cat", "dog")
+  assert not ours.source.in_memory and len(manifest["shards"]) == 5
+  for split in ("train", "validation", "test"):
+    one, other = getattr(ours, split).arrays(), getattr(plain, split).arrays()
+    np.testing.assert_array_equal(one["image"], other["image"])
+    np.testing.assert_array_equal(one["label"], other["label"])
+    chosen = RNG.permutation(len(one["label"]))[:7]
+    np.testing.assert_array_equal(ours.source.read(split, chosen)[0], one["image"][chosen])
+  assert manifest["damaged"] == 3 and manifest["captions"] == 7 and manifest["class_counts"] == [35, 35]
+  damaged = (tmp_path / "out" / "damaged.csv").read_text().splitlines()
+  assert damaged[0] == "file,reason" and [line.partition(",")[0] for line in damaged[1:]] == [
+    "cat/bad1.jpg", "cat/bad2.png", "cat/bad3.webp",
+  ]  # fmt: skip
+  rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+  assert {row["file"]: row["text"] for row in rows if "text" in row}["cat/10.png"] == "a picture of number 10"
+  pixels = np.concatenate([getattr(plain, split).arrays()["image"] for split in ("train", "validation", "test")])
+  np.testing.assert_allclose(manifest["mean"], pixels.mean(axis=(0, 1, 2)))
+  np.testing.assert_allclose(manifest["std"], pixels.std(axis=(0, 1, 2)))
+  for file in manifest["shards"] + manifest["files"]:
+    content = (tmp_path / "out" / file["file"]).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+  with Image.open(tmp_path / "out" / "contact_sheet.png") as sheet:
+    assert sheet.size[0] == 8 * 36
+
+
+@pytest.mark.parametrize("writes", range(2, 14, 3))
+def test_a_stopped_preparation_goes_on_and_ends_with_the_same_files(pictures, tmp_path, monkeypatch, writes):
+  whole = prepare(pictures, tmp_path / "whole", (16, 16, 3), "crop")
+  write, left = files.write, iter(range(writes))
+
+  def stopping(path, content):
+    if next(left, None) is None:
+      raise KeyboardInterrupt
+    write(path, content)
+
+  monkeypatch.setattr(files, "write", stopping)
+  with pytest.raises(KeyboardInterrupt):
+    prepare(pictures, tmp_path / "out", (16, 16, 3), "crop")
+  monkeypatch.setattr(files, "write", write)
+  before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}
+  assert len(before) == (writes - 1) // 2
+  again = prepare(pictures, tmp_path / "out", (16, 16, 3), "crop")
+  assert {**again, "name": "whole"} == whole
+  for file in whole["shards"] + whole["files"]:
+    assert (tmp_path / "out" / file["file"]).read_bytes() == (tmp_path / "whole" / file["file"]).read_bytes()
+  assert before.items() <= {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}.items()
+
+
+def test_an_archive_is_prepared_as_its_folder(pictures, tmp_path):
+  with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+    for file in pictures.rglob("*"):
+      archive.write(file, file.relative_to(pictures))
+  one = prepare(pictures, tmp_path / "one", (16, 16, 3), "crop")
+  other = prepare(tmp_path / "set.zip", tmp_path / "other", (16, 16, 3), "crop")
+  assert one["shards"] == other["shards"] and one["files"] == other["files"]
+
+
+def test_other_work_and_damage_are_refused(pictures, tmp_path):
+  out = tmp_path / "out"
+  prepare(pictures, out, (16, 16, 3), "crop")
+  with pytest.raises(ConfigError, match=r"something else \(shape \[16, 16, 3\] -> \[8, 8, 3\]\)"):
+    prepare(pictures, out, (8, 8, 3), "crop")
+  Image.new("RGB", (9, 9)).save(pictures / "new.png")
+  with pytest.raises(ConfigError, match="something else .files 81 -> 82; digest"):
+    prepare(pictures, out, (16, 16, 3), "crop")
+  with pytest.raises(ConfigError, match="is not empty and holds no preparation"):
+    prepare(pictures, pictures, (16, 16, 3), "crop")
+  shard = out / "images-00001.npy"
+  content = shard.read_bytes()
+  shard.write_bytes(content[:-1])
+  with pytest.raises(ConfigError, match=r"images-00001.npy has .* bytes and not .*: copy the set again"):
+    opened(out)
+  shard.unlink()
+  with pytest.raises(ConfigError, match=r"images-00001.npy is missing"):
+    opened(out)
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(ConfigError, match="has no pictures that can be read"):
+    prepare(tmp_path / "empty", tmp_path / "of_empty", (16, 16, 3), "crop")
