@@ -12,6 +12,8 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
+
 from common.files import append_bytes
 
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
@@ -19,11 +21,11 @@ _SESSION_START = 1
 
 
 class EventFile:
-  """Appends events to a new file in ``directory``; each is with the system when the call returns.
+  """Appends events to a new file in ``directory``, unbuffered.
 
   Args:
-    directory: made where it is missing.
-    purge_step: TensorBoard forgets what older files say of this step and later ones; 0 for a first start.
+    directory: made if it is missing.
+    purge_step: TensorBoard discards events of older files at this step and later ones; 0 for a first start.
   """
 
   def __init__(self, directory: Path, purge_step: int = 0):
@@ -31,20 +33,19 @@ class EventFile:
     now = time.time()
     name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}"
     self._file = (directory / name).open("ab", buffering=0)
-    self._event(0, _bytes(3, b"brain.Event:2"))  # the version's name, which must come first
+    self._event(0, _bytes(3, b"brain.Event:2"))  # the version, which must come first
     if purge_step:
       self._event(purge_step, _bytes(7, _integer(1, _SESSION_START)))
 
   def scalars(self, step: int, values: dict[str, float]) -> None:
-    """One figure under each tag."""
+    """Writes one figure for each tag; those beyond float32's range become infinite."""
     summary = b"".join(
-      _bytes(1, _bytes(1, tag.encode()) + _tag(2, _FLOAT) + struct.pack("<f", _as_float32(value)))
-      for tag, value in values.items()
+      _bytes(1, _bytes(1, tag.encode()) + _tag(2, _FLOAT) + _float32(value)) for tag, value in values.items()
     )
     self._event(step, _bytes(5, summary))
 
   def image(self, step: int, tag: str, png: bytes, shape: tuple[int, int, int]) -> None:
-    """A PNG file's bytes of a picture of ``shape`` (height, width, channels)."""
+    """Writes the bytes of a PNG file of ``shape`` (height, width, channels)."""
     picture = b"".join(_integer(1 + i, size) for i, size in enumerate(shape)) + _bytes(4, png)
     self._event(step, _bytes(5, _bytes(1, _bytes(1, tag.encode()) + _bytes(4, picture))))
 
@@ -57,9 +58,9 @@ class EventFile:
     append_bytes(self._file, length + _checksum(length) + message + _checksum(message))
 
 
-def _as_float32(value: float) -> float:
-  """Beyond float32's range, which `struct.pack` refuses, infinity."""
-  return value if not abs(value) > 3.4028235e38 else float("inf") if value > 0 else float("-inf")
+def _float32(value: float) -> bytes:
+  with np.errstate(over="ignore"):
+    return np.float32(value).astype("<f4").tobytes()
 
 
 def _tag(field: int, wire_type: int) -> bytes:
@@ -75,7 +76,7 @@ def _bytes(field: int, value: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-  """Seven bits a byte, the lowest first; all but the last have the top bit set."""
+  """Encodes seven bits per byte, the lowest first; all bytes but the last have the top bit set."""
   digits = bytearray()
   while value >= 0x80:
     digits.append(value & 0x7F | 0x80)
@@ -86,7 +87,7 @@ def _varint(value: int) -> bytes:
 
 @functools.cache
 def _crc_table() -> tuple[int, ...]:
-  """CRC-32C (Castagnoli), polynomial 0x1EDC6F41 with its bits reversed."""
+  """The table of CRC-32C (Castagnoli), polynomial 0x1EDC6F41 with its bits reversed."""
   table = []
   for crc in range(256):
     for _ in range(8):
@@ -96,7 +97,7 @@ def _crc_table() -> tuple[int, ...]:
 
 
 def crc32c(data: bytes) -> int:
-  """The CRC-32C of ``data`` (RFC 3720, Section 12.1)."""
+  """Computes the CRC-32C of ``data`` (RFC 3720, Section 12.1)."""
   table, crc = _crc_table(), 0xFFFFFFFF
   for byte in data:
     crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -104,6 +105,6 @@ def crc32c(data: bytes) -> int:
 
 
 def _checksum(data: bytes) -> bytes:
-  """The masked form that records have: rotated by 15 bits, plus a constant."""
+  """Computes the masked CRC of records: rotated by 15 bits, plus a constant."""
   crc = crc32c(data)
   return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""One writer a workdir. Readers take no lock."""
+"""Allows one writer per workdir. Readers take no lock."""
 
 import datetime
 import json
@@ -14,7 +14,7 @@ except ImportError:  # Windows
   fcntl = None  # type: ignore[assignment]
   import msvcrt
 
-_FAR = 2**30  # Windows locks bytes, which nobody else may then read: one beyond the owner's name
+_FAR = 2**30  # Windows locks bytes, which others then cannot read: one beyond the owner's name
 
 
 class LockedError(RuntimeError):
@@ -22,7 +22,7 @@ class LockedError(RuntimeError):
 
 
 class Owner(NamedTuple):
-  """Who holds, or held, a lock: ``since`` is the ISO 8601 time (UTC) at which it took it."""
+  """The process that holds, or held, a lock; ``since`` is the ISO 8601 time (UTC) at which it took it."""
 
   host: str
   pid: int
@@ -32,11 +32,11 @@ class Owner(NamedTuple):
 class WorkdirLock:
   """Holds ``workdir/lock`` by flock (on Windows by msvcrt.locking) for as long as the ``with`` block runs.
 
-  The kernel gives the lock back when its process dies, however it dies, so that a dead owner's lock is taken over
-  without guessing from pids or times. A lock given back in order leaves an empty file; a name in it tells of a death.
+  The kernel releases the lock when its process dies in any way, so a dead owner's lock is taken over without guesses
+  from pids or times. An orderly release leaves an empty file; a name in it means that the owner died.
 
   Attributes:
-    previous: the owner that died without giving the lock back, or None.
+    previous: the owner that died without releasing the lock, or None.
 
   Raises:
     LockedError: on entry, at once, if another process (or another WorkdirLock of this one) holds it.
@@ -49,7 +49,7 @@ class WorkdirLock:
 
   def __enter__(self) -> "WorkdirLock":
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # python opens with CLOEXEC: a subprocess does not get it
+    fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # with CLOEXEC, so that no subprocess inherits it
     try:
       try:
         _take(fd)
@@ -58,7 +58,7 @@ class WorkdirLock:
       except OSError as error:
         raise LockedError(f"{self._path} cannot be locked ({error}); use a file system that has locks") from None
       self.previous = _read_owner(fd)
-      if self.previous:  # what `common.files.replacing` had not finished when it was killed
+      if self.previous:  # delete what `common.files.replacing` left unfinished when it was killed
         for partial in self._path.parent.rglob(f".*.{self.previous.pid}.partial"):
           partial.unlink(missing_ok=True)
       now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -82,7 +82,7 @@ class WorkdirLock:
 
 
 def _take(fd: int) -> None:
-  """Raises BlockingIOError, on Windows PermissionError, where another has the lock."""
+  """Raises BlockingIOError, on Windows PermissionError, if the lock is taken."""
   if fcntl:
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
   else:
@@ -115,7 +115,7 @@ _HELD: "weakref.WeakSet[WorkdirLock]" = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-  # A forked child shares the open file, and with it the lock, which would outlive its owner in a data worker.
+  # A forked child shares the open file and thus the lock, which would outlive its owner in a data worker.
   for lock in list(_HELD):
     lock._close()
 

@@ -1,4 +1,4 @@
-"""Logs of a run: metrics.jsonl and TensorBoard per step, timing.jsonl by wall-clock time, and status lines."""
+"""The logs of a run: metrics.jsonl and TensorBoard per step, timing.jsonl by wall-clock time, and status lines."""
 
 import contextlib
 import json
@@ -15,20 +15,20 @@ from typing import Any
 from common import files
 from common.training.event_file import EventFile
 
-QUIET_SECONDS = 20.0  # a phase that prints nothing for this long reports that it is still alive
+QUIET_SECONDS = 20.0  # a phase that prints nothing for this long reports that it is still running
 
 
 class RunLog:
-  """The files of one run; only process 0 writes.
+  """Writes the log files of one run.
 
   On resume metrics.jsonl is cut back to the restored step, so that it holds each step once.
 
   Args:
-    workdir: where they lie.
+    workdir: the run's directory.
     step: where the run starts or goes on.
-    enabled: whether this process writes.
-    whole: whether a line "train" at ``step`` stays; False where it is the last line of a run that ended between two
-      regular ones, whose steps will be part of the next.
+    enabled: whether this process writes; only process 0 does.
+    whole: whether a line "train" at ``step`` stays; False if it is the last line of a run that ended between two
+      regular ones, since the next line will cover its steps.
   """
 
   def __init__(self, workdir: Path, step: int, *, enabled: bool, whole: bool = True):
@@ -40,7 +40,7 @@ class RunLog:
     self._board = EventFile(workdir / "tensorboard", purge_step=step + 1)  # an earlier start may have come further
 
   def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
-    """One line of figures of ``split`` at ``step``; lists (a figure a dimension) stay out of TensorBoard."""
+    """Writes the figures of ``split`` at ``step``; lists (one figure per dimension) stay out of TensorBoard."""
     if not self._enabled:
       return
     files.append(self._metrics, json.dumps({"step": step, "split": split, **values}))
@@ -52,12 +52,12 @@ class RunLog:
       files.append(self._timing, json.dumps({"step": step, "time": round(time.time(), 3), **values}))
 
   def image(self, step: int, name: str, png: bytes, shape: tuple[int, int, int]) -> None:
-    """A PNG file's bytes of a picture [H, W, C] for TensorBoard."""
+    """Writes the bytes of a PNG file of ``shape`` [H, W, C] for TensorBoard."""
     if self._enabled:
       self._board.image(step, name, png, shape)
 
   def sync(self) -> None:
-    """Metrics reach the disk before the checkpoint that counts on them."""
+    """Flushes the metrics to the disk, so that they are there before the checkpoint that relies on them."""
     if self._enabled:
       with self._metrics.open("a") as file:
         os.fsync(file.fileno())
@@ -81,7 +81,7 @@ def _cut_back(path: Path, step: int, whole: bool) -> None:
 
 
 class Status:
-  """Lines for a person on stderr, from process 0; never silent for 30 s within a `phase`."""
+  """Prints lines for the user on stderr; never silent for 30 s within a `phase`."""
 
   def __init__(self, *, enabled: bool):
     self._enabled = enabled
@@ -90,13 +90,13 @@ class Status:
 
   def line(self, text: str) -> None:
     if self._enabled:
-      with self._lock, contextlib.suppress(OSError):  # nobody listens, or the log's disk is full: the run goes on
+      with self._lock, contextlib.suppress(OSError):  # without a reader, or with a full disk, the run goes on
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
       self._last = time.monotonic()
 
   @contextmanager
   def phase(self, describe: str | Any) -> Iterator[None]:
-    """Prints ``describe`` (a text, or a function that makes one) whenever the block has been quiet for long."""
+    """Prints ``describe`` (a text, or a function that returns one) whenever the block has been quiet for long."""
     start, done = time.monotonic(), threading.Event()
 
     def watch() -> None:
@@ -117,7 +117,7 @@ class Status:
 
 
 def memory_mb() -> float:
-  """Memory of this process (resident set), or of its first accelerator where that is known; 0 where it is not."""
+  """Returns the memory in use on the first accelerator if JAX knows it, else by this process; 0 if neither is known."""
   import jax
 
   stats = jax.local_devices()[0].memory_stats()
@@ -126,7 +126,7 @@ def memory_mb() -> float:
   try:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-  except OSError:  # not Linux: the peak is the best that is portable
+  except OSError:  # not Linux: the peak is the best portable figure
     try:
       import resource
     except ImportError:  # Windows

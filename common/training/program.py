@@ -1,4 +1,4 @@
-"""An algorithm on its data and devices: placed arrays and the compiled call, but no state."""
+"""Compiles an algorithm for its data and devices."""
 
 import dataclasses
 import functools

@@ -18,7 +18,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-c
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Nested mappings -> {"a.b": value}."""
+  """Flattens nested mappings to {"a.b": value}."""
   flat: dict[str, Any] = {}
   for key, value in tree.items():
     path = f"{prefix}{key}"
@@ -27,12 +27,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_json(path: Path, record: Any) -> None:
-  """Whole or not at all."""
+  """Writes ``record`` atomically."""
   files.write(path, json.dumps(record, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-  """Raises ConfigError where the file is missing or is not JSON."""
+  """Reads a JSON file; raises ConfigError if it is missing or damaged."""
   try:
     return json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError:
@@ -42,7 +42,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec, *, first: bool = True) -> None:
-  """Writes what a reader needs to rebuild the run without its data; config.json last, which makes it a run."""
+  """Writes the files from which a reader rebuilds the run without its data; config.json comes last and marks a run."""
   write_json(workdir / "spec.json", dataclasses.asdict(spec))
   if first:
     write_json(workdir / "versions.json", versions())
@@ -50,12 +50,12 @@ def write_description(workdir: Path, config: Mapping[str, Any], spec: Spec, *, f
 
 
 def has_saved(workdir: Path) -> bool:
-  """Whether a checkpoint is there. Until one is, files of earlier starts do not bind the workdir to their settings."""
+  """Returns whether there is a checkpoint; until then, earlier starts do not bind the workdir to their settings."""
   return any(next((workdir / name).glob("*.json"), None) for name in ("checkpoints", "best"))
 
 
 def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -> list[str]:
-  """Appends to starts.jsonl what starts here; returns what differs from the first start's versions, one line each."""
+  """Appends a start to starts.jsonl; returns one line for each version that differs from that of the first start."""
   now, file = versions(), workdir / "versions.json"
   first = read_json(file) if file.exists() else {}
   if not first:
@@ -66,12 +66,12 @@ def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -
 
 
 def read_spec(workdir: Path) -> Spec:
-  """The Spec that the run was made with."""
+  """Reads the Spec of a run; raises ConfigError if spec.json is missing or damaged."""
   record = read_json(workdir / "spec.json")
   try:
     return Spec.from_json(record)
   except (AttributeError, TypeError):
-    raise ConfigError(f"{workdir}/spec.json is not of a run; restore it from a copy, or use another workdir") from None
+    raise ConfigError(f"{workdir}/spec.json describes no run; restore it from a copy, or use another workdir") from None
 
 
 def check_resume(
@@ -82,14 +82,14 @@ def check_resume(
   may_change: Callable[[str], bool],
   elsewhere: str,
 ) -> tuple[list[str], list[str]]:
-  """Compares a new start's config and spec with what the workdir was made with; writes nothing.
+  """Compares a new start's config and spec with those of the workdir; writes nothing.
 
   Args:
-    workdir: of a run that has saved something.
+    workdir: of a run that has saved a checkpoint.
     old_config: its config.json.
     config: of the new start.
     spec: of the data set now.
-    may_change: whether a run goes on under another value of a key.
+    may_change: whether a run may go on under another value of a key.
     elsewhere: where a run with other settings can be, for the error.
 
   Returns:
@@ -109,14 +109,14 @@ def check_resume(
     raise ConfigError(f"{workdir} holds a run with other settings: {shown}\nUse its settings, or {elsewhere}.")
   unknown = [] if known == spec else ["the run comes from a version that stored no labels: they are not compared"]
   if (workdir / "versions.json").exists():
-    read_json(workdir / "versions.json")  # what is damaged is found before anything is written
+    read_json(workdir / "versions.json")  # raises, before anything is written, if it is damaged
   else:
     unknown.append("versions.json is missing: versions are not compared")
   return unknown, [f"config.{key}: {a} -> {b}" for key, a, b in changes]
 
 
 def versions() -> dict[str, str]:
-  """Python, packages, platform and git commit (with -dirty where files differ from it)."""
+  """Returns the versions of Python, packages, platform and git commit (with -dirty if files differ from it)."""
   found = {"python": platform.python_version(), "platform": platform.platform(), "commit": _commit()}
   for package in PACKAGES:
     try:

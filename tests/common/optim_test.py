@@ -38,43 +38,36 @@ def sgd(rates, momenta, gradients=GRADIENTS):
   return np.array(found)
 
 
-def test_sgd():
-  plain = path({"name": "sgd", "learning_rate": 0.1})
-  np.testing.assert_allclose(plain, sgd([0.1] * STEPS, [0.0] * STEPS), rtol=1e-4, atol=1e-6)
-  heavy = path({"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})
-  np.testing.assert_allclose(heavy, sgd([0.1] * STEPS, [0.9] * STEPS), rtol=1e-4, atol=1e-6)
+COUNT = np.arange(STEPS)
 
 
-def test_sgd_with_goodfellows_schedules():
-  """Both are read at the number of updates so far: the first update uses their start."""
-  count = np.arange(STEPS)
-  momenta = 0.5 + 0.2 * np.minimum(count / 10, 1)
-  rates = 0.05 * (1 + np.cos(np.pi * count / STEPS))
-  actual = path({"name": "sgd", "learning_rate": COSINE, "momentum": LINEAR})
+@pytest.mark.parametrize(
+  ("rate", "momentum", "rates", "momenta"),
+  [
+    (0.1, 0.0, np.full(STEPS, 0.1), np.zeros(STEPS)),
+    (0.1, 0.9, np.full(STEPS, 0.1), np.full(STEPS, 0.9)),
+    # Goodfellow's schedules; both are read at the number of updates so far, so that the first update uses their start.
+    (COSINE, LINEAR, 0.05 * (1 + np.cos(np.pi * COUNT / STEPS)), 0.5 + 0.2 * np.minimum(COUNT / 10, 1)),
+  ],
+)
+def test_sgd(rate, momentum, rates, momenta):
+  actual = path({"name": "sgd", "learning_rate": rate, "momentum": momentum})
   np.testing.assert_allclose(actual, sgd(rates, momenta), rtol=1e-4, atol=1e-6)
 
 
-def test_adam():
-  """Kingma & Ba 2015, Algorithm 1; eps is large enough to see that it stands outside the root."""
-  b1, b2, eps = 0.5, 0.9, 1e-2
+@pytest.mark.parametrize("b2", [0.9, LINEAR])
+def test_adam(b2):
+  """Kingma & Ba 2015, Algorithm 1; eps is large enough to see that it stands outside the root.
+
+  A schedule of b2 is read at each update, for the mean of squares and the correction, as in PyTorch if a loop sets it.
+  """
   m, v, params, expected = 0.0, 0.0, np.zeros(3), []
   for t, g in enumerate(GRADIENTS.astype(np.float64), start=1):
-    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-    params = params - 0.1 * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+    b = b2 if b2 == 0.9 else 0.5 + 0.2 * min((t - 1) / 10, 1)
+    m, v = 0.5 * m + 0.5 * g, b * v + (1 - b) * g**2
+    params = params - 0.1 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - b**t)) + 1e-2)
     expected.append(params)
-  actual = path({"name": "adam", "learning_rate": 0.1, "b1": b1, "b2": b2, "eps": eps})
-  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_adam_with_a_schedule_of_b2():
-  """Mean of squares and correction by the b2 of this update, as PyTorch has it where a loop sets the group's betas."""
-  m, v, params, expected = 0.0, 0.0, np.zeros(3), []
-  for t, g in enumerate(GRADIENTS.astype(np.float64), start=1):
-    b2 = 0.5 + 0.2 * min((t - 1) / 10, 1)
-    m, v = 0.5 * m + 0.5 * g, b2 * v + (1 - b2) * g**2
-    params = params - 0.1 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-2)
-    expected.append(params)
-  actual = path({"name": "adam", "learning_rate": 0.1, "b1": 0.5, "b2": LINEAR, "eps": 1e-2})
+  actual = path({"name": "adam", "learning_rate": 0.1, "b1": 0.5, "b2": b2, "eps": 1e-2})
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -47,28 +47,17 @@ def test_second_process_is_refused_and_a_dead_one_taken_over(tmp_path):
     assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
-def test_orderly_release_leaves_no_previous_owner(tmp_path):
+def test_a_lock_is_held_once_and_released_in_order_also_after_an_error(tmp_path):
   for _ in range(2):
-    with WorkdirLock(tmp_path / "run") as lock:
+    with pytest.raises(KeyError), WorkdirLock(tmp_path / "run") as lock:
       assert lock.previous is None
+      for _ in range(2):  # a refused attempt does not take the lock away
+        with pytest.raises(LockedError, match=str(os.getpid())):
+          WorkdirLock(tmp_path / "run").__enter__()
+      raise KeyError
 
 
-def test_same_process_cannot_hold_it_twice(tmp_path):
-  with WorkdirLock(tmp_path):
-    with pytest.raises(LockedError, match=str(os.getpid())):
-      WorkdirLock(tmp_path).__enter__()
-    with pytest.raises(LockedError):  # the refused attempt took nothing away
-      WorkdirLock(tmp_path).__enter__()
-
-
-def test_release_on_error(tmp_path):
-  with pytest.raises(KeyError), WorkdirLock(tmp_path):
-    raise KeyError
-  with WorkdirLock(tmp_path) as lock:
-    assert lock.previous is None
-
-
-def test_unreadable_owner_is_no_obstacle(tmp_path):
+def test_an_unreadable_owner_is_no_obstacle(tmp_path):
   (tmp_path / "lock").write_text('{"host": "a", "pi')
   with WorkdirLock(tmp_path) as lock:
     assert lock.previous is None

@@ -23,12 +23,8 @@ def test_resume_cuts_metrics_back_to_the_restored_step_and_drops_half_a_line(tmp
   second.write(30, "train", {"loss": 0.5})
   second.close()
   assert _steps(path) == [10, 20, 30]
-  assert json.loads(path.read_text().splitlines()[0]) == {
-    "step": 10,
-    "split": "train",
-    "loss": 0.5,
-    "kl": [0.25, 0.75],
-  }
+  first = {"step": 10, "split": "train", "loss": 0.5, "kl": [0.25, 0.75]}
+  assert json.loads(path.read_text().splitlines()[0]) == first
 
 
 def test_a_last_line_between_two_regular_ones_is_taken_back_when_the_run_goes_on(tmp_path):

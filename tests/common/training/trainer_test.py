@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import time
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -30,8 +31,15 @@ def _program(**changes):
   return Program(build_algorithm(config, dataset.spec), dataset, config, make_mesh(1))
 
 
-def _run(program, workdir):
-  return evaluated_run(program, workdir, QUIET)
+def _run(program, workdir, status=QUIET, **options):
+  return evaluated_run(program, workdir, status, **options)
+
+
+def _finished(program, workdir, status=QUIET, **options):
+  run = _run(program, workdir, status, **options)
+  with closing(run):
+    run.run()
+  return run
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +55,14 @@ def test_a_line_for_a_person_has_every_players_loss():
 
 
 def test_one_compilation_for_all_calls(program, tmp_path):
-  run = _run(program, tmp_path)
-  run.run()
-  run.close()
+  run = _finished(program, tmp_path)
   assert (run.step, run.checkpoints.steps(), run.best.steps() != []) == (20, [10, 20], True)
   assert program.train_call._cache_size() == 1
 
 
 def test_a_step_between_calls_is_refused_before_training(program, tmp_path):
-  # Else no later step would ever meet an interval, and the run would log and save nothing more.
-  run = _run(program, tmp_path)
-  run.run()
-  run.close()
+  # Otherwise no later step would meet an interval, and the run would log and save nothing more.
+  _finished(program, tmp_path)
   intervals = {"train__num_steps": 40, "log__every": 8, "checkpoint__every": 8, "evaluate__every": 0}
   with pytest.raises(ConfigError, match=r"steps_per_call=8 does not divide step 20.*steps_per_call=4"):
     _run(_program(train__steps_per_call=8, **intervals), tmp_path)
@@ -88,8 +92,8 @@ def test_the_best_is_on_disk_before_a_checkpoint_counts_on_it(program, tmp_path,
     save(step, state, progress)
 
   monkeypatch.setattr(run.checkpoints, "save", watch)
-  run.run()
-  run.close()
+  with closing(run):
+    run.run()
   assert [best for best, _ in seen] == [10, 20]
   assert all(best in steps for best, steps in seen)
 
@@ -99,10 +103,7 @@ def _lines(workdir, name="metrics"):
 
 
 def _train(workdir, steps, **changes):
-  run = _run(_program(train__num_steps=steps, **{**EVERY, **changes}), workdir)
-  run.run()
-  run.close()
-  return run
+  return _finished(_program(train__num_steps=steps, **{**EVERY, **changes}), workdir)
 
 
 def test_the_last_steps_reach_a_line_and_a_longer_run_takes_it_back(tmp_path):
@@ -123,10 +124,7 @@ def test_the_last_steps_reach_a_line_and_a_longer_run_takes_it_back(tmp_path):
 
 def test_a_profile_holds_its_steps_and_changes_no_bit(tmp_path, capfd):
   plain = _train(tmp_path / "plain", 20)
-  program = _program(**EVERY)
-  run = evaluated_run(program, tmp_path / "traced", Status(enabled=True), profile=(5, 15))
-  run.run()
-  run.close()
+  run = _finished(_program(**EVERY), tmp_path / "traced", Status(enabled=True), profile=(5, 15))
   jax.tree.map(np.testing.assert_array_equal, plain.state, run.state)
   assert _lines(tmp_path / "plain") == _lines(tmp_path / "traced")
   assert "trace of the steps 6 to 15" in capfd.readouterr().err
@@ -140,10 +138,7 @@ def test_a_profile_holds_its_steps_and_changes_no_bit(tmp_path, capfd):
 
 def test_a_profile_is_not_used_where_the_run_goes_on_later(tmp_path, capfd):
   _train(tmp_path, 10)
-  program = _program(**EVERY)
-  run = evaluated_run(program, tmp_path, Status(enabled=True), profile=(10, 15))
-  run.run()
-  run.close()
+  _finished(_program(**EVERY), tmp_path, Status(enabled=True), profile=(10, 15))
   assert "--profile=10:15 is not used: the run goes on from step 10" in capfd.readouterr().err
   assert not (tmp_path / "profile").exists()
 
@@ -151,9 +146,7 @@ def test_a_profile_is_not_used_where_the_run_goes_on_later(tmp_path, capfd):
 def test_stall_tells_a_slow_host_from_a_slow_device(tmp_path, monkeypatch):
   # Steps of some milliseconds, where a call's own work on the host takes less than one.
   program = _program(**EVERY, model__width=1024, optim__learning_rate=1e-6)
-  device = _run(program, tmp_path / "device")
-  device.run()
-  device.close()
+  _finished(program, tmp_path / "device")
 
   def slow_feed(step, feed=program.feed):
     time.sleep(0.5)
@@ -161,9 +154,7 @@ def test_stall_tells_a_slow_host_from_a_slow_device(tmp_path, monkeypatch):
 
   slow_feed.data = program.feed.data
   monkeypatch.setattr(program, "feed", slow_feed)
-  host = _run(program, tmp_path / "host")
-  host.run()
-  host.close()
+  _finished(program, tmp_path / "host")
   slow_device, slow_host = (_lines(tmp_path / name, "timing")[-1]["stall"] for name in ("device", "host"))
   assert slow_device < 0.5 and slow_host > 0.8, (slow_device, slow_host)
 
@@ -171,7 +162,6 @@ def test_stall_tells_a_slow_host_from_a_slow_device(tmp_path, monkeypatch):
 def test_a_score_that_is_not_finite_stops_the_run(program, tmp_path):
   run = _run(program, tmp_path)
   run.validate = lambda state: {"elbo": math.nan, "rate": 1.0}
-  with pytest.raises(NonFiniteError, match="validation elbo is nan at step 10"):
+  with closing(run), pytest.raises(NonFiniteError, match="validation elbo is nan at step 10"):
     run.run()
-  run.close()
   assert run.checkpoints.steps() == []
