@@ -172,7 +172,7 @@ def sampler_of(run: RestoredRun, *, ema: bool = True, truncation: float = 0.0, b
     run: what `load` returns.
     ema: averaged weights, where the run keeps them.
     truncation: largest size of a value of N(0, I) latents; 0 for any.
-    batch_norm: whose statistics BatchNorm uses: "running", "batch" or "standing".
+    batch_norm: whose statistics BatchNorm uses: "running" or "standing".
 
   Raises:
     ConfigError: a model that makes no images, or an option that it does not have.

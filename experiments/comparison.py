@@ -1,68 +1,75 @@
-"""Tables of scores that may be ranked: one table a metric and protocol, and a refusal that says where two differ."""
+"""Ranks scores: a table for each metric and protocol, and a line that says where two protocols differ."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import files
 from common.errors import ConfigError, nearest
 from common.evaluation import records
-from common.evaluation.metrics.estimate import paired_difference
-from common.evaluation.validation import PROTOCOL
+from common.evaluation.metrics.estimate import Estimate, paired_difference
 from common.training.workdir import flatten
-from experiments.command_line import flags as command_line
 
 Record = dict[str, Any]
 
-MEASURED = ("extractor_accuracy", "extractor_accuracy_real")  # of the protocol: they follow from the rest of it
+MEASURED = ("extractor_accuracy", "extractor_accuracy_real")  # of the protocol: they follow from its other fields
 
 
-def compare(paths: list[Path], ignore: list[str], out: str) -> int:
-  """Prints the tables of all scores in workdirs or files of records, and writes them to ``out`` where it is given.
+class Pair(NamedTuple):
+  """The difference, first minus second, of one figure on the same images."""
+
+  metric: str
+  first: Path
+  second: Path
+  difference: Estimate
+
+
+def compare(paths: list[Path], ignore: list[str]) -> int:
+  """Prints, as Markdown, the tables of all scores in workdirs or files of records.
 
   Returns:
-    The exit code: 1 where a metric is of protocols that differ, which are then not ranked together; else 0.
+    The exit code: 1 if the protocols of a metric differ, so that its scores are not ranked together; else 0.
 
   Raises:
-    ConfigError: nothing to compare there, or a field to ignore that no protocol has.
+    ConfigError: there is nothing to compare, or no protocol has a field of ``ignore``.
   """
-  found = [record for path in paths for record in read_records(path)]
-  fields = {field for record in found for field in comparable(record, [])}
+  lines = [record for path in paths for record in read_records(path)]
+  fields = {field for record in lines for field in comparable(record, [])}
   for field in ignore:
     if field not in fields:
       raise ConfigError(f'--ignore: "{field}" is not one of {", ".join(sorted(fields))}{nearest(field, fields)}')
-  tables, refusals = [], []
-  for metric in dict.fromkeys(kind(record["metric"]) for record in found):
-    rows = latest(record for record in found if kind(record["metric"]) == metric)
-    groups = by_protocol(rows, ignore)
-    tables += [{"metric": metric, "rows": ranked(group)} for group in groups]
-    refusals += differences(metric, groups)
-  curves = [curve for path in paths for curve in curves_of(path)]
+  text, refusals = [], []
+  for metric in dict.fromkeys(kind(record["metric"]) for record in lines):
+    groups = by_protocol(latest(record for record in lines if kind(record["metric"]) == metric), ignore)
+    text += [line for group in groups for line in ranking(metric, group)]
+    refusals += [f"- {metric}: {line}" for line in differences(groups)]
   first, *others = (per_image_of(path) for path in paths)
-  pairs = [pair for other in others for pair in paired(first, other)]
-  text = document(tables, refusals, curves, pairs)
-  if out:
-    command_line.make_directory("out", Path(out))
-    files.write(Path(out) / "table.md", text)
-    whole = {"tables": tables, "not_ranked": refusals, "curves": curves, "paired": pairs}
-    files.write(Path(out) / "table.json", json.dumps(whole, indent=1) + "\n")
-  print(text)
+  if pairs := [pair for other in others for pair in paired(first, other)]:
+    figures = [
+      (pair.metric, str(pair.first), str(pair.second), f"{gap.mean:.5g}", f"{gap.standard_error:.2g}", f"{gap.count:,}")
+      for pair in pairs
+      for gap in [pair.difference]
+    ]
+    head = ("figure", "first", "second", "difference", "standard error", "images")
+    text += ["## Paired differences, first minus second, on the same images", "", *markdown(head, figures), ""]
+  if refusals:
+    text += ["## Not ranked together", "", *refusals, "", "--ignore=FIELD ranks across a field of the protocol.", ""]
+  print("\n".join(text))
   return int(bool(refusals))
 
 
 def read_records(path: Path) -> list[Record]:
-  """The lines of a workdir's evaluations.jsonl, or of a file.
+  """Reads the scores in a workdir's evaluations.jsonl, or in a file of such lines.
 
   Raises:
-    ConfigError: no such file, or a line that is no record.
+    ConfigError: a missing file, a line that is not JSON, or no scores.
   """
   file = path / records.FILE if path.is_dir() else path
   if not file.is_file():
     raise ConfigError(f"--compare: {file} does not exist; run python -m experiments.evaluate --workdir={path} first")
-  found = []
+  scores = []
   for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
     try:
       record = json.loads(line)
@@ -70,86 +77,103 @@ def read_records(path: Path) -> list[Record]:
     except (ValueError, TypeError) as error:
       raise ConfigError(f"--compare: line {number} of {file} is not JSON ({error}); delete it") from None
     if not missing and not isinstance(record["value"], list):
-      found.append(record)
-  if not found:
+      scores.append(record)
+  if not scores:
     raise ConfigError(f"--compare: {file} has no scores")
-  return found
+  return scores
 
 
 def kind(metric: str) -> str:
-  """The metric without its extractor, whose weights the protocol names."""
+  """Returns the metric without its extractor, whose weights the protocol names."""
   return metric.partition("@")[0]
 
 
-def latest(found: Iterable[Record]) -> list[Record]:
-  """One row of each source and protocol, the last written."""
-  rows: dict[str, Record] = {}
-  for record in found:
-    key = json.dumps([record["source"], comparable(record, []), record["seed"]], sort_keys=True)
-    rows[key] = record
-  return list(rows.values())
+def latest(lines: Iterable[Record]) -> list[Record]:
+  """Keeps one record of each source and protocol, the last written."""
+  keyed = {(str(record["source"]), record["seed"], _key(comparable(record, []))): record for record in lines}
+  return list(keyed.values())
 
 
 def stated(record: Record) -> dict[str, Any]:
-  """The protocol and settings of a row."""
+  """Returns the protocol and settings of a record, flat."""
   return flatten({**record["protocol"], **{f"setting {key}": value for key, value in record["settings"].items()}})
 
 
 def comparable(record: Record, ignore: list[str]) -> dict[str, Any]:
-  """What must be the same in two rows; of real pictures nothing is drawn, so they keep what they have.
+  """Returns the fields that must agree in two records; of image files only the quantization matters."""
+  left_out = {*ignore, *MEASURED}
+  return {k: v for k, v in stated(record).items() if k not in left_out and k.partition(".")[0] != "files"}
 
-  Which files were read is left open: what makes a difference between them is the quantization.
-  """
-  whole = {key: value for key, value in stated(record).items() if key not in (*ignore, *MEASURED)}
-  return {key: value for key, value in whole.items() if key.partition(".")[0] != "files"}
+
+def _key(fields: Mapping[str, Any]) -> str:
+  return json.dumps(fields, sort_keys=True)
 
 
 def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
-  """Rows that may be ranked together; each group with the floors, and the pictures from files, that fit it.
+  """Groups the records that may be ranked together, with the floors and the scores of files that fit each group.
 
-  Nobody knows how pictures in files were drawn, and real pictures are not drawn at all: the protocol's keys on drawing
-  are not compared for them. A floor may have fewer pictures than its group, which its name then says, and it fits a
-  group of any quantization.
+  Real images are not drawn, and how the images in files were drawn is unknown: for both, the protocol's fields on
+  drawing are not compared. A floor may have fewer images than its group, which its name then says, and it fits a group
+  of any quantization.
   """
   groups: dict[str, list[Record]] = {}
-  open_rows = [row for row in rows if "real" in row["source"] or "samples" in row["source"]]
   for row in rows:
-    if row not in open_rows:
-      groups.setdefault(json.dumps(comparable(row, ignore), sort_keys=True), []).append(row)
+    if "workdir" in row["source"]:
+      groups.setdefault(_key(comparable(row, ignore)), []).append(row)
   runs = list(groups.values())
-  for row in sorted(open_rows, key=lambda row: "real" in row["source"]):
-    real, whole = "real" in row["source"], comparable(row, ignore)
-    left = {"n_fake", "quantization"} if real else set()
-    known = {key: value for key, value in whole.items() if value != "files" and key not in left}
-    # What is open in files fits any run, but not other files: JPEG has no place beside PNG.
-    places = list(groups.values()) if real else runs
+  for row in sorted((row for row in rows if "workdir" not in row["source"]), key=is_floor):
+    fields = comparable(row, ignore)
+    open_fields = {"n_fake", "quantization"} if is_floor(row) else set()
+    known = {key: value for key, value in fields.items() if value != "files" and key not in open_fields}
+    # Files may stand beside any run, but not beside other files: JPEG is not ranked with PNG.
+    places = list(groups.values()) if is_floor(row) else runs
     hosts = [group for group in places if known.items() <= comparable(group[0], ignore).items()]
     for group in hosts:
       group.append(row)
-    if not hosts and not real:
-      groups.setdefault(json.dumps(whole, sort_keys=True), []).append(row)
+    if not hosts and not is_floor(row):
+      groups.setdefault(_key(fields), []).append(row)
   return list(groups.values())
 
 
-def ranked(group: list[Record]) -> list[Record]:
-  """Best first, floors last; the order they came in where a metric has no better end."""
-  better = group[0]["better"]
-  sign = {"min": 1.0, "max": -1.0, "": 0.0}[better]
-  return sorted(group, key=lambda row: ("real" in row["source"], sign * row["value"] if sign else 0.0))
+def is_floor(record: Record) -> bool:
+  """Whether real images were scored in place of generated ones."""
+  return "real" in record["source"]
 
 
-def differences(metric: str, groups: list[list[Record]]) -> list[str]:
-  """A line for each group that is not ranked with the first, naming the fields."""
-  lines, first = [], groups[0] if groups else []
-  for other in groups[1:]:
-    a, b = comparable(first[0], []), comparable(other[0], [])
+def ranking(metric: str, group: list[Record]) -> list[str]:
+  """Returns a Markdown table, best first and floors last; in the given order if neither end is better."""
+  first = group[0]
+  sign = {"min": 1.0, "max": -1.0, "": 0.0}[first["better"]]
+  arrow = {"min": "lower is better", "max": "higher is better", "": "not a quality"}[first["better"]]
+  group = sorted(group, key=lambda row: (is_floor(row), sign * row["value"] if sign else 0.0))
+  rows = [(name_of(row), f"{row['value']:.5g}", interval_of(row)) for row in group]
+  said = "; ".join(f"{key} {value}" for key, value in stated(group[0]).items())
+  method = group[0]["interval_method"] or "nothing"
+  table = markdown(("of", "value", "95 %"), rows)
+  return [f"## {metric} ({arrow})", "", *table, "", f"Protocol: {said}; interval from {method}.", ""]
+
+
+def interval_of(record: Record) -> str:
+  """Returns "low .. high", or "-"."""
+  return "{:.5g} .. {:.5g}".format(*record["interval"]) if record["interval"] else "-"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+  """Returns the lines of a table."""
+  return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def differences(groups: list[list[Record]]) -> Iterator[str]:
+  """Yields a line for each group that is not ranked with the first, naming the fields."""
+  first, *others = (group[0] for group in groups)
+  for other in others:
+    a, b = comparable(first, []), comparable(other, [])
     fields = [f"{key}: {a.get(key, '-')} against {b.get(key, '-')}" for key in {**a, **b} if a.get(key) != b.get(key)]
-    lines.append(f"{metric}: {name_of(first[0])} and {name_of(other[0])} differ in {'; '.join(fields)}")
-  return lines
+    yield f"{name_of(first)} and {name_of(other)} differ in {'; '.join(fields)}"
 
 
 def name_of(record: Record) -> str:
-  """The source of a row, for a reader."""
+  """Names the source of a record for a reader."""
   source = record["source"]
   if "real" in source:
     return f"floor: {record['protocol']['n_fake']:,} real {source['real']} pictures"
@@ -158,89 +182,23 @@ def name_of(record: Record) -> str:
   return f"{source['workdir']} {source['checkpoint']} (step {source['step']:,})"
 
 
-def curves_of(path: Path) -> list[Record]:
-  """Best and last value on the validation curve of each metric of a run, so that a collapse after the best shows."""
-  file = path / "metrics.jsonl"
-  if not file.is_file():
-    return []
-  lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-  lines = [line for line in lines if line["split"] == "validation"]
-  protocol_file = path / PROTOCOL
-  better = json.loads(protocol_file.read_text(encoding="utf-8"))["better"] if protocol_file.is_file() else {}
-  curves = []
-  for name, end in better.items():
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    if points and end:
-      best = (min if end == "min" else max)(points, key=lambda point: point[1])
-      curves.append({"run": str(path), "metric": name, "best": best, "last": points[-1], "points": points})
-  return curves
-
-
 def per_image_of(workdir: Path, step: int | None = None) -> dict[str, Path]:
-  """A run's per-image figures, {METRIC-PROTOCOL: file}, at a step, or of each the last there is."""
+  """Returns {METRIC-PROTOCOL: file} of a run's per-image figures at a step, or the last of each."""
   files = sorted((workdir / records.PER_IMAGE).glob("*.npz" if step is None else f"*-{step:08d}.npz"))
   return {file.name.rpartition("-")[0]: file for file in files}
 
 
-def paired(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[Record]:
-  """Differences, first minus second, of what two runs have of the same figures of the same images."""
-  pairs = []
+def paired(first: Mapping[str, Path], second: Mapping[str, Path]) -> Iterator[Pair]:
+  """Yields the differences of the figures that two runs share, on the same images."""
   for name in sorted(first.keys() & second.keys()):
     with np.load(first[name], allow_pickle=False) as a, np.load(second[name], allow_pickle=False) as b:
       for key in a.files:
         if key != "about" and key in b.files:
-          gap = paired_difference(a[key], b[key])
-          pairs.append(
-            {
-              "metric": key,
-              "protocol": str(a["about"]),
-              "first": str(first[name]),
-              "second": str(second[name]),
-              "difference": gap.mean,
-              "standard_error": gap.standard_error,
-              "images": gap.count,
-            }
-          )
-  return pairs
-
-
-def document(tables: list[Record], refusals: list[str], curves: list[Record], pairs: list[Record]) -> str:
-  """Markdown."""
-  lines = []
-  for table in tables:
-    first = table["rows"][0]
-    arrow = {"min": "lower is better", "max": "higher is better", "": "not a quality"}[first["better"]]
-    lines += [f"## {first['metric']} ({arrow})", "", "| of | value | 95 % |", "|---|---|---|"]
-    for row in table["rows"]:
-      interval = f"{row['interval'][0]:.5g} .. {row['interval'][1]:.5g}" if row["interval"] else "-"
-      lines.append(f"| {name_of(row)} | {row['value']:.5g} | {interval} |")
-    said = "; ".join(f"{key} {value}" for key, value in stated(first).items())
-    lines += ["", f"Protocol: {said}; interval from {first['interval_method'] or 'nothing'}.", ""]
-  if curves:
-    lines += ["## Validation curves", "", "| run | metric | best | last |", "|---|---|---|---|"]
-    for curve in curves:
-      (best_step, best), (last_step, last) = curve["best"], curve["last"]
-      lines.append(
-        f"| {curve['run']} | {curve['metric']} | {best:.5g} (step {best_step:,}) | {last:.5g} (step {last_step:,}) |"
-      )
-    lines.append("")
-  if pairs:
-    lines += ["## Paired differences, first minus second, on the same images", ""]
-    lines += ["| figure | first | second | difference | standard error | images |", "|---|---|---|---|---|---|"]
-    for pair in pairs:
-      lines.append(
-        f"| {pair['metric']} | {pair['first']} | {pair['second']} | {pair['difference']:.5g} | "
-        f"{pair['standard_error']:.2g} | {pair['images']:,} |"
-      )
-    lines.append("")
-  if refusals:
-    lines += ["## Not ranked together", "", *(f"- {line}" for line in refusals)]
-    lines += ["", "--ignore=FIELD ranks across a field of the protocol.", ""]
-  return "\n".join(lines)
+          yield Pair(key, first[name], second[name], paired_difference(a[key], b[key]))
 
 
 def join_compared(words: list[str]) -> list[str]:
-  """``--compare A B C`` as ``--compare=A,B,C``, which absl understands."""
+  """Turns ``--compare A B C`` into ``--compare=A,B,C``, which absl understands."""
   joined: list[str] = []
   for word in words:
     if joined and not word.startswith("-") and joined[-1].lstrip("-").startswith("compare"):

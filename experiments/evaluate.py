@@ -53,7 +53,7 @@ def define_flags() -> None:
   flags.DEFINE_enum("background", "white", ["white", "black"], "what transparent pictures of --samples are laid on")
   flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
   flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
+  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running or standing")
   flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to score in the place of its prior")
   flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
   flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
@@ -63,7 +63,6 @@ def define_flags() -> None:
   flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
   flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
   flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
-  flags.DEFINE_string("out", "", "directory for --compare's table.md and table.json; empty only prints")
 
 
 SETTINGS = (
@@ -73,7 +72,7 @@ SETTINGS = (
 ONLY_FOR = {
   **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "prior"), "workdir"),
   **dict.fromkeys(("reference", "resize", "background"), "samples"),
-  **dict.fromkeys(("ignore", "out"), "compare"),
+  "ignore": "compare",
 }
 
 
@@ -89,7 +88,7 @@ def main() -> int:
   if FLAGS.compare:
     from experiments.comparison import compare
 
-    return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore, FLAGS.out)
+    return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore)
   if FLAGS.workdir:
     command_line.required("checkpoint")
     command_line.check_writable("workdir", Path(FLAGS.workdir), "score a copy of the run")

@@ -3,7 +3,7 @@
 `experiments.train` trains each row in a workdir of its own under --root, and `experiments.evaluate` scores its last and
 best checkpoint; if a row names densities of its latents, they are trained and scored in the place of its prior. The
 same command goes on where a kill or a Ctrl-C stopped it: finished rows stay, a training resumes to the bit. After each
-row TABLE-TIER.md and .json, of some tables a plot too, are written to --root.
+row TABLE-TIER.md and .json are written to --root.
 """
 
 import json
@@ -21,7 +21,6 @@ from common import files
 from common.data.catalogue import open_source
 from common.errors import ConfigError, nearest
 from common.evaluation import records
-from experiments import curve
 from experiments.command_line import flags as command_line
 from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.comparison import paired, per_image_of
@@ -205,11 +204,6 @@ def write(table: Table, root: Path) -> str:
   text = document(table, FLAGS.tier, found) + differences(table, found)
   files.write(root.parent / f"{root.name}.json", json.dumps(found, indent=1) + "\n")
   files.write(root.parent / f"{root.name}.md", text)
-  if table.curve and (shown := curve.points(found, table.curve)):
-    try:
-      curve.draw(shown, table.curve, f"{table.title}; tier {FLAGS.tier}", root.parent / f"{root.name}.png")
-    except ImportError:
-      print("no plot: matplotlib is not installed (pip install -e '.[plots]')", file=sys.stderr)
   return text
 
 
@@ -220,8 +214,8 @@ def differences(table: Table, found: list[dict[str, Any]]) -> str:
     for seed in sorted(seed for name, seed in entries if name == row.name and (row.beside, seed) in entries):
       sources = entries[row.name, seed], entries[row.beside, seed]
       for pair in paired(*(per_image_of(Path(source["workdir"]), source["step"]) for source in sources)):
-        value = f"{pair['difference']:.3f} ± {1.96 * pair['standard_error']:.2g}"
-        lines.append(f"| {pair['metric']} | {row.name} - {row.beside} | {seed} | {value} |")
+        value = f"{pair.difference.mean:.3f} ± {1.96 * pair.difference.standard_error:.2g}"
+        lines.append(f"| {pair.metric} | {row.name} - {row.beside} | {seed} | {value} |")
   head = ["", "Paired differences on the same images:", "", "| figure | of | seed | difference |", "|---|---|---|---|"]
   return "\n".join([*head, *lines]) + "\n" if lines else ""
 

@@ -42,7 +42,7 @@ def define_flags() -> None:
   )
   flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
   flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running, batch, or standing")
+  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running or standing")
   flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
   flags.DEFINE_string(
     "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty for a name in the workdir"

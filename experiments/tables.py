@@ -47,7 +47,6 @@ class Table:
     metrics: as --metrics of experiments.evaluate takes them.
     checkpoints: as its --checkpoint takes them.
     evaluation: its other flags.
-    curve: scores to plot against each other: of x, of y, and one to name beside each point; empty for no plot.
   """
 
   title: str
@@ -57,7 +56,6 @@ class Table:
   metrics: str = "frechet,precision_recall"
   checkpoints: str = "last,best"
   evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  curve: tuple[str, ...] = ()
 
 
 _FID = "FID {}, 10k samples against 10k test images, best of a search, 50 seeds"  # as Dai & Wipf 2019 reprint it
@@ -176,7 +174,6 @@ TABLES = {
     seeds={"A": (0,), "B": (0, 1, 2)},
     metrics="{'bound': {}, 'latents': {}}",
     checkpoints="last",
-    curve=("rate", "distortion", "active_units"),
   ),
   "samplers": Table(
     title="Fashion-MNIST by model and by where its latents come from; the network of Lucic et al. at half its width",

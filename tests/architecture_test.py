@@ -33,7 +33,6 @@ OWNERS = {  # what only one file or folder may name
   "grain": ("common/data/",),
   "absl.flags": ("experiments/",),
   "torch": (),  # tests only
-  "matplotlib": ("experiments/",),
   "jax.pmap": ("common/parallel.py",),
   "jax.shard_map": ("common/parallel.py",),
   "jax.experimental.shard_map": ("common/parallel.py",),

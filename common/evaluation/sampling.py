@@ -1,7 +1,4 @@
-"""Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size.
-
-The one exception is BatchNorm with the statistics of the generated batch, which some papers report.
-"""
+"""Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size."""
 
 import math
 from collections.abc import Iterator
@@ -27,8 +24,7 @@ NO_PRIOR = "this model has no distribution of its latents to draw from; fit one"
 STANDING_BATCHES = 64
 STATISTICS = {
   "running": "the averages kept during training",
-  "batch": "those of the generated batch",
-  "standing": f"their mean over {STANDING_BATCHES} batches of fresh latents (Brock et al. 2019)",
+  "standing": f"the mean over {STANDING_BATCHES} batches of fresh latents (Brock et al. 2019)",
 }
 
 
@@ -40,7 +36,7 @@ class Sampler:
     spec: describes its data; gives the labels of a conditional model.
     mesh: the devices, each of which draws its share of a batch.
     ema: whether the averaged weights are used.
-    batch_size: pictures a call; affects speed and memory only, and the statistics "batch" and "standing".
+    batch_size: pictures a call; affects speed and memory, and the statistics "standing".
     truncation: the largest absolute value of N(0, I) latents, which are drawn from the truncated normal (Brock et al.
       2019, Section 3.1); 0 for no bound.
     batch_norm: whose statistics BatchNorm uses, one of STATISTICS.
@@ -79,17 +75,14 @@ class Sampler:
     model: Any = algorithm
     self._algorithm, self._spec, self._mesh = model, spec, mesh
     self._batch_norm, self._batch_size = batch_norm, batch_size + -batch_size % mesh.size
-    sizes = {"running": "", "batch": f" of {self._batch_size}"}
-    statistics = batch_norm + sizes.get(batch_norm, f", {STANDING_BATCHES} of {self._batch_size}")
-    self.protocol = {"batch_norm": statistics, "truncation": truncation or "none", "sampler": source}
+    size = f", {STANDING_BATCHES} of {self._batch_size}" if batch_norm == "standing" else ""
+    self.protocol = {"batch_norm": f"{batch_norm}{size}", "truncation": truncation or "none", "sampler": source}
 
     def latents(state: PyTree, rng: Array, index: Array) -> Latents:
       z = model.prior_sample(state, rng, index)
       return jax.tree.map(lambda x: random.truncated(x, truncation), z) if truncation else z
 
     def decode(state: PyTree, z: Latents, labels: Array | None) -> Images:
-      if batch_norm == "batch":
-        state = model.with_statistics(state, model.batch_statistics(state, z, labels, ema=ema))
       return model.decode(state, z, labels, ema=ema)
 
     def draw(state: PyTree, seed: Array, index: Array, labels: Array | None) -> Images:

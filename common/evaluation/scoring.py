@@ -35,7 +35,7 @@ class Settings:
     seed: of samples, subsets and draws.
     ema: averaged weights, where the run keeps them.
     truncation: largest absolute value of N(0, I) latents; 0 for no bound.
-    batch_norm: whose statistics BatchNorm uses: "running", "batch" or "standing".
+    batch_norm: whose statistics BatchNorm uses: "running" or "standing".
     prior: workdir of a density of a VAE's latents that replaces its prior; empty for none.
     floor: also score real training images.
     data_dir: where the data set lies; empty for where it was in training, or the usual places.

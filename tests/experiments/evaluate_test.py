@@ -11,9 +11,6 @@ import pytest
 from PIL import Image
 
 from common.data.digits import digits
-from common.errors import ConfigError
-from experiments import comparison, score_table
-from experiments.comparison import join_compared
 from tests.experiments.runs import call
 
 FEW = ("--num_samples=150", "--feature_cache=")
@@ -140,7 +137,7 @@ def test_likelihoods_and_their_paired_difference(trained, capfd):
   assert call("evaluate", f"--compare={trained},{trained}") == 0
   out = capfd.readouterr().out
   assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out
-  assert "## Validation curves" in out and "## nll (lower is better)" in out and "| frechet@classifier:digits" in out
+  assert "## nll (lower is better)" in out
 
 
 @pytest.mark.parametrize(
@@ -269,99 +266,3 @@ def test_padding_is_cut_off_and_margins_do_not_dilute_a_score(tmp_path, capfd):
   (plain,) = scores(capfd, f"--samples={tmp_path / 'plain.npz'}", *words)
   (padded,) = scores(capfd, f"--samples={tmp_path / 'padded.npz'}", "--resize=pad", *words)
   assert padded["value"] == plain["value"] and padded["protocol"] == plain["protocol"]
-
-
-def record(value: float, workdir: str, **protocol: object) -> dict:
-  return {
-    "metric": "frechet@x",
-    "value": value,
-    "interval": [value - 1, value + 1],
-    "interval_method": "subsets",
-    "better": "min",
-    "settings": {},
-    "protocol": {"n_fake": 100, "weights": "ema", **protocol},
-    "source": {"workdir": workdir, "checkpoint": "last", "step": 10},
-    "seed": 0,
-  }
-
-
-def test_the_table_has_floors_and_arrays_and_any_protocol():
-  """Of arrays the shape and the range; what all have in common is said once, what one has besides with its name."""
-  files = {"png": 3, "left out": {"hidden": 1}}
-  found = [
-    {**record(5.0, "a", files=files), "metric": "frechet@classifier:digits-1a2b3c4d"},
-    {**record(0.5, "a", files=files, n_real=7), "metric": "recall", "interval": None, "interval_method": ""},
-    {**record(0.0, "a", files=files), "metric": "covariance", "value": [[1.0, -2.0], [0.5, 3.0]], "interval": None},
-  ]
-  floor = {**found[0], "value": 1.25, "protocol": {"n_fake": 100}, "source": {"real": "train"}}
-  lines = score_table.table([*found, floor]).splitlines()
-  assert lines[0] == "a last (step 10)"
-  assert [line.split() for line in lines[2:5]] == [
-    ["frechet", "5", "4", "..", "6", "1.25"],
-    ["recall", "0.5", "-", "-"],
-    ["covariance", "[2", "x", "2]", "-2", "..", "3", "-", "-"],
-  ]
-  assert lines[6] == "protocol: n_fake 100; weights ema; files.png 3; files.left out.hidden 1"
-  assert lines[7:] == ["protocol of recall: n_real 7", "interval of frechet, covariance: subsets"]
-
-
-def test_rows_of_one_protocol_are_ranked_and_others_refused(tmp_path, capfd):
-  files = []
-  floor = {**record(1.0, ""), "protocol": {"n_fake": 100}, "source": {"real": "train"}}
-  for i, row in enumerate(
-    (
-      [record(5.0, "a"), floor],
-      [record(4.0, "b"), record(3.0, "b", extractor_accuracy_real=0.99)],
-      [record(2.0, "c", n_fake=50)],
-    )
-  ):
-    files.append(tmp_path / f"{i}.jsonl")
-    files[-1].write_text("".join(json.dumps(line) + "\n" for line in row))
-  assert comparison.compare(files[:2], [], str(tmp_path / "out")) == 0
-  (table,) = json.loads((tmp_path / "out" / "table.json").read_text())["tables"]
-  assert [row["value"] for row in table["rows"]] == [3.0, 5.0, 1.0]  # of one source the last, whatever was measured
-  assert (tmp_path / "out" / "table.md").read_text() in capfd.readouterr().out
-  assert comparison.compare(files, [], "") == 1
-  out = capfd.readouterr().out
-  assert "frechet: a last (step 10) and c last (step 10) differ in n_fake: 100 against 50" in out
-  with pytest.raises(ConfigError, match='"n_fakes" is not one of n_fake, weights; did you mean "n_fake"'):
-    comparison.compare(files, ["n_fakes"], "")
-  assert comparison.compare(files, ["n_fake"], "") == 0
-  assert "Not ranked" not in capfd.readouterr().out
-
-
-def test_pictures_from_files_are_ranked_beside_runs_and_small_floors_are_shown(tmp_path, capfd):
-  drawn = {**record(3.0, "", weights="files"), "source": {"samples": "x.npz"}}
-  floor = {**record(1.0, ""), "protocol": {"n_fake": 50}, "source": {"real": "train"}}
-  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (record(5.0, "a"), drawn, floor)))
-  assert comparison.compare([tmp_path / "a.jsonl"], [], "") == 0
-  rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("| ")][1:]
-  assert [row.split(" | ")[0] for row in rows] == ["| x.npz", "| a last (step 10)", "| floor: 50 real train pictures"]
-
-
-def test_lossy_files_are_ranked_with_no_others(tmp_path, capfd):
-  """PNG beside the runs, JPEG by itself with the floor; two sets of JPEG of one quality together."""
-
-  def files(value: float, name: str, coding: str, **read: object) -> dict:
-    return {**record(value, "", weights="files", quantization=coding, files=read), "source": {"samples": name}}
-
-  run, floor = record(5.0, "a", quantization="uint8, rounded"), record(1.0, "", quantization="uint8, rounded")
-  floor = {**floor, "protocol": {"n_fake": 50, "quantization": "uint8, rounded"}, "source": {"real": "train"}}
-  jpeg = "uint8, JPEG of quality 10"
-  rows = [run, floor, files(3.0, "png", "files", formats={"PNG": 100}), files(4.0, "jpeg", jpeg)]
-  rows.append(files(2.0, "other jpeg", jpeg, left_out={"hidden": 1}))
-  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
-  assert comparison.compare([tmp_path / "a.jsonl"], [], str(tmp_path)) == 1
-  tables = json.loads((tmp_path / "table.json").read_text())["tables"]
-  assert [[row["value"] for row in table["rows"]] for table in tables] == [[3.0, 5.0, 1.0], [2.0, 4.0, 1.0]]
-  assert "; quantization: uint8, rounded against uint8, JPEG of quality 10" in capfd.readouterr().out
-  png = [row for row in rows if row["source"] != run["source"]]
-  (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in png))  # no run that PNG would fit
-  assert comparison.compare([tmp_path / "a.jsonl"], [], str(tmp_path)) == 1
-  tables = json.loads((tmp_path / "table.json").read_text())["tables"]
-  assert [[row["value"] for row in table["rows"]] for table in tables] == [[3.0, 1.0], [2.0, 4.0, 1.0]]
-
-
-def test_compare_takes_several_words():
-  assert join_compared(["evaluate", "--compare", "a", "b", "--out=x"]) == ["evaluate", "--compare=a,b", "--out=x"]
-  assert join_compared(["evaluate", "--compare=a", "b"]) == ["evaluate", "--compare=a,b"]

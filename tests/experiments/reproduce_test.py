@@ -17,7 +17,7 @@ from common.evaluation.metrics.catalogue import SAMPLE_METRICS, build_metrics
 from common.evaluation.records import keep_per_image
 from common.training.program import make_state
 from configs import schema
-from experiments import build_algorithm, curve, reproduce
+from experiments import build_algorithm, reproduce
 from experiments.command_line.flags import config_names, find_config, load_config
 from experiments.tables import TABLES, Row
 from tests.configs_test import load, spec_of
@@ -249,29 +249,12 @@ def test_every_row_trains_and_chooses_by_a_score_that_it_has(table):
     assert config.checkpoint.keep_best in {"", *found}.union(*(metric.better for metric in metrics)), row.name
 
 
-def test_a_curve_has_the_rows_with_all_its_scores(tmp_path):
-  def row(name: str, **scores: float) -> dict:
-    return {"row": name, "records": [{"metric": metric, "value": value} for metric, value in scores.items()]}
-
-  found = [row("beta 1", rate=20.0, distortion=200.0, active_units=12), row("beta 2", rate=10.0)]
-  assert curve.points(found, ("rate", "distortion", "active_units")) == [("beta 1", 20.0, 200.0, 12)]
-  assert curve.points(found, ("rate",) * 2) == [("beta 1", 20.0, 20.0, None), ("beta 2", 10.0, 10.0, None)]
-  pytest.importorskip("matplotlib", reason="the extra [plots] is not installed")
-  curve.draw(
-    curve.points(found, ("rate", "distortion", "active_units")),
-    ("rate", "distortion", "active_units"),
-    "",
-    tmp_path / "x.png",
-  )
-  assert (tmp_path / "x.png").stat().st_size > 1000
-
-
 def test_the_table_says_what_real_pictures_of_some_of_the_modes_read():
   rows = [{"true": 1000, "modes": 999.0, "modes_kl": 0.0213}, {"true": 10, "modes": 17.0, "modes_kl": 4.5}]
   line = {**score("runs/x", 512.0, "last", 40), "metric": "modes@c", "calibration": rows}
   found = [{"row": "DCGAN", "seed": 0, "published": "", "records": [line]}]
   text = reproduce.document(TABLES["stacked"], "A", found)
-  assert "Calibration: of real pictures of so many modes, 1,000 read 999 (KL 0.021), 10 read 17 (KL 4.500)." in text
+  assert "Calibration: real pictures of some of the modes: 1,000 read 999 (KL 0.021), 10 read 17 (KL 4.500)." in text
 
 
 def test_the_table_of_modes_is_of_the_set_that_its_classifier_reads():

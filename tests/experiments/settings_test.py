@@ -150,7 +150,7 @@ MISTAKES = [
   ("sample {run}", "is not a flag; write --name=value"),
   ("evaluate --workdir={run} --json=3", "--json=3", "must be true or false"),
   ("evaluate --workdir={run} --reference=digits", "--reference is for --samples", "leave it out"),
-  ("evaluate --workdir={run} --out={new}", "--out is for --compare", "leave it out"),
+  ("evaluate --workdir={run} --ignore=split", "--ignore is for --compare", "leave it out"),
   ("evaluate --samples={file} --reference=digits --raw", "--raw is for --workdir", "leave it out"),
   ("evaluate --workdir={run} --checkpoint=", "--checkpoint", "is missing"),
   ("reproduce --table=smoke --root=", "--root", "is missing"),

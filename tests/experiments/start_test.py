@@ -17,10 +17,7 @@ from experiments import ROOT
     ),
     # Data are read while JAX is imported.
     ("common.data.dataset", ("jax", "PIL", "tensorflow_datasets", "grain")),
-    (
-      "common.training.trainer",
-      ("orbax", "PIL", "tensorflow_datasets", "grain", "torch", "matplotlib", "tensorboardX"),
-    ),
+    ("common.training.trainer", ("orbax", "PIL", "tensorflow_datasets", "grain", "torch", "tensorboardX")),
   ],
 )
 def test_imports_none_of(module, absent):
