@@ -1,7 +1,7 @@
 """Times whole training steps of ten cases: python -m experiments.benchmark --out=DIR
 
-A case is a config with overrides. What is timed is `Program.train_call`, which experiments.train calls, on the device
-that JAX finds, in a process for each case. With --against=CHECKOUT another checkout of this project trains the same
+A case is a config with overrides. It runs in its own process, on the device that JAX finds, and calls
+`Program.train_call` as experiments.train does. With --against=CHECKOUT another checkout of this project trains the same
 cases, in turn with this one, burst by burst, so that other work on the machine slows both alike.
 tests/parity/speed.py times the cases beside PyTorch.
 """
@@ -25,7 +25,6 @@ from ml_collections import ConfigDict
 
 from common import files
 from common.errors import ConfigError, nearest
-from configs import schema
 from experiments import ROOT, build_algorithm
 from experiments.command_line import flags as command_line
 
@@ -33,7 +32,7 @@ FLAGS = flags.FLAGS
 
 
 class Case(NamedTuple):
-  """A config, overrides (``train.steps_per_call`` makes a call last a second or two on two cores), and a tiny form."""
+  """A config, overrides (train.steps_per_call makes a call last 1 to 2 s on two cores), and those of a tiny form."""
 
   config: str
   overrides: Mapping[str, Any]
@@ -80,38 +79,27 @@ CASES: dict[str, Case] = {
   "sngan": Case("sngan:fashion_mnist", {**_SNGAN, "train.steps_per_call": 1}, _TINY),
 }
 
-# Images of the same shape, made by code, where the data set is not installed: they train at the same speed.
+# Generated images, which train at the same speed, replace a data set that is not installed.
 PROCEDURAL = {"data.name": "blobs", "data.train_split": "train", "data.validation_split": "validation"}
 
 
 def resolve(name: str, *, tiny: bool = False, changes: Mapping[str, Any] | None = None) -> ConfigDict:
-  """The locked config of a case, with further ``changes`` {dotted path: value}; a mapping replaces its section.
+  """Returns the locked config of a case with further ``changes`` {dotted path: value}.
 
-  The ``tiny`` form has small networks and trains on procedural images, in batches of 8, one step a call.
+  The ``tiny`` form has small networks and trains on procedural images, in batches of 8, one step per call.
 
   Raises:
-    ConfigError: an override that the config does not have, or a value that breaks a rule.
+    ConfigError: an unknown field, or a value that breaks a rule.
   """
+  from experiments.api import load_config  # imports JAX
+
   case = CASES[name]
-  overrides = dict(case.overrides)
-  if tiny:
-    overrides |= {**case.tiny, **PROCEDURAL, "train.batch_size": 8, "train.steps_per_call": 1}
-  config_name, _, variant = case.config.partition(":")
-  config = command_line.load_config(command_line.find_config(config_name), variant)
-  with config.unlocked():
-    for path, value in {**overrides, **(changes or {})}.items():
-      section, _, key = path.rpartition(".")
-      parent = config[section] if section else config
-      if key not in parent and section != "game":  # which takes what its constructor takes
-        raise ConfigError(f"config.{path} is unknown in {case.config}: there are {', '.join(parent)}")
-      parent[key] = ConfigDict(value) if isinstance(value, Mapping) else value
-  if problems := schema.problems(config):
-    raise ConfigError(f"{case.config}: {problems[0]}")
-  return config.lock()
+  small = {**case.tiny, **PROCEDURAL, "train.batch_size": 8, "train.steps_per_call": 1} if tiny else {}
+  return load_config(case.config, {**case.overrides, **small, **(changes or {})})
 
 
 class Training:
-  """What experiments.train runs, after its first call: no logs, scores, pictures or checkpoints."""
+  """The training of experiments.train after its first call, without logs, scores, pictures and checkpoints."""
 
   def __init__(self, name: str, *, tiny: bool = False):
     from common import parallel
@@ -132,7 +120,7 @@ class Training:
     self._train(calls=1)
 
   def burst(self, images: int) -> tuple[int, float]:
-    """Trains on at least ``images`` in whole calls; returns how many there were and the seconds that it took."""
+    """Trains on at least ``images`` in whole calls; returns their number and the seconds."""
     images_per_call = self.config.train.batch_size * self._steps_per_call
     calls = -(-images // images_per_call)
     start = time.perf_counter()
@@ -140,7 +128,7 @@ class Training:
     return calls * images_per_call, time.perf_counter() - start
 
   def _train(self, calls: int) -> None:
-    """The trainer's loop: a few calls are in flight, and metrics are fetched late."""
+    """Runs the trainer's loop: a few calls are in flight, and metrics are fetched late."""
     import jax
 
     from common.training.trainer import MAX_CALLS_IN_FLIGHT
@@ -156,11 +144,11 @@ class Training:
     jax.device_get(list(in_flight))
 
 
-Burst = Callable[[int], Sequence[float]]  # trains on at least so many images -> (images, seconds)
+Burst = Callable[[int], Sequence[float]]  # trains on at least N images -> (images, seconds)
 
 
 def in_turn(sides: Mapping[str, Burst], rounds: int, seconds: float) -> dict[str, list[list[float]]]:
-  """Bursts of about ``seconds`` of each side, one round after the other: {side: [[images, seconds], ...]}."""
+  """Runs bursts of about ``seconds`` of each side, round by round; returns {side: [[images, seconds], ...]}."""
   sizes = {}
   for name, burst in sides.items():
     images, took = burst(1)  # may still compile
@@ -171,29 +159,32 @@ def in_turn(sides: Mapping[str, Burst], rounds: int, seconds: float) -> dict[str
 
 
 def speed(bursts: Sequence[Sequence[float]]) -> str:
-  """Images a second: the median of the bursts and, of two or more, the quartiles."""
+  """Formats images per second: the median and quartiles of the bursts."""
   values = [images / seconds for images, seconds in bursts]
   low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
   return f"{middle:,.0f} ({low:,.0f}-{high:,.0f})"
 
 
 def ratio(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float:
-  """The median over the rounds of our speed divided by theirs in the same round."""
+  """Computes the median over the rounds of our speed divided by theirs in the same round."""
   return statistics.median(a / b * (d / c) for (a, b), (c, d) in zip(ours, theirs, strict=True))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-  """A table whose first row is the heading."""
+  """Formats a table whose first row is the heading."""
   heading, *body = rows
   return "".join(f"| {' | '.join(row)} |\n" for row in (heading, ["---"] * len(heading), *body))
 
 
 @contextlib.contextmanager
 def in_a_process(checkout: Path, name: str, tiny: bool, cache: Path) -> Iterator[tuple[Burst, float, str]]:
-  """Trains a case in a process of its own, with the code of ``checkout`` and its own ``cache`` of compiled code.
+  """Trains a case in its own process, with the code of ``checkout`` and its own ``cache`` of compiled code.
 
-  Yields what asks it for a burst, the seconds from its start to the end of its first call, and its `machine`; raises
-  ConfigError where it cannot train.
+  Yields:
+    A function that requests a burst, the seconds from the start to the end of the first call, and the `machine`.
+
+  Raises:
+    ConfigError: the case cannot be trained there.
   """
   command = [sys.executable, "-m", "experiments.benchmark", f"--serve={name}", f"--smoke={tiny}"]
   if (checkout / "experiments/benchmark/worker.py").is_file():  # checkouts up to commit 449b13f
@@ -224,9 +215,9 @@ def in_a_process(checkout: Path, name: str, tiny: bool, cache: Path) -> Iterator
 
 
 def serve(name: str, tiny: bool) -> None:
-  """The other end of `in_a_process`: writes one line of JSON when it is ready, and then one for each burst."""
+  """Answers `in_a_process` with one line of JSON when training is ready, and then one for each burst."""
   with os.fdopen(os.dup(1), "w") as parent:
-    os.dup2(2, 1)  # what libraries print must not come between the answers
+    os.dup2(2, 1)  # libraries may print, which must not come between the answers
     training = Training(name, tiny=tiny)
     print(json.dumps({"result": machine()}), file=parent, flush=True)
     for line in sys.stdin:
@@ -235,7 +226,7 @@ def serve(name: str, tiny: bool) -> None:
 
 
 def machine() -> str:
-  """The devices, the processor and the versions, in one line."""
+  """Describes the devices, the processor and the versions in one line."""
   import jax
 
   cpuinfo = Path("/proc/cpuinfo")
@@ -267,17 +258,15 @@ def main() -> int:
     raise ConfigError(f"--against={FLAGS.against} is not a checkout of this project: it has no folder experiments")
   if FLAGS.out:
     command_line.make_directory("out", Path(FLAGS.out))
-  rows = [
-    ["case", "batch", *(f"images/s, {side}" for side in checkouts), *(f"s to first step, {s}" for s in checkouts)]
-  ]
-  rows[0] += ["this / other"] if FLAGS.against else []
+  speeds, starts = (f"images/s, {side}" for side in checkouts), (f"s to first step, {side}" for side in checkouts)
+  rows = [["case", "batch", *speeds, *starts, *(["this / other"] if FLAGS.against else [])]]
   results: dict[str, Any] = {"rounds": FLAGS.rounds, "seconds": FLAGS.seconds, "cases": {}}
   for name in FLAGS.cases or CASES:
-    bursts, starts, results["machine"] = measure(name, checkouts)
-    results["cases"][name] = {"bursts": bursts, "seconds_to_first_step": starts}
+    bursts, seconds, results["machine"] = measure(name, checkouts)
+    results["cases"][name] = {"bursts": bursts, "seconds_to_first_step": seconds}
     batch_size = resolve(name, tiny=FLAGS.smoke).train.batch_size
-    rows.append([name, str(batch_size), *map(speed, bursts.values()), *(f"{start:.1f}" for start in starts.values())])
-    rows[-1] += [f"{ratio(bursts['this'], bursts['other']):.3f}"] if FLAGS.against else []
+    ratios = [f"{ratio(bursts['this'], bursts['other']):.3f}"] if FLAGS.against else []
+    rows.append([name, str(batch_size), *map(speed, bursts.values()), *(f"{s:.1f}" for s in seconds.values()), *ratios])
     print(*rows[-1], file=sys.stderr, flush=True)
   print(f"{markdown(rows)}\nMedian (quartiles) of {FLAGS.rounds} bursts of {FLAGS.seconds:g} s; {results['machine']}")
   if FLAGS.out:
@@ -286,7 +275,7 @@ def main() -> int:
 
 
 def measure(name: str, checkouts: Mapping[str, Path]) -> tuple[dict[str, list[list[float]]], dict[str, float], str]:
-  """The bursts of each checkout, its seconds to the first step with nothing compiled before, and the machine."""
+  """Returns the bursts of each checkout, its seconds to the first step with an empty cache, and the machine."""
   with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, contextlib.ExitStack() as stack:
     sides = {
       side: stack.enter_context(in_a_process(checkout, name, FLAGS.smoke, Path(scratch) / side))
