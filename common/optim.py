@@ -1,4 +1,4 @@
-"""Optimizers by name. Their numbers may be schedules of the net's own updates (``common.schedules``)."""
+"""Optimizers by name. A number may be a schedule of the network's own updates (``common.schedules``)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,31 +22,28 @@ def _learning_rate(value: Scheduled) -> Schedule | float:
     return schedule
   if not schedule.value > 0:
     raise ConfigError(f"learning_rate={schedule.value} must be above 0")
-  return schedule.value  # a constant compiles to less than a schedule
+  return schedule.value  # compiles to less than a schedule
 
 
 def sgd(learning_rate: Scheduled, momentum: Scheduled = 0.0) -> optax.GradientTransformation:
   """Gradient descent with momentum in the form v <- momentum * v + g, p <- p - learning_rate * v.
 
   Args:
-    learning_rate: a number, or a schedule of the network's updates.
-    momentum: the same; 0 for none.
+    learning_rate: a number or a schedule.
+    momentum: a number or a schedule; 0 for none.
   """
   rate, decay = _learning_rate(learning_rate), build_schedule(momentum, "momentum")
   if not isinstance(decay, Constant):
-    return optax.chain(
-      optax.inject_hyperparams(optax.trace)(decay=decay),
-      optax.scale_by_learning_rate(rate),
-    )
+    return optax.chain(optax.inject_hyperparams(optax.trace)(decay=decay), optax.scale_by_learning_rate(rate))
   return optax.sgd(rate, momentum=decay.value or None)
 
 
 def _clipped(optimizer: optax.GradientTransformation, bound: float) -> optax.GradientTransformation:
-  """The optimizer, after which each parameter is projected to [-bound, bound] (Arjovsky et al. 2017); 0: it is not."""
+  """Projects each parameter to [-bound, bound] after an update (Arjovsky et al. 2017), unless bound is 0."""
 
   def update(updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
     def project(u: Array, w: Array) -> Array:
-      # Where nothing is cut off, u stays as it is to the bit.
+      # Inside the bound, u stays equal to the bit.
       return jnp.where(jnp.abs(w + u) > bound, jnp.sign(w + u) * bound - w, u)
 
     return jax.tree.map(project, updates, params), state
@@ -58,15 +55,14 @@ def _clipped(optimizer: optax.GradientTransformation, bound: float) -> optax.Gra
 def adam(
   learning_rate: Scheduled, b1: float = 0.9, b2: Scheduled = 0.999, eps: float = 1e-8, weight_clip: float = 0.0
 ) -> optax.GradientTransformation:
-  """Adam (Kingma & Ba 2015), eps outside the root.
-
-  Under a schedule of b2 the correction of the start is by 1 - b2^t with the b2 of update t.
+  """Adam (Kingma & Ba 2015), with eps outside the root.
 
   Args:
-    learning_rate: a number, or a schedule of the network's updates.
+    learning_rate: a number or a schedule.
     b1: decay of the mean of gradients.
-    b2: decay of the mean of their squares, a number or a schedule.
-    eps: added to the root of the latter.
+    b2: decay of the mean of their squares, a number or a schedule; under a schedule, update t is corrected by
+      1 - b2^t with its own b2.
+    eps: added to the root of the mean of squares.
     weight_clip: each parameter is clipped to [-c, c] after an update; 0 for no clipping.
   """
   rate, decay = _learning_rate(learning_rate), build_schedule(b2, "b2")
@@ -85,10 +81,10 @@ def normalized_adam(
   """Adam on gradients of unit norm, each array by itself: g / (|g| + norm_eps) (the code of Tomczak & Welling 2018).
 
   Args:
-    learning_rate: a number, or a schedule of the network's updates.
+    learning_rate: a number or a schedule.
     b1: decay of the mean of gradients.
     b2: decay of the mean of their squares.
-    eps: added to the root of the latter.
+    eps: added to the root of the mean of squares.
     norm_eps: added to the L2 norm of a gradient array.
   """
   if not norm_eps > 0:
@@ -98,10 +94,10 @@ def normalized_adam(
 
 
 def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransformation:
-  """Adagrad (Duchi et al. 2011), accumulators from 0.
+  """Adagrad (Duchi et al. 2011), with accumulators that start at 0.
 
   Args:
-    learning_rate: a number, or a schedule of the network's updates.
+    learning_rate: a number or a schedule.
     eps: added to the accumulated squares under the root.
   """
   return optax.adagrad(_learning_rate(learning_rate), initial_accumulator_value=0.0, eps=eps)
@@ -110,11 +106,11 @@ def adagrad(learning_rate: Scheduled, eps: float = 1e-7) -> optax.GradientTransf
 def rmsprop(
   learning_rate: Scheduled, decay: float = 0.99, eps: float = 1e-8, weight_clip: float = 0.0
 ) -> optax.GradientTransformation:
-  """RMSprop (Tieleman & Hinton 2012) as PyTorch has it: g / (sqrt(v) + eps), v from 0, no momentum.
+  """RMSprop (Tieleman & Hinton 2012) in PyTorch's form, g / (sqrt(v) + eps) with v from 0, without momentum.
 
   Args:
-    learning_rate: a number, or a schedule of the network's updates.
-    decay: of the mean of squared gradients, v.
+    learning_rate: a number or a schedule.
+    decay: decay of v, the mean of squared gradients.
     eps: added to the root.
     weight_clip: each parameter is clipped to [-c, c] after an update; 0 for no clipping.
   """
@@ -133,6 +129,6 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 def build_optimizer(section: Mapping[str, Any], path: str, grad_clip: float = 0.0) -> optax.GradientTransformation:
-  """The optimizer of a config section; gradients are first clipped to a global norm of ``grad_clip`` (0: not)."""
+  """Builds the optimizer of a config section; gradients are first clipped to the global norm ``grad_clip`` if not 0."""
   optimizer = build(OPTIMIZERS, section, path)
   return optax.chain(optax.clip_by_global_norm(grad_clip), optimizer) if grad_clip else optimizer

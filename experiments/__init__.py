@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # they import JAX, for which neither --help nor a wrong setting should wait
+if TYPE_CHECKING:  # they import JAX; neither --help nor a wrong setting should wait for it
   from common.algorithm import Trainable
   from common.data.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
-# `python -m` looks in the user's folder first, where a configs/ or a common.py of the user's would be found for ours.
+# `python -m` searches the user's folder first, where a configs/ or common.py of the user would be imported for ours.
 sys.path.insert(0, str(ROOT))
 for _name in ("common", "configs", "gan", "vae"):
   if Path(importlib.import_module(_name).__file__ or "").resolve().parent != ROOT / _name:
@@ -33,7 +33,7 @@ FAMILIES = {
 
 
 def family(name: str) -> ModuleType:
-  """Imports the module that trains a config's family: that of FAMILIES, or the one that the name itself is.
+  """Imports the module of a family, which is a name in FAMILIES or an import path.
 
   Raises:
     ConfigError: no such module, or a module without ``from_config``.

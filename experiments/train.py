@@ -1,9 +1,9 @@
 """Trains a config: python -m experiments.train --config=dcgan:fashion_mnist --workdir=runs/dcgan [--config.a.b=value]
 
-The same command goes on where the workdir stops. Exit codes: 0 done; 2 a setting that cannot be used, or something that
-the command needs and does not get (a workdir, a checkpoint, room on the disk, memory, a device, another process); 3 a
-loss, gradient, parameter or validation score is not finite; 75 stopped by a signal, everything saved; 1 a fault of the
-program, with its traceback in a file; 130 Ctrl-C before the first step; 141 nobody reads what it prints.
+The same command resumes a run that was stopped. Exit codes: 0 done; 2 a setting that cannot be used, or a resource that
+is missing (a workdir, a checkpoint, disk space, memory, a device, another process); 3 a loss, gradient, parameter or
+validation score is not finite; 75 stopped by a signal, everything saved; 1 a fault of the program, with its traceback
+in a file; 130 Ctrl-C before the first step; 141 the reader of its output is gone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,24 +18,16 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("workdir", "", "directory of the run; made where it is missing, resumed where it is not")
-  flags.DEFINE_bool(
-    "check", False, "build, compile, run a few steps, print size, memory and time, and stop; no workdir is made"
-  )
+  flags.DEFINE_string("workdir", "", "directory of the run; made if it is missing, resumed if it holds a run")
+  flags.DEFINE_bool("check", False, "build, compile and run a few steps, print size, memory and time; makes no workdir")
   flags.DEFINE_string(
-    "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; START is after the first call"
+    "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; the first call cannot be traced"
   )
-  flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights are the start")
-  flags.DEFINE_integer(
-    "devices", 0, "that many virtual devices on a CPU, for trying things out; 0 for the real ones", lower_bound=0
-  )
-  flags.DEFINE_string(
-    "coordinator", "", "host:port of process 0 of several; empty under SLURM and other known schedulers"
-  )
-  flags.DEFINE_integer(
-    "num_processes", 0, "processes of this run; 0 for one, or what the scheduler says", lower_bound=0
-  )
-  flags.DEFINE_integer("process_id", 0, "which of them this is", lower_bound=0)
+  flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights a fresh run starts from")
+  flags.DEFINE_integer("devices", 0, "number of virtual devices on a CPU, for tests; 0 uses real ones", lower_bound=0)
+  flags.DEFINE_string("coordinator", "", "host:port of process 0 of several; empty under SLURM and other schedulers")
+  flags.DEFINE_integer("num_processes", 0, "processes of this run; 0 for one, or as the scheduler says", lower_bound=0)
+  flags.DEFINE_integer("process_id", 0, "the number of this process, from 0", lower_bound=0)
 
 
 def main() -> int:
@@ -45,13 +37,13 @@ def main() -> int:
   if not FLAGS.check:
     command_line.required("workdir")
 
-  import numpy  # noqa: F401  # here: two threads that import it at once may get half of it
+  import numpy  # noqa: F401  # before the thread: two threads that import it at once may get half of it
 
   from common.data.latents import is_latents
 
   reading = None
   if not is_latents(config.data.name):  # those may not be there yet
-    reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # unpacking runs beside the imports, as long
+    reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # takes as long as the imports
   import jax
 
   from common import parallel
@@ -78,12 +70,12 @@ def _read_dataset(data: Any) -> Any:
   from common.data.dataset import open_dataset
 
   dataset = open_dataset(data)
-  _ = dataset.spec  # a property that reads the training split, and keeps it
+  _ = dataset.spec  # reads the training split and keeps it
   return dataset
 
 
 def _start_devices() -> None:
-  """Virtual devices and other processes; before anything touches JAX's devices."""
+  """Sets up virtual devices and connects processes, before anything touches JAX's devices."""
   import jax
 
   from common import parallel
@@ -99,7 +91,7 @@ def _start_devices() -> None:
 
 
 def _check_processes() -> None:
-  """Raises ConfigError for a set of processes that cannot be."""
+  """Raises ConfigError if the flags of several processes contradict each other."""
   address, count, process = FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
   if address and not address.rpartition(":")[2].isdigit():
     raise ConfigError(f"--coordinator={address} is not host:port")
@@ -110,10 +102,10 @@ def _check_processes() -> None:
 
 
 def _profile_steps(config: Any) -> tuple[int, int] | None:
-  """(start, stop) of --profile.
+  """Parses --profile -> (start, stop).
 
   Raises:
-    ConfigError: steps that no trace can have, with the nearest ones that it can.
+    ConfigError: steps that cannot be traced; the text names the nearest ones that can.
   """
   if not FLAGS.profile:
     return None
