@@ -96,8 +96,7 @@ def train(
   """
   workdir, status = Path(workdir).absolute(), status or Status(enabled=jax.process_index() == 0)
   config, dataset, algorithm = _built(config, dataset, status)
-  elsewhere = f"another --workdir, where --init_from={workdir} starts from its weights if the networks are the same"
-  with claimed(workdir, config, dataset.spec, status, elsewhere=elsewhere, init_from=str(init_from)) as start_at:
+  with claimed(workdir, config, dataset.spec, status, str(init_from)) as start_at:
     program = Program(algorithm, dataset, config, parallel.make_mesh())
     run = evaluated_run(program, workdir, status, lambda: _initial_state(program, init_from, status), profile)
     if init_from and run.step:
@@ -105,7 +104,7 @@ def train(
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
     for note in dataset.notes:  # not before either: an error is to stand by itself
       status.line(note)
-    to_the_end(run, status, "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs", elsewhere)
+    to_the_end(run, status)
   return run.step
 
 

@@ -22,7 +22,7 @@ from experiments.restore import read_config, with_arguments
 
 @contextmanager
 def claimed(
-  workdir: Path, config: Any, spec: Spec, status: Status, *, elsewhere: str, init_from: str = ""
+  workdir: Path, config: Any, spec: Spec, status: Status, init_from: str = ""
 ) -> Iterator[Callable[[int], None]]:
   """Locks the workdir and, if it holds checkpoints, compares its description with ``config`` and ``spec``.
 
@@ -33,7 +33,6 @@ def claimed(
     config: of this start.
     spec: of the data set now.
     status: receives a line for each change since the last start.
-    elsewhere: where a run with other settings can be, for errors.
     init_from: workdir of the initial weights, for the record.
 
   Yields:
@@ -53,11 +52,12 @@ def claimed(
     if not description.has_saved(workdir):
       return [[], []]
     if not (workdir / "config.json").exists():
-      other = elsewhere.partition(", where")[0]  # its weights cannot be read without its config
-      raise ConfigError(f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use {other}")
+      raise ConfigError(
+        f"{workdir} has checkpoints but no config.json to compare with; bring it back, or use another --workdir"
+      )
     old, notes = read_config(workdir)
     before, now = with_arguments(_with_absolute_dir(old)), with_arguments(record)
-    unknown, changed = description.check_resume(workdir, before, now, spec, schema.may_change, elsewhere)
+    unknown, changed = description.check_resume(workdir, before, now, spec, schema.may_change, _elsewhere(workdir))
     return [[*notes, *unknown], changed]
 
   def start_at(step: int) -> None:
@@ -82,8 +82,13 @@ def _with_absolute_dir(record: dict[str, Any]) -> dict[str, Any]:
   return {**record, "data": {**record["data"], "dir": str(Path(place).expanduser().absolute())}} if place else record
 
 
-def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> None:
-  """Trains to the last step and closes the run; ``advice`` is added to the error if a number is not finite.
+def _elsewhere(workdir: Path) -> str:
+  """Where a run with other settings can be, for errors."""
+  return f"another --workdir, where --init_from={workdir} starts from its weights if the networks are the same"
+
+
+def to_the_end(run: Run, status: Status) -> None:
+  """Trains to the last step and closes the run.
 
   Raises:
     Interrupted: a signal stopped the run, with everything saved.
@@ -93,7 +98,8 @@ def to_the_end(run: Run, status: Status, advice: str, elsewhere: str) -> None:
     run.run()
   except NonFiniteError as error:
     saved = f"the last good checkpoint is of step {run.saved:,}" if run.saved else "no checkpoint was saved yet"
-    bound = f"; other settings need {elsewhere}" if description.has_saved(run.workdir) else ""
+    advice = "Try a lower learning rate, --config.train.grad_clip=1.0, or look at the inputs"
+    bound = f"; other settings need {_elsewhere(run.workdir)}" if description.has_saved(run.workdir) else ""
     raise NonFiniteError(f"{error}; {saved}. {advice}{bound}") from error
   finally:
     run.close()

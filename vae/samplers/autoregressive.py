@@ -15,19 +15,17 @@ class CodeMaps(nn.Module):
     num_codes: number of entries of the codebook.
     channels: channels of each of the two stacks.
     layers: number of gated layers.
-    kernel_size: odd size of the kernels.
   """
 
   image_shape: tuple[int, int, int]
   num_codes: int
   channels: int = 64
   layers: int = 10
-  kernel_size: int = 3
   needs = frozenset({"codes"})
 
   def setup(self) -> None:
     height, width, _ = self.image_shape
-    self.model = PixelCNN(self.num_codes, height, width, self.channels, self.layers, self.kernel_size)
+    self.model = PixelCNN(self.num_codes, height, width, self.channels, self.layers)
 
   def log_prob(self, z: Array) -> Array:
     """log p of the codes' numbers in nats, [..., height * width] -> [...]."""

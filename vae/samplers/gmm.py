@@ -15,6 +15,7 @@ from vae.codes import kmeans, nearest
 
 LOG_2PI = math.log(2.0 * math.pi)
 LLOYD_STEPS = 20
+MIN_DEVIATION = 1e-3  # of a latent given those after it, without which a component may shrink to a point
 
 
 class FullMixture(nn.Module):
@@ -23,20 +24,15 @@ class FullMixture(nn.Module):
   Attributes:
     z_dim: size of z.
     components: number of Gaussians.
-    min_deviation: least conditional deviation of a latent given those after it, without which a component may shrink
-      to a point. In units of the latents' deviation.
   """
 
   z_dim: int
   components: int = 10
-  min_deviation: float = 1e-3
   needs = frozenset({"real"})
 
   def __post_init__(self):
     if self.components < 1:
       raise ConfigError(f"components={self.components} must be 1 or more")
-    if not 0.0 < self.min_deviation < 1.0:
-      raise ConfigError(f"min_deviation={self.min_deviation} must be in (0, 1)")
     super().__post_init__()
 
   def setup(self) -> None:
@@ -47,7 +43,7 @@ class FullMixture(nn.Module):
     self.lower = self.param("lower", zeros, (self.components, size, size))
 
   def _log_diagonal(self) -> Array:
-    return jnp.minimum(self.log_diagonal, -math.log(self.min_deviation))
+    return jnp.minimum(self.log_diagonal, -math.log(MIN_DEVIATION))
 
   def _factor(self) -> Array:
     """A, [K, Z, Z]."""

@@ -77,7 +77,7 @@ def test_what_stopped_the_run_stays_the_error_where_closing_fails_too(program, t
   monkeypatch.setattr(run.checkpoints, "close", lambda: fail("closing"))
   monkeypatch.setattr(run.best, "close", lambda: closed.append("best"))
   with pytest.raises(RuntimeError, match="what stopped it"):
-    to_the_end(run, QUIET, "", "")
+    to_the_end(run, QUIET)
   with pytest.raises(RuntimeError, match="closing"):
     run.close()
   assert closed == ["best"] * 2
