@@ -33,9 +33,9 @@ CIFAR10 = {"none": (1e-2, 0.0), "l2": (1e-3, 1e-6), "gradient": (9e-4, 0.5e-7)}
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  config, dataset, words = recipes.vae(argument, MODELS, protocol=recipes.use_grey_images, batch_size=100)
+  config, _, words = recipes.vae(argument, MODELS, protocol=recipes.use_grey_images, batch_size=100)
   model = recipes.one_of(words, MODELS, "none")
-  colour = dataset == "cifar10"
+  colour = config.data.channels == 3
   z_dim, pixels = 128 if colour else 16, config.data.image_size**2 * config.data.channels
   batch_norm = {"bn_momentum": 0.9, "bn_epsilon": 1e-5}
   config.model = {"name": "infogan", "z_dim": z_dim, "width": 64, "hidden": 1024, **batch_norm}

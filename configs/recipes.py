@@ -19,10 +19,19 @@ DATASETS: dict[str, dict[str, Any]] = {
   "stacked_mnist": {"name": "stacked_mnist", "image_size": 28, "channels": 3},
   "stacked_fashion": {"name": "stacked_fashion_mnist", "image_size": 28, "channels": 3},
   "gaussians8": {"name": "gaussians8", "image_size": 0, "channels": 0},
+  "folder": {"name": "folder", "image_size": 64, "channels": 3, "resize": "crop"},
+  "photos": {"name": "photos", "image_size": 64, "channels": 3},
+  "emoji": {"name": "emoji", "image_size": 32, "channels": 3, "resize": "crop"},
+  "emoji_people": {"name": "emoji_people", "image_size": 32, "channels": 3},
 }
+# Every config that takes cifar10 takes these too, with the recipe that its paper has for smaller sets.
+COLOR = ("folder", "photos", "emoji", "emoji_people")
 GREY = ("digits", "fashion_mnist", "mnist")
 ALL = (*GREY, "cifar10")
-TRAIN_EXAMPLES = {"digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000, "gaussians8": 65536}
+TRAIN_EXAMPLES = {
+  "digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000, "gaussians8": 65536,
+  "folder": 5000, "photos": 7728, "emoji": 3066, "emoji_people": 608,  # a folder's number is not known here
+}  # fmt: skip
 FEW = 10000  # examples, below which an epoch is too short to evaluate after each
 FEATURES = {  # the extractor of sample metrics: a classifier where one comes with the code
   "digits": "classifier",
@@ -34,7 +43,7 @@ FEATURES = {  # the extractor of sample metrics: a classifier where one comes wi
 
 
 def variants(argument: str, datasets: Collection[str], others: Collection[str] = ()) -> tuple[str, set[str]]:
-  """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``.
+  """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``; with cifar10, ``COLOR`` is allowed too.
 
   Returns:
     The data set's name, by default the first of ``datasets``, and the set of other words.
@@ -43,6 +52,8 @@ def variants(argument: str, datasets: Collection[str], others: Collection[str] =
     ValueError: a word is unknown, or two words name data sets.
   """
   words = [word for word in (argument or "").split(",") if word]
+  if "cifar10" in datasets:
+    datasets = (*datasets, *COLOR)
   allowed = [*datasets, *others, "tiny"]
   for word in words:
     if word not in allowed:
@@ -64,15 +75,20 @@ def one_of(words: Collection[str], models: Collection[str], default: str) -> str
 
 
 def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: bool = False) -> None:
-  """Sets ``config.data`` to a data set or, if ``tiny``, to generated blobs of its shape; digits stay digits."""
+  """Sets ``config.data`` to a data set or, if ``tiny``, to generated blobs of its shape.
+
+  The sets that need no download stay, and so does a user's folder.
+  """
   config.data.update(DATASETS[dataset])
   if image_size:
     config.data.image_size = image_size
   config.evaluate.features = FEATURES.get(dataset, "random")
   if dataset == "digits":
     config.data.resize = "crop"
-  elif tiny and dataset != "gaussians8":
-    blobs = "blobs:0" if dataset == "celeba64" else "blobs"  # without labels, as the set; the others have 10 classes
+  elif tiny and dataset not in ("gaussians8", "folder", "emoji_people"):
+    blobs = (
+      "blobs:0" if dataset in ("celeba64", "photos") else "blobs"
+    )  # without labels, as the set; the others have 10 classes
     config.evaluate.features = "random"
     config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
 
@@ -200,7 +216,8 @@ def use_binary_images(
 
   Pixels of held-out images are sampled once. Evaluations, pictures and checkpoints come after each epoch, and the
   checkpoint with the best bound on the validation split is kept. The few digits, at 16x16, get 3,000 steps and an
-  evaluation every 500.
+  evaluation every 500, and so do the sets of ``COLOR``, which keep their values under a Gaussian with a variance at
+  each pixel.
   """
   use_dataset(config, dataset, image_size=16 if dataset == "digits" else 0, tiny=tiny)
   examples = TRAIN_EXAMPLES[dataset]
@@ -208,7 +225,10 @@ def use_binary_images(
   epoch = 500 if few else examples // batch_size // 10 * 10
   config.train.update({"num_steps": 3000 if few else epochs * epoch, "batch_size": batch_size})
   set_every(config, log=epoch // 5 if epoch % 50 == 0 else epoch, rest=epoch)
-  config.data.binarize = "dynamic"
+  if dataset in COLOR:
+    config.likelihood = {"name": "gaussian", "sigma": 0.0, "min_log_var": -7.0}
+  else:
+    config.data.binarize = "dynamic"
   config.checkpoint.update({"keep_best": "elbo", "best_mode": "max"})
 
 

@@ -36,7 +36,8 @@ def get_config(argument: str = "") -> ConfigDict:
   dataset, words = recipes.variants(argument, recipes.ALL, ("conv", "gaussian", "flax", "gated"))
   recipes.one_of(words, ("conv", "flax", "gated"), "")  # refuses two of them
   config = schema.get_config("vae")
-  conv, tiny = "conv" in words, "tiny" in words
+  tiny, color = "tiny" in words, dataset in recipes.COLOR
+  conv = "conv" in words or (color and not words & {"flax", "gated"})
   # The digits are at 16x16: two halvings need a multiple of 4.
   if "gated" in words:
     recipes.use_exemplar_protocol(config, dataset, tiny=tiny)
@@ -54,6 +55,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optim = {"name": "adagrad", "learning_rate": 0.02}
   if conv:
     config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
+    if color:
+      config.model.update({"z_dim": 128, "channels": (64, 128, 256), "batch_norm": True})
   if "flax" in words:
     config.model.update({"activation": "relu", "kernel_init": "lecun_normal"})
   if "flax" in words or conv:

@@ -22,14 +22,16 @@ from ml_collections import ConfigDict
 
 from configs import recipes
 
-SIDE = {"digits": 4, "fashion_mnist": 7, "mnist": 7, "cifar10": 8}  # of the map of codes
 CODE_DIM = 64
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  config, dataset, words = recipes.vae(argument, datasets=SIDE, protocol=recipes.use_grey_images, batch_size=128)
-  config.model = {"name": "resnet", "z_dim": SIDE[dataset] ** 2 * CODE_DIM, "width": 128, "hidden": 32, "maps": True}
-  config.likelihood = {"name": "discretized_logistic"} if dataset == "cifar10" else {"name": "gaussian", "sigma": 0.1}
+  config, _, words = recipes.vae(argument, protocol=recipes.use_grey_images, batch_size=128)
+  places = (config.data.image_size // 4) ** 2  # of the map of codes
+  config.model = {"name": "resnet", "z_dim": places * CODE_DIM, "width": 128, "hidden": 32, "maps": True}
+  config.likelihood = (
+    {"name": "discretized_logistic"} if config.data.channels == 3 else {"name": "gaussian", "sigma": 0.1}
+  )
   config.posterior = {
     "name": "vector_quantized",
     "num_codes": 512,
@@ -41,5 +43,5 @@ def get_config(argument: str = "") -> ConfigDict:
   }
   config.prior = {"name": "uniform_codes"}
   config.optim = recipes.adam(2e-4)
-  model = {"z_dim": SIDE[dataset] ** 2 * 4, "width": 8, "hidden": 4}
+  model = {"z_dim": places * 4, "width": 8, "hidden": 4}
   return recipes.finish(config, words, model=model, posterior={"num_codes": 16, "code_dim": 4})
