@@ -1,4 +1,4 @@
-"""Decodes and resizes a large set of your pictures once: python -m experiments.prepare SRC --out=DIR --image_size=64
+"""Decodes and resizes a large set of your pictures once: python -m experiments.prepare --source=SRC --out=DIR
 
 SRC is a folder, a zip or a tar archive. Then train on it: --config.data.name=folder --config.data.dir=DIR. The same
 command goes on where it stopped. DIR gets the pixels in shards, labels from folders or tables, captions from .txt files
@@ -6,7 +6,6 @@ beside the pictures, a contact sheet, damaged.csv with the reason for each pictu
 with the sha256 of each file. Small sets need no preparation.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -19,7 +18,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("source", "", "the folder or archive; may also stand without --source=")
+  flags.DEFINE_string("source", "", "the folder, zip or tar archive")
   flags.DEFINE_string("out", "", "directory to write; one that holds a part of the same preparation is completed")
   flags.DEFINE_integer("image_size", 64, "height and width of the prepared pictures", lower_bound=1)
   flags.DEFINE_enum("resize", "crop", ["crop", "pad", "stretch"], "how pictures reach that size")
@@ -54,6 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-  if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-    sys.argv[1] = f"--source={sys.argv[1]}"
   command_line.run(main, __doc__, define_flags)
