@@ -54,13 +54,13 @@ def _print_help(doc: str, takes_config: bool) -> None:
   if not takes_config:
     return
   print("  --config: a config, as in dcgan or configs/dcgan.py:fashion_mnist\n")
-  named = [word.partition("=")[2] for word in joined_words(sys.argv[1:]) if word.startswith("--config=")]
+  words = [word for word in joined_words(sys.argv[1:]) if word.startswith(("--config=", "--config."))]
+  named = [word for word in words if word.startswith("--config=")]
   if not named:
     print(f"configs: {', '.join(config_names())}; --config=NAME --help lists the fields of one")
     return
-  path, _, variant = named[0].partition(":")
-  file = find_config(path)
-  print(config_text(file, load_config(file, variant)))
+  parse([sys.argv[0], *words], takes_config=True)
+  print(config_text(find_config(named[0].partition("=")[2].partition(":")[0]), flags.FLAGS.config))
 
 
 def forget() -> None:

@@ -10,11 +10,19 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from common.build import parameters
+from common.build import choose, parameters
+from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
 from common.schedules import SCHEDULES
 from common.training.workdir import flatten
 from configs import schema
 from experiments import choices
+
+# Arguments that the families pass to constructors, from the data and from other sections; a config cannot set them.
+_PASSED = (
+  *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name"),
+  *("norm_classes", "embedding_classes", "label_head", "num_stats", "num_params"),
+)
+_PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim")  # of a prior; a network or quantizer has defaults for them
 
 
 def help_text(doc: str, program: str) -> str:
@@ -31,43 +39,72 @@ def help_text(doc: str, program: str) -> str:
 
 
 def config_text(file: Path, config: ConfigDict) -> str:
-  """Returns the docstring of a config's file and one line for each field, with its path, type, value and meaning."""
+  """Returns the docstring of a config's file and one line for each field, with its path, type, value and meaning.
+
+  Raises:
+    ConfigError: a section names an unknown choice.
+  """
   doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-  lines = [f"{file}:", "", *(f"  {line}" for line in doc.splitlines()), "", "fields of --config:"]
+  lines = [f"{file}:", "", *(f"  {line}" for line in doc.splitlines()), ""]
+  lines.append("fields of --config, with (default) where the config leaves an argument at its constructor's default:")
   shared = schema.keys(config.family)
-  for path, value in flatten(config.to_dict()).items():
+  fields = {path: f"{type(value).__name__} = {value!r}" for path, value in flatten(config.to_dict()).items()}
+  for path, default in arguments_left_out(config).items():
+    required = default is inspect.Parameter.empty
+    fields[path] = "required" if required else f"{type(default).__name__} = {default!r} (default)"
+  for path, value in sorted(fields.items()):
     key = shared.get(path)
     meaning = "; ".join(filter(None, (key.doc, key.rule))) if key else choice_doc(config, path)
-    lines.append(f"  --config.{path}: {type(value).__name__} = {value!r}  {meaning}")
+    lines.append(f"  --config.{path}: {value}  {meaning}")
   return "\n".join(lines)
 
 
-def choice_doc(config: Any, path: str) -> str:
-  """Describes a field of a section: the choices of a name, or an argument by its constructor's docstring."""
-  if path.startswith("evaluate.metrics."):
-    from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
+def arguments_left_out(config: ConfigDict) -> dict[str, Any]:
+  """Returns {path: default} of the arguments that a config may set and does not; required ones have Parameter.empty."""
+  left_out = {}
+  for path, constructor in _constructors(config).items():
+    settings = schema.value_at(config, path)
+    for argument, parameter in parameters(constructor).items() if isinstance(settings, ConfigDict) else ():
+      required = parameter.default is parameter.empty
+      if argument not in (*settings, *_PASSED, *(_PASSED_IF_REQUIRED if required else ())):
+        left_out[f"{path}.{argument}"] = parameter.default
+  return left_out
 
-    name, _, key = path.removeprefix("evaluate.metrics.").partition(".")
-    made = constructor_of(SAMPLE_METRICS, name)
-    return _argument(made, key) if key else _summary(made)
-  section, _, key = path.partition(".")
-  table = choices(config.family).get(section)
-  if table is None:
+
+def choice_doc(config: ConfigDict, path: str) -> str:
+  """Describes a field of a section: the choices of a name, or an argument by its constructor's docstring."""
+  constructors = _constructors(config)
+  section, _, key = path.rpartition(".")
+  if path in constructors:  # a section without arguments
+    return _summary(constructors[path])
+  if section not in constructors:
     return ""
-  if section == "penalties":  # a section of sections, named by their keys
-    name, _, key = key.partition(".")
-    settings, constructor = config[section][name], table[name]
-  else:
-    settings = config[section]
-    constructor = table[settings.name]
-    if key == "name":
-      return f"one of {', '.join(table)}: {_summary(constructor)}"
-  if not key:
-    return _summary(constructor)
-  argument, _, part = key.partition(".")
-  if part == "name":
-    return f"one of {', '.join(SCHEDULES)}: {_summary(SCHEDULES[settings[argument].name])}"
-  return f"the argument {part} of the schedule" if part else _argument(constructor, key)
+  if key == "name":
+    table = choices(config.family).get(section, SCHEDULES)
+    return f"one of {', '.join(table)}: {_summary(constructors[section])}"
+  if constructors[section] in SCHEDULES.values():
+    return f"the argument {key} of the schedule"
+  return _argument(constructors[section], key)
+
+
+def _constructors(config: ConfigDict) -> dict[str, Callable[..., Any]]:
+  """Returns {path of a section: the constructor that it chooses}; penalties and metrics are named by their keys."""
+  constructors = {}
+  for section, table in choices(config.family).items():
+    if section == "penalties":
+      for name in config.penalties:
+        constructors[f"penalties.{name}"] = choose(table, name, "config.penalties")
+    elif section in config:
+      constructors[section] = choose(table, schema.value_at(config, f"{section}.name"), f"config.{section}.name")
+  for name in config.evaluate.metrics:
+    choose(SAMPLE_METRICS, name, "config.evaluate.metrics")
+    constructors[f"evaluate.metrics.{name}"] = constructor_of(SAMPLE_METRICS, name)
+  for path, settings in [(path, schema.value_at(config, path)) for path in constructors]:
+    for argument, value in settings.items() if isinstance(settings, ConfigDict) else ():
+      if isinstance(value, ConfigDict):
+        field = f"{path}.{argument}"
+        constructors[field] = choose(SCHEDULES, schema.value_at(value, "name"), f"config.{field}.name")
+  return constructors
 
 
 def _summary(constructor: Callable[..., Any]) -> str:
