@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
-import importlib
 import itertools
 import json
 import math
 import operator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +27,13 @@ LENGTH = {"train.num_steps"}
 
 
 def score(workdir: str, value: float, checkpoint: str, step: int, sampler: str = "prior") -> dict:
-  source = {"workdir": workdir, "checkpoint": checkpoint, "step": step}
   return {
     "metric": "frechet@c",
     "value": value,
     "standard_error": 0.5,
     "interval": [value - 0.98, value + 0.98] if value else [0.0, 1.2],
     "protocol": {"n_fake": 7, "weights": "raw", "sampler": sampler},
-    "source": source,
+    "source": {"workdir": workdir, "checkpoint": checkpoint, "step": step},
   }
 
 
@@ -44,47 +43,29 @@ def queue(tmp_path, monkeypatch):
   commands, codes = [], {}
 
   def run(*words: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-      real = importlib.import_module
-
-      def patched(name: str):
-        module = real(name)
-        if name == "experiments.reproduce":
-          patch.setattr(module, "_run", fake)
-        return module
-
-      patch.setattr("tests.experiments.runs.importlib.import_module", patched)
-      return call("reproduce", "--table=smoke", f"--root={tmp_path}", *words)
+    return call("reproduce", "--table=smoke", f"--root={tmp_path}", *words)
 
   def fake(command: str, *words: str) -> int:
     commands.append((command, *words))
-    workdir = next(word.partition("=")[2] for word in words if word.startswith("--workdir="))
+    workdir = Path(next(word.partition("=")[2] for word in words if word.startswith("--workdir=")))
     if code := codes.pop(len(commands), 0):
       return code
     if command == "evaluate":
-      floor = {**score(workdir, 1.0, "", 0), "source": {"real": "train"}, "protocol": {"n_fake": 7}}
-      import pathlib
-
-      pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
       sampler = "gmm" if any(word.startswith("--prior=") for word in words) else "prior"
-      with (pathlib.Path(workdir) / "evaluations.jsonl").open("a") as file:
-        by_latent = {
-          **score(workdir, 0.0, "last", 40, sampler),
-          "metric": "activity",
-          "value": [0.5, 0.5],
-          "standard_error": None,
-          "interval": None,
-        }
-        for line in (
-          score(workdir, 9.0, "last", 40, sampler),
-          score(workdir, 8.0, "best", 20, sampler),
-          {**score(workdir, 0.0, "last", 40, sampler), "metric": "recall"},
-          by_latent,
-          floor,
-        ):
-          file.write(json.dumps(line) + "\n")
+      other = score(str(workdir), 0.0, "last", 40, sampler)
+      lines = [
+        score(str(workdir), 9.0, "last", 40, sampler),
+        score(str(workdir), 8.0, "best", 20, sampler),
+        {**other, "metric": "recall"},
+        {**other, "metric": "activity", "value": [0.5, 0.5], "standard_error": None, "interval": None},
+        {**score("", 1.0, "", 0), "source": {"real": "train"}, "protocol": {"n_fake": 7}},
+      ]
+      workdir.mkdir(parents=True, exist_ok=True)
+      with (workdir / "evaluations.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
     return 0
 
+  monkeypatch.setattr(reproduce, "_run", fake)
   return run, commands, codes
 
 
@@ -99,11 +80,11 @@ def test_rows_are_trained_and_scored_in_turn_and_the_table_is_written(queue, tmp
   assert (
     "| VAE | 0 | 40 |" in out and "| VAE, gmm | 0 | 40 | 9 ± 0.98 | 8 ± 0.98 (step 20) | 0 (0 .. 1.2) | - | - |" in out
   )
-  vae = commands[3][-1].partition("=")[2]
+  vae = commands[3][1].partition("=")[2]
   for checkpoint, fit, scoring in zip(("last", "best"), commands[4::2], commands[5::2], strict=True):
     latents, density = f"--config.data.name=latents:{checkpoint}", f"{vae}/gmm-{checkpoint}"
     assert fit[1:] == ("--config=samplers:gmm", f"--config.data.dir={vae}", latents, f"--workdir={density}")
-    assert scoring[-3:] == (f"--workdir={vae}", f"--checkpoint={checkpoint}", f"--prior={density}")
+    assert scoring[1:3] == (f"--workdir={vae}", f"--checkpoint={checkpoint}") and scoring[-1] == f"--prior={density}"
   assert "activity" not in out and "activity" in (tmp_path / "smoke-A.json").read_text()
   assert "| real training images | - | - | 1 ± 0.98 | - | - | - | - |" in out and "Protocol: n_fake 7" in out
   assert (tmp_path / "smoke-A.md").read_text() in out
@@ -141,7 +122,7 @@ def test_a_row_that_was_made_with_other_settings_is_no_row_of_this_table(queue, 
     del commands[:]
     for words in ((), ("--report",)):
       assert run(*words) == 2 and not commands
-      assert "is of a row with other settings than the table has now; take another --root" in capfd.readouterr().err
+      assert "was made with other settings than the table has now; take another --root" in capfd.readouterr().err
 
 
 def test_tiers_have_their_own_lengths_and_seeds(queue):
@@ -253,7 +234,7 @@ def test_the_table_says_what_real_pictures_of_some_of_the_modes_read():
   rows = [{"true": 1000, "modes": 999.0, "modes_kl": 0.0213}, {"true": 10, "modes": 17.0, "modes_kl": 4.5}]
   line = {**score("runs/x", 512.0, "last", 40), "metric": "modes@c", "calibration": rows}
   found = [{"row": "DCGAN", "seed": 0, "published": "", "records": [line]}]
-  text = reproduce.document(TABLES["stacked"], "A", found)
+  text = "\n".join(reproduce.document(TABLES["stacked"], "A", found))
   assert "Calibration: real pictures of some of the modes: 1,000 read 999 (KL 0.021), 10 read 17 (KL 4.500)." in text
 
 
