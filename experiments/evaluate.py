@@ -1,16 +1,15 @@
-"""Scores a run, or anybody's pictures: python -m experiments.evaluate --workdir=runs/dcgan --metrics=frechet,kid
+"""Scores a run, or images of any code: python -m experiments.evaluate --workdir=runs/dcgan --metrics=frechet,kid
 
-Prints a table of the scores with their intervals, floors and protocol. Each is a JSON line too: those of a run are
-appended to its evaluations.jsonl, and --json prints them in the table's place.
+Prints a table of the scores with their intervals, floors and protocol. Each score is also a JSON line: those of a run
+are appended to its evaluations.jsonl, and --json prints them in place of the table.
 
   --workdir=RUN [--checkpoint=best,last] [--metrics=frechet,kid,prdc] [--num_samples=10000] [--features=classifier]
-  --samples=DIR_OR_NPZ --reference=fashion_mnist    pictures from files against a data set
-  --compare A B ...                                 a table of scores in workdirs or files of such lines
+  --samples=FOLDER_OR_FILE --reference=fashion_mnist    images in files against a data set
+  --compare A B ...                                     a table of scores in workdirs or files of such lines
 
 The metrics are listed in common/evaluation/metrics/catalogue.py, and an unknown name lists them. "kid" stands for
 kernel_distance, "prdc" for precision_recall and density_coverage; "model", the default, is what the model itself
-reports of the split.
-Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}".
+reports on the split. Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}".
 """
 
 import ast
@@ -33,36 +32,28 @@ def define_flags() -> None:
   flags.DEFINE_string("workdir", "", "directory of the run")
   flags.DEFINE_list("checkpoint", ["last"], "last, best, or the number of a step; several with commas")
   flags.DEFINE_string("metrics", "model", "what to measure: names with commas, or {name: {setting: value}}")
-  flags.DEFINE_integer("num_samples", 10000, "how many pictures to draw", lower_bound=1)
+  flags.DEFINE_integer("num_samples", 10000, "number of samples", lower_bound=1)
   flags.DEFINE_integer("num_real", 0, "use only the first N images of the split; 0 for all", lower_bound=0)
   flags.DEFINE_string(
     "features", "classifier", "classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function"
   )
   flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
-  flags.DEFINE_string(
-    "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
-  )
-  flags.DEFINE_string("samples", "", "pictures of other code: a directory, or a .npz or .npy file")
-  flags.DEFINE_string("reference", None, f"the real pictures for --samples: {', '.join(recipes.DATASETS)}")
-  flags.DEFINE_enum(
-    "resize",
-    "none",
-    ["none", "pad", "crop", "stretch"],
-    "how real pictures got the size of --samples where it is not their own",
-  )
-  flags.DEFINE_enum("background", "white", ["white", "black"], "what transparent pictures of --samples are laid on")
-  flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
-  flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running or standing")
-  flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to score in the place of its prior")
-  flags.DEFINE_bool("floor", True, "score real training pictures too: what a perfect generator would get")
+  flags.DEFINE_string("data_dir", "", "where the data set lies; empty: where it was in training, or the usual places")
+  flags.DEFINE_string("samples", "", "images to score: a folder, a zip or tar archive, or a .npz or .npy file")
+  flags.DEFINE_string("reference", None, f"the real images for --samples: {', '.join(recipes.DATASETS)}")
+  resizes = ["none", "pad", "crop", "stretch"]
+  flags.DEFINE_enum("resize", "none", resizes, "how real images got the size of --samples, if it is not their own")
+  flags.DEFINE_enum("background", "white", ["white", "black"], "behind transparent images of --samples")
+  flags.DEFINE_bool("raw", False, "use the weights as trained, not their average")
+  flags.DEFINE_float("truncation", 0.0, "largest absolute value of N(0, I) latents; 0 for no bound", lower_bound=0.0)
+  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm uses: running or standing")
+  flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents that replaces its prior")
+  flags.DEFINE_bool("floor", True, "also score real training images: what a perfect generator would get")
   flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
-  flags.DEFINE_string(
-    "feature_cache", None, "directory of features of real pictures; empty for none; default: the user's cache"
-  )
-  flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
+  flags.DEFINE_string("feature_cache", None, "directory of real images' features; empty: none; default: user's cache")
+  flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, in place of the table")
   flags.DEFINE_list("compare", [], "workdirs, or files of lines like those of evaluations.jsonl")
-  flags.DEFINE_list("ignore", [], "fields of the protocol that --compare may rank across")
+  flags.DEFINE_list("ignore", [], "fields of the protocol that --compare ranks across")
 
 
 SETTINGS = (
@@ -79,12 +70,12 @@ ONLY_FOR = {
 def main() -> int:
   given = [name for name in ("workdir", "samples", "compare") if FLAGS[name].value]
   if not given:
-    raise ConfigError("--workdir=RUN is missing; or give pictures (--samples=PATH) or records (--compare A B)")
+    raise ConfigError("--workdir=RUN is missing; or give images (--samples=PATH) or records (--compare A B)")
   if len(given) > 1:
     raise ConfigError(f"give one of --workdir, --samples and --compare, not --{' and --'.join(given)}")
   for name, of in ONLY_FOR.items():
     if FLAGS[name].present and of not in given:
-      raise ConfigError(f"--{name} is for --{of}, and says nothing of --{given[0]}; leave it out")
+      raise ConfigError(f"--{name} is for --{of}, and has no effect on --{given[0]}; leave it out")
   if FLAGS.compare:
     from experiments.comparison import compare
 
@@ -102,12 +93,12 @@ def main() -> int:
 
   status = Status(enabled=True)
   compilation_cache.start(status)
-  found: list[dict[str, Any]] = []
+  records: list[dict[str, Any]] = []
   options: dict[str, Any] = {
     **{name: FLAGS[name].value for name in SETTINGS},
     "ema": not FLAGS.raw,
     "say": status,
-    "emit": (lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else found.append,
+    "emit": (lambda line: print(json.dumps(line), flush=True)) if FLAGS.json else records.append,
   }
   try:
     if FLAGS.samples:
@@ -115,18 +106,14 @@ def main() -> int:
       api.evaluate_files(FLAGS.samples, FLAGS.reference, metrics, **shown, **options)
     else:
       api.evaluate(FLAGS.workdir, metrics, checkpoint=",".join(FLAGS.checkpoint), **options)
-  finally:  # what was measured before an error is shown
-    if found:
-      print(api.table(found))
+  finally:  # scores that were measured before an error are shown
+    if records:
+      print(api.table(records))
   return 0
 
 
 def _metrics_of_flag() -> str | dict[str, Any]:
-  """--metrics: names, or {name: {setting: value}}.
-
-  Raises:
-    ConfigError: a text that is no such section.
-  """
+  """Returns --metrics: names with commas, or {name: {setting: value}}; ConfigError: a text that is neither."""
   text = FLAGS.metrics.strip()
   if not text.startswith("{"):
     return text

@@ -7,28 +7,21 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One line of a table.
+  """One line of a table."""
 
-  Attributes:
-    name: of the model, as the table has it; without commas, which part those of --rows.
-    config: as --config takes it.
-    published: the paper's figure, with its protocol and where it comes from; empty for none.
-    overrides: {path in the config: value}.
-    tiers: {name: overrides} where this row's tier is not that of its table; a tier that is not named has no such row.
-    run: the name of a row whose training this one is an earlier or later stop of; empty for a training of its own. Rows
-      of one run are in the order of their steps, and each is scored before the run goes on to the next.
-    beside: the name of a row whose scores of each image are subtracted from this one's; empty for none.
-    samplers: where a VAE's latents come from, a line each: "prior", or a density of configs/samplers.py.
-  """
-
-  name: str
-  config: str
-  published: str = ""
-  overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  name: str  # of the model, as the table has it; without commas, which separate those of --rows
+  config: str  # as --config takes it
+  published: str = ""  # the paper's figure, with its protocol and source; empty for none
+  overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # {path in the config: value}
+  # {tier: overrides}, in addition to the table's. If there are any, the row belongs to these tiers only.
   tiers: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+  # The row whose training this one is an earlier or later stop of; empty for a training of its own. Rows of one run are
+  # in the order of their steps, and each is scored before the run goes on to the next.
   run: str = ""
-  beside: str = ""
-  samplers: tuple[str, ...] = ("prior",)
+  beside: str = ""  # the row whose scores of each image are subtracted from this one's; empty for none
+  samplers: tuple[str, ...] = (
+    "prior",
+  )  # where a VAE's latents come from: "prior", or a density of configs/samplers.py
 
   def in_tier(self, tier: str) -> bool:
     """Whether the tier has this row."""
@@ -37,35 +30,25 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """What is trained, for how long, and how it is scored.
+  """What is trained, for how long, and how it is scored."""
 
-  Attributes:
-    title: for a reader.
-    rows: in the order of the paper's.
-    tiers: {name: overrides of every row}; "A" is shortened where the length costs too much, "B" the published length.
-    seeds: of each tier.
-    metrics: as --metrics of experiments.evaluate takes them.
-    checkpoints: as its --checkpoint takes them.
-    evaluation: its other flags.
-  """
-
-  title: str
-  rows: tuple[Row, ...]
-  tiers: Mapping[str, Mapping[str, Any]]
-  seeds: Mapping[str, tuple[int, ...]]
-  metrics: str = "frechet,precision_recall"
-  checkpoints: str = "last,best"
-  evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  title: str  # for a reader
+  rows: tuple[Row, ...]  # in the order of the paper's
+  tiers: Mapping[str, Mapping[str, Any]]  # {name: overrides of every row}; "A" may be shortened, "B" is as published
+  seeds: Mapping[str, tuple[int, ...]]  # of each tier
+  metrics: str = "frechet,precision_recall"  # as --metrics of experiments.evaluate takes them
+  checkpoints: str = "last,best"  # as its --checkpoint takes them
+  evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # its other flags
 
 
-_FID = "FID {}, 10k samples against 10k test images, best of a search, 50 seeds"  # as Dai & Wipf 2019 reprint it
+_FID = "FID {}, 10k samples against 10k test images, best of a search, 50 seeds"  # as reprinted by Dai & Wipf 2019
 _MODES = "other networks, modes at one picture and KL: {} (Huang et al. 2024)"
-
 _NLL = "{} nats (Norouzi et al. 2020)"
-
-
 _FITTED = ("gmm", "flow", "two_stage")
-_HALF = {"model.width": 32, "model.hidden": 512}  # of the network of Lucic et al. 2018, which takes four times as long
+_HALF = {
+  "model.width": 32,
+  "model.hidden": 512,
+}  # of the network of Lucic et al. 2018, whose full size takes four times as long
 _UNCONDITIONAL = {"conditioning": {"name": "none"}}
 _FIVE_TIMES = {"A": {"train.num_steps": 5000}, "B": {"train.num_steps": 25_000}}
 _NARROW = {  # R3GAN at half the config's width, where a step of 64 images takes 3 s of a core
@@ -73,13 +56,11 @@ _NARROW = {  # R3GAN at half the config's width, where a step of 64 images takes
   for player in ("generator", "discriminator")
   for key, value in {"width": 32, "cardinality": 4}.items()
 }
-
-
 _AS_HVAE, _AS_VAMP = "VAE as long as HVAE", "VAE as long as VampPrior"
 
 
 def _epochs(shortened: int) -> dict[str, dict[str, Any]]:
-  """Tiers of so many epochs of 500 steps, and of the published length, which early stopping ends."""
+  """Tier A takes this number of epochs of 500 steps; tier B the published length, which early stopping ends."""
   return {"A": {"train.num_steps": 500 * shortened}, "B": {}}
 
 

@@ -17,6 +17,7 @@ DOCUMENTS = ("README.md", "experiments/RESULTS.md")
 FOLDERS = (
   "common",
   "common/data",
+  "common/evaluation",
   "common/evaluation/features",
   "common/layers",
   "common/training",

@@ -23,56 +23,31 @@ class Protocol:
   """How a score was measured: two scores are ranked only if their protocols agree.
 
   A field that does not apply is None, and a record omits it.
-
-  Attributes:
-    dataset: config.data.name of the real images.
-    split: which of them, as in "train[:90%]".
-    image_shape: the shape at which they are compared, or in which the model sees them.
-    resize: how they got that shape.
-    quantization: of both sides: "uint8, rounded", "none" (points), or the coding of lossy files.
-    n_real: number of real images.
-    real_sha: the first eight digits of a hash of their pixels and labels.
-    n_fake: number of generated images.
-    extractor: name of the feature extractor, with a hash of its weights.
-    extractor_resize: how images are resized for it.
-    extractor_accuracy: of a classifier on its own test images.
-    extractor_accuracy_real: of a classifier on these real images, or why it is unknown.
-    binarize: config.data.binarize, for likelihoods.
-    dequantize: config.data.dequantize, for likelihoods.
-    likelihood: name of the model's likelihood.
-    no_density: why the likelihood is not a log-density of the images.
-    weights: "ema", "raw", or "files".
-    batch_norm: whose statistics BatchNorm used.
-    truncation: the largest absolute value of latents, or "none".
-    sampler: where latents came from.
-    sample_seed: seed of the latents, if it is not that of the record.
-    given: "label" if densities are p(x|label).
-    files: formats, conversions and omissions of image files.
   """
 
-  dataset: str
-  split: str
-  image_shape: list[int]
-  resize: str | None = None
-  quantization: str | None = None
-  weights: str | None = None
-  batch_norm: str | None = None
-  truncation: float | str | None = None
-  sampler: str | None = None
-  sample_seed: int | None = None
-  extractor: str | None = None
-  extractor_resize: str | None = None
-  extractor_accuracy: float | None = None
-  extractor_accuracy_real: float | str | None = None
-  n_real: int
-  real_sha: str
-  n_fake: int | None = None
-  binarize: str | None = None
-  dequantize: bool | None = None
-  likelihood: str | None = None
-  no_density: str | None = None
-  given: str | None = None
-  files: Mapping[str, Any] | None = None
+  dataset: str  # config.data.name of the real images
+  split: str  # which of them, as in "train[:90%]"
+  image_shape: list[int]  # at which both sides are compared, or which the model sees
+  resize: str | None = None  # how the real images got that shape
+  quantization: str | None = None  # of both sides: "uint8, rounded", "none" (points), or the coding of lossy files
+  weights: str | None = None  # "ema", "raw" or "files"
+  batch_norm: str | None = None  # whose statistics BatchNorm used
+  truncation: float | str | None = None  # the largest absolute value of latents, or "none"
+  sampler: str | None = None  # where latents came from
+  sample_seed: int | None = None  # seed of the latents, if it is not that of the record
+  extractor: str | None = None  # name of the feature extractor, with a hash of its weights
+  extractor_resize: str | None = None  # how images are resized for it
+  extractor_accuracy: float | None = None  # of a classifier on its own test images
+  extractor_accuracy_real: float | str | None = None  # of a classifier on these real images, or why it is unknown
+  n_real: int  # number of real images
+  real_sha: str  # the first eight digits of a hash of their pixels and labels
+  n_fake: int | None = None  # number of generated images
+  binarize: str | None = None  # config.data.binarize, for likelihoods
+  dequantize: bool | None = None  # config.data.dequantize, for likelihoods
+  likelihood: str | None = None  # name of the model's likelihood
+  no_density: str | None = None  # why that likelihood is not a log-density of the images
+  given: str | None = None  # "label" if densities are p(x|label)
+  files: Mapping[str, Any] | None = None  # formats, conversions and omissions of image files
 
   def to_json(self) -> dict[str, Any]:
     """Returns the fields that apply."""
@@ -81,25 +56,15 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreRecord:
-  """One score with everything that a reader needs to compare it.
+  """One score with everything that a reader needs to compare it."""
 
-  Attributes:
-    metric: full name of the score.
-    score: its value and error (NaN if unknown), or an array of figures, which have none.
-    protocol: everything that must be equal before two scores are ranked.
-    source: what was scored: a run at a step, files, or real images.
-    seed: of samples, subsets and draws.
-    better: "min", "max", or "" if neither end is better.
-    settings: those of the metric.
-  """
-
-  metric: str
-  score: Score | list[float]
-  protocol: Mapping[str, Any]
-  source: Mapping[str, Any]
-  seed: int
-  better: str = ""
-  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  metric: str  # full name of the score
+  score: Score | list[float]  # a value with its error (NaN if unknown), or an array of figures
+  protocol: Mapping[str, Any]  # everything that must be equal before two scores are ranked
+  source: Mapping[str, Any]  # what was scored: a run at a step, files, or real images
+  seed: int  # of samples, subsets and draws
+  better: str = ""  # "min", "max", or "" if neither end is better
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # those of the metric
 
   @property
   def value(self) -> Any:

@@ -25,39 +25,22 @@ ACCURACY_LOST = 0.02  # a classifier that loses more on the real pictures is ref
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """How to measure.
+  """How to measure."""
 
-  Attributes:
-    features: the extractor: classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function.
-    split: "train", "validation" or "test".
-    num_samples: number of samples to draw.
-    num_real: use the first images of the split only; 0 for all.
-    seed: of samples, subsets and draws.
-    ema: averaged weights, where the run keeps them.
-    truncation: largest absolute value of N(0, I) latents; 0 for no bound.
-    batch_norm: whose statistics BatchNorm uses: "running" or "standing".
-    prior: workdir of a density of a VAE's latents that replaces its prior; empty for none.
-    floor: also score real training images.
-    data_dir: where the data set lies; empty for where it was in training, or the usual places.
-    weights: directory of downloaded or converted weights of extractors; None for none.
-    cache: directory of the real images' features; None for none.
-    say: receives lines for a person.
-  """
-
-  features: str = "classifier"
-  split: str = "test"
-  num_samples: int = 10000
-  num_real: int = 0
-  seed: int = 0
-  ema: bool = True
-  truncation: float = 0.0
-  batch_norm: str = "running"
-  prior: str = ""
-  floor: bool = True
-  data_dir: str = ""
-  weights: Path | None = None
-  cache: Path | None = None
-  say: Status = dataclasses.field(default_factory=lambda: Status(enabled=True))
+  features: str = "classifier"  # classifier[:NAME or FILE], inception[:FILE], random[:SEED], pixels, module:function
+  split: str = "test"  # "train", "validation" or "test"
+  num_samples: int = 10000  # to draw
+  num_real: int = 0  # use the first images of the split only; 0 for all
+  seed: int = 0  # of samples, subsets and draws
+  ema: bool = True  # averaged weights, where the run keeps them
+  truncation: float = 0.0  # largest absolute value of N(0, I) latents; 0 for no bound
+  batch_norm: str = "running"  # whose statistics BatchNorm uses: "running" or "standing"
+  prior: str = ""  # workdir of a density of a VAE's latents that replaces its prior; empty for none
+  floor: bool = True  # also score real training images
+  data_dir: str = ""  # where the data set lies; empty for where it was in training, or the usual places
+  weights: Path | None = None  # directory of downloaded or converted weights of extractors
+  cache: Path | None = None  # directory of the real images' features
+  say: Status = dataclasses.field(default_factory=lambda: Status(enabled=True))  # receives lines for a person
 
 
 class _Side(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a run measures and draws of itself while it trains."""
+"""Measures and draws a run while it trains."""
 
 import json
 from collections.abc import Callable

@@ -115,14 +115,14 @@ def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, ca
     for i, image in enumerate(file["images"]):
       picture = Image.fromarray(image[..., 0])
       upside_down = picture.transpose(Image.Transpose.ROTATE_180)
-      upside_down.convert("RGB").save(directory / f"{i:04d}.webp", lossless=True, exif=turned)
+      upside_down.convert("RGB").save(directory / f"{i:04d}.png", exif=turned)
   picture.save(directory / ".ipynb_checkpoints" / "a-checkpoint.png")
   pngs = scores(
     capfd, f"--samples={directory}", "--reference=digits", "--metrics=frechet", "--nofloor", "--feature_cache="
   )
   assert pngs[0]["value"] == files[0]["value"]
   assert pngs[0]["protocol"]["files"] == {
-    "formats": {"WEBP": 150}, "changes": {"turned by EXIF": 150}, "left_out": {"hidden": 1},
+    "formats": {"PNG": 150}, "changes": {"turned by EXIF": 150}, "left_out": {"hidden": 1},
   }  # fmt: skip
   assert pngs[0]["protocol"]["quantization"] == files[0]["protocol"]["quantization"] == "files"
 
@@ -159,7 +159,7 @@ def test_pictures_are_compared_with_the_data_of_training_only(trained, tmp_path,
 @pytest.mark.parametrize(
   ("words", "message"),
   [
-    ([], "--workdir=RUN is missing; or give pictures"),
+    ([], "--workdir=RUN is missing; or give images"),
     (["--workdir=x", "--samples=y"], "not --workdir and --samples"),
     (["--workdir={run}", "--metrics=freshet"], '"freshet" is not one of .*did you mean "frechet"'),
     (
