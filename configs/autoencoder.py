@@ -1,9 +1,9 @@
 """The autoencoder that VAEs come from (Hinton & Salakhutdinov 2006; denoising: Vincent et al. 2008 and 2010).
 
-Recipe: this code's own. One hidden layer of 500 on each side, z of 32, squared error summed over pixels (a Gaussian of
-deviation sqrt(1/2) but for a constant), Adam 1e-3, batch 100, 20 epochs. ``conv`` has strided convolutions.
-``denoising`` shows the encoder images with a quarter of the pixels black. It has no prior: to draw from it, fit one to
-its latents (configs/samplers.py).
+Recipe: this code's own. One hidden layer of 500 on each side, z of 32, squared error summed over pixels (up to a
+constant, a Gaussian with deviation sqrt(1/2)), Adam 1e-3, batch 100, 20 epochs. ``conv`` has strided convolutions;
+``denoising`` shows the encoder images with a quarter of the pixels black. An autoencoder has no prior: to draw from it,
+fit one to its latents (configs/samplers.py).
 
 Number to expect: none is published for this network, and this code's is not measured.
 
@@ -22,7 +22,7 @@ def get_config(argument: str = "") -> ConfigDict:
   conv = "conv" in words
   config.model = {"name": "mlp", "z_dim": 32, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
-    config.model = {"name": "conv", "z_dim": 32, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
+    config.model = {"name": "conv", "z_dim": 32, "channels": (32, 64)}
   config.likelihood = {"name": "gaussian", "sigma": 0.5**0.5}
   config.posterior = {"name": "deterministic"}
   config.prior = {"name": "none"}

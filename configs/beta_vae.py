@@ -1,11 +1,11 @@
 """beta-VAE (Higgins et al. 2017), and its capacity schedule (Burgess et al. 2018, arXiv:1804.03599).
 
-Recipe: the VAE of configs/vae.py, ``flax``: 784-500-z20-500 with ReLU, Adam 1e-3, here of batch 100 for 20 epochs, and
-beta 4; a sweep sets ``--config.objective.beta``. ``infogan`` is the network of Lucic et al. 2018 with z of 64.
-``capacity``: gamma 1,000 around a capacity that rises from 0 to 25 nats over half the steps.
-The authors' code is not public; that of disentanglement_lib has both objectives under convolutions at 64x64 and z of
-10, the cross-entropy of grey pixels, Adam 1e-4 and 300,000 steps of 64, and takes the distance to the capacity of the
-batch's mean rate, where the paper's equation and this code take that of each image.
+Recipe: the VAE of configs/vae.py, ``flax``: 784-500-z20-500 with ReLU, Adam 1e-3, here with batch 100 for 20 epochs,
+and beta 4; a sweep sets ``--config.objective.beta``. ``infogan`` is the network of Lucic et al. 2018 with z of 64.
+``capacity``: gamma 1,000 around a capacity that rises from 0 to 25 nats over half the steps. The authors' code is not
+public. disentanglement_lib has both objectives with convolutions at 64x64, z of 10, the cross-entropy of grey pixels,
+Adam 1e-4 and 300,000 steps of 64; it takes the distance to the capacity from the batch's mean rate, where the paper's
+equation and this code take it from the rate of each image.
 
 Number to expect: both papers judge disentanglement on sets that are not here. The rate-distortion curve over beta on
 Fashion-MNIST: experiments/RESULTS.md, where it is measured.

@@ -2,15 +2,15 @@
 
 Recipe: the VAE of configs/vae.py, ``flax``: 784-500-z20-500 with ReLU, Adam 1e-3, batch 128, with the label as one-hot
 values beside the encoder's pixels and the decoder's z; p(z) is N(0, I) for every label. ``conv`` has strided
-convolutions. Not as in the paper: no prior network, which the label alone has little use for. Not as in M2's public
-code (nips14-ssl): softplus units there, and few labels, with q(y|x) for the rest.
+convolutions. Unlike the paper, it has no prior network, for which the label alone has little use. M2's public code
+(nips14-ssl) differs in its softplus units and its few labels, with q(y|x) for the rest.
 
 Number to expect: for the conditional IWAE of one layer at k = 1 an independent code reports 82.32 nats on MNIST (nbip's
 README), with other networks and a prior that is given the label too. Not reproduced.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, tiny.
-Command: python -m experiments.train --config=configs/cvae.py:fashion_mnist --workdir=runs/cvae; of that run
-experiments.evaluate gives bounds and likelihoods of p(x|label).
+Command: python -m experiments.train --config=configs/cvae.py:fashion_mnist --workdir=runs/cvae
+experiments.evaluate then gives bounds and likelihoods of p(x|label).
 Time: not measured; --check tells.
 """
 
@@ -24,7 +24,7 @@ def get_config(argument: str = "") -> ConfigDict:
   conv = "conv" in words
   config.model = {"name": "mlp", "z_dim": 20, "width": 500, "layers": 1, "activation": "relu"}
   if conv:
-    config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
+    config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64)}
   config.conditioning = {"name": "concat"}
   config.optim = recipes.adam(1e-3)
   return recipes.finish(config, words, model={"channels": (8, 8)} if conv else {"width": 32})

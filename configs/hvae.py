@@ -1,8 +1,8 @@
 """Two layers of latents over gated dense layers (Tomczak & Welling 2018, arXiv:1705.07120, Section 4).
 
 Recipe: the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; `configs.recipes.use_exemplar_protocol`);
-z2, the top, and z1 of 40 each. The rate of z1 is the closed form between two Gaussians, there one draw's log q - log p.
-``vampprior`` puts the mean posterior of 500 learned pseudo-inputs over z2.
+z2, the top, and z1 have 40 units each. The rate of z1 is the closed form between two Gaussians, there log q - log p of
+one draw. ``vampprior`` puts the mean posterior of 500 learned pseudo-inputs over z2.
 
 Number to expect: test NLL in nats by 5,000 importance-weighted draws, Norouzi et al., on the very test pixels of
 ``data.binarize`` here: Fashion-MNIST 227.37 (standard prior) and 226.72 (VampPrior), dynamic MNIST 82.39 and 81.56.

@@ -1,11 +1,10 @@
-"""InfoVAE (Zhao et al. 2017, arXiv:1706.02262): part of the rate is replaced by the MMD of aggregate posterior and
-prior.
+"""InfoVAE (Zhao et al. 2017, arXiv:1706.02262): the MMD of aggregate posterior and prior replaces part of the rate.
 
 Recipe: the InfoGAN-style network of Lucic et al. 2018, z of 16, Bernoulli pixels that are drawn anew, alpha 0 and
 lambda 1,000 with the Gaussian kernel, Adam 1e-3, batch 100, 20 epochs. ``mmd``: alpha 1, no rate at all. The first
 author's public code of the latter (MMD-Variational-Autoencoder) has that kernel, Adam and the network without
-BatchNorm, and otherwise a point for q(z|x), squared error, z of 20, batch 200, the biased estimate of the MMD, and a
-weight that would be 784 beside an error summed over 28x28 pixels.
+BatchNorm; unlike here, q(z|x) is a point, the error is squared, z has 20 units, the batch 200 images, the estimate of
+the MMD is biased, and the weight would be 784 beside an error summed over 28x28 pixels.
 
 Number to expect: none is published for this network, and this code's is not measured.
 

@@ -4,14 +4,14 @@ Recipe of the authors' code, one stochastic layer: 784-200-200-z50 with tanh and
 output's biases at the logit of the mean training image, Adam with beta1 0.99 and epsilon 1e-4 on the gradient's sum
 over a batch of 20 (here, on its mean, 1e-4 / 20), the learning rate 1e-3 times 10^(-i/7) in pass i = 0 ... 7 over 3^i
 epochs. Here the first six passes, 364 epochs, are the default length and the rate falls at the same epochs; k is
-``--config.objective.draws``, 5 by default. Not as there: Adam's mean of squared gradients starts at 0 and not at 1,
-which makes the first steps longer; examples are shuffled; the rates are not rounded to 1e-5. ``gated`` is the network
-and the protocol of Exemplar VAE instead (see `configs.recipes.use_exemplar_protocol`), without the warm-up, which is of
-the rate and not of this bound.
+``--config.objective.draws``, 5 by default. Unlike there, Adam's mean of squared gradients starts at 0 and not at 1,
+which makes the first steps longer; examples are shuffled; the rates are not rounded to 1e-5. ``gated`` has the network
+and the protocol of Exemplar VAE (`configs.recipes.use_exemplar_protocol`), but not its warm-up, which weighs a rate
+that this bound does not have.
 
 Number to expect: the paper's Table 1, MNIST drawn anew at each use, test NLL by 5,000 draws (active units, recalled,
 unverified): k = 1 86.76 (19), k = 5 85.54 (22), k = 50 84.78 (25), after 3,280 epochs of its 59,600 images, where this
-code trains on 50,000. On Fashion-MNIST none is known; here, ``gated`` after 50 epochs: k = 1 232.80 (14), k = 5
+code trains on 50,000. No figures for Fashion-MNIST are known; here, ``gated`` after 50 epochs: k = 1 232.80 (14), k = 5
 231.78 (17), k = 50 ``doubly`` 230.72 (36).
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, gated, doubly, tiny.

@@ -2,11 +2,11 @@
 density of the latents that is fitted afterwards (configs/samplers.py, ten Gaussians in the paper).
 
 Recipe: the objectives of the authors' code with the weights of its MNIST and CIFAR-10 runs. There the squared error is
-a mean over pixels and the penalty a mean of z^2 over z; here both are sums, so that its weights are multiplied by the
-number of pixels, and the whole objective is theirs times that number: on 28x28 images and z of 16, z_weight is 0.049
-(RAE) and 0.0098 (``l2``, ``gradient``). ``l2`` takes the squares of the kernels of the decoder's convolutions,
-``gradient`` the squared slope in z of the sum of the decoder's squared pixels (theirs of a pass in training, here by
-BatchNorm's running statistics). ``vae`` is their VAE: the summed squared error plus 0.312 times the rate.
+a mean over pixels and the penalty a mean of z^2 over z; here both are sums, so that the weights are multiplied by the
+number of pixels, and the whole objective is theirs times that number: on 28x28 images with z of 16, z_weight is 0.049
+(RAE) and 0.0098 (``l2``, ``gradient``). ``l2`` takes the squares of the kernels of the decoder's convolutions;
+``gradient`` takes the squared slope in z of the sum of the decoder's squared pixels (theirs in a training pass, here
+with BatchNorm's running statistics). ``vae`` is their VAE: the summed squared error plus 0.312 times the rate.
 
 Not theirs: the InfoGAN-style network of Lucic et al. 2018 on images as they are, where they have four convolutions of
 128 to 1,024 channels with BatchNorm on digits padded to 32x32; Adam 1e-3 and 20 epochs, where they have 5e-4 (VAE

@@ -1,9 +1,9 @@
-"""The first stage of the two-stage VAE (Dai & Wipf 2019, arXiv:1903.05789): grey values under a Gaussian whose one
-deviation is learned, so that the decoder's noise goes to 0; the second stage is a VAE of the latents
+"""The first stage of the two-stage VAE (Dai & Wipf 2019, arXiv:1903.05789): grey values under a Gaussian with one
+learned deviation, so that the decoder's noise goes to 0; the second stage is a VAE of the latents
 (`samplers:two_stage`).
 
 Recipe of the authors' code: the InfoGAN-style network of Lucic et al. 2018 with BatchNorm of decay 0.999 and epsilon
-1e-5, z of 64, q(z|x) of the deviation 1e-6 + softplus, batch 64, Adam 1e-4. Not as there: the encoder has no spectral
+1e-5, z of 64, q(z|x) with the deviation 1e-6 + softplus, batch 64, Adam 1e-4. Not as there: the encoder has no spectral
 normalization; 20 epochs, where they have 400 with the learning rate halved after every 150; 50,000 training images of
 60,000; layers before BatchNorm have no bias, which it would take away.
 

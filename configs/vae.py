@@ -1,9 +1,9 @@
 """Auto-Encoding Variational Bayes (Kingma & Welling 2013, arXiv:1312.6114): 500 tanh units on each side.
 
-Recipe of the paper, of which no code is public: batch 100, one draw of z an image, Adagrad at 0.02, z of 20, weights
-from N(0, 0.01), which is taken as a deviation of 0.01 and may be meant as a variance. Not copied: the small weight
-decay. Bernoulli pixels are drawn anew from the grey values at every use, those of the validation and test splits
-once (``data.binarize``), so that the bound is one of a likelihood.
+Recipe of the paper, which has no public code: batch 100, one draw of z for each image, Adagrad at 0.02, z of 20,
+weights from N(0, 0.01), where 0.01 is taken as the deviation and may be meant as the variance. The paper's small weight
+decay is left out. Bernoulli pixels are drawn anew from the grey values at every use, and those of the validation and
+test splits once (``data.binarize``), so that the bound is the bound of a likelihood.
 
 Variants: ``conv`` has strided convolutions and Adam 1e-3; ``gaussian`` has grey values under a Gaussian with a variance
 at each pixel (App. C.2); ``flax`` is the VAE example of Flax: 784-500-z20-500 with ReLU, Adam 1e-3, batch 128 (20
@@ -11,9 +11,9 @@ epochs of its 30);
 ``gated`` is the VAE that VampPrior (Tomczak & Welling 2018, arXiv:1705.07120) and Exemplar VAE (Norouzi et al. 2020,
 arXiv:2004.04795) compare with: two gated layers of 300 on each side, z of 40, log-variances clipped to [-6, 2], Adam
 5e-4 on gradients of unit norm, beta from 0 to 1 over 100 epochs, at most 2,000 epochs, stopping after 50 without a
-better validation bound (`configs.recipes.use_exemplar_protocol` says what is not as there).
+better validation bound (`configs.recipes.use_exemplar_protocol` lists the differences).
 
-Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). Of
+Number to expect: the paper has curves only (MNIST, lower bound about -100 nats at z of 20; recalled, unverified). For
 the Flax example its pull request 1361 logs test -ELBO by epoch: 1: 119.74, 5: 106.06, 10: 103.60, 20: 101.83, on MNIST
 binarized once and for all, which is another protocol than ``data.binarize`` here. On Fashion-MNIST under our protocol
 this code reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experiments/RESULTS.md. For ``gated``
@@ -54,7 +54,7 @@ def get_config(argument: str = "") -> ConfigDict:
     }
     config.optim = {"name": "adagrad", "learning_rate": 0.02}
   if conv:
-    config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "kernel_size": 4, "batch_norm": False}
+    config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "batch_norm": False}
     if color:
       config.model.update({"z_dim": 128, "channels": (64, 128, 256), "batch_norm": True})
   if "flax" in words:

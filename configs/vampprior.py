@@ -1,9 +1,9 @@
 """VampPrior (Tomczak & Welling 2018, arXiv:1705.07120): the prior is the mean posterior of 500 learned pseudo-inputs.
 
 Recipe: the network and the protocol of Exemplar VAE (Norouzi et al. 2020, arXiv:2004.04795; see
-`configs.recipes.use_exemplar_protocol`), two gated layers of 300 on each side and z of 40; pseudo-inputs are
-clipped to [0, 1] and start from N(0.05, 0.01^2), as in VampPrior's code. In Exemplar VAE's public code the He
-initialization of all linear layers comes after, so that there they start from N(0, 2 / 500), half of them clipped:
+`configs.recipes.use_exemplar_protocol`), two gated layers of 300 on each side and z of 40; pseudo-inputs are clipped to
+[0, 1] and start from N(0.05, 0.01^2), as in VampPrior's code. Exemplar VAE's public code initializes all linear layers
+by He's rule afterwards, so that there they start from N(0, 2 / 500), half of them clipped:
 ``--config.prior.mean=0 --config.prior.deviation=0.0632``. The VAE to compare with is ``vae:fashion_mnist,gated``.
 
 Number to expect: test NLL in nats by 5,000 importance-weighted draws, Norouzi et al., on the very test pixels of

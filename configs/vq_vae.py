@@ -1,14 +1,14 @@
-"""VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937): latents of codes; their autoregressive prior is fitted
+"""VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937): latents are codes, whose autoregressive prior is fitted
 afterwards (`samplers:autoregressive`).
 
 Recipe: two strided 4x4 convolutions and two residual blocks on each side, the codebook by running means (App. A.1) with
 decay 0.99, commitment 0.25, 512 codes of 64 numbers on a map of a quarter of the side, Adam 2e-4, batch 128 (the
-paper's), 20 epochs; 128 channels, as in the authors' notebook, for the paper's 256. The likelihood is a Gaussian of
-deviation 0.1 on grey values, on ``cifar10`` one of 256 levels (a discretized logistic), so that bits/dim are those of a
-code. Not as in the notebook (Sonnet's vqvae_example, CIFAR-10): codes start by k-means on the first batch and dead ones
-are replaced; its first convolution has half the channels; its learning rate is 3e-4 and its batch 32; its loss is the
-mean squared error over the data's variance plus 0.25 of a mean over the codes' numbers, which in these units is a
-commitment of 0.39 on Fashion-MNIST.
+paper's), 20 epochs; 128 channels, as in the authors' notebook, for the paper's 256. The likelihood is a Gaussian with
+deviation 0.1 on grey values, and on ``cifar10`` a discretized logistic over the 256 levels, so that bits/dim are those
+of a code. Unlike the notebook (Sonnet's vqvae_example, CIFAR-10), codes start by k-means on the first batch and dead
+ones are replaced; the notebook's first convolution has half the channels, its learning rate is 3e-4 and its batch 32;
+its loss is the mean squared error over the data's variance plus 0.25 of a mean over the codes' numbers, which in these
+units is a commitment of 0.39 on Fashion-MNIST.
 
 Number to expect: CIFAR-10, bits/dim 4.67 (recalled, unverified). The scores of this code on Fashion-MNIST:
 experiments/RESULTS.md, where they are measured.
@@ -28,7 +28,7 @@ CODE_DIM = 64
 def get_config(argument: str = "") -> ConfigDict:
   config, _, words = recipes.vae(argument, protocol=recipes.use_grey_images, batch_size=128)
   places = (config.data.image_size // 4) ** 2  # of the map of codes
-  config.model = {"name": "resnet", "z_dim": places * CODE_DIM, "width": 128, "hidden": 32, "maps": True}
+  config.model = {"name": "resnet", "z_dim": places * CODE_DIM, "width": 128, "hidden": 32}
   config.likelihood = (
     {"name": "discretized_logistic"} if config.data.channels == 3 else {"name": "gaussian", "sigma": 0.1}
   )

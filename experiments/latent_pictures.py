@@ -13,6 +13,7 @@ from common.data.preprocess import preprocess
 from common.errors import ConfigError
 from common.types import Batch
 from experiments.restore import RestoredRun
+from vae.gaussian import unit_kl
 from vae.vae import VAE
 
 SPREAD = 3.0  # standard deviations of N(0, I) to each side
@@ -39,7 +40,7 @@ def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> t
     raise ConfigError("--show=traversals needs one layer of latents under the standard normal prior")
   batch, _ = _images(run, dataset, LOOKED_AT)
   mean, log_var = jax.jit(vae.posterior_moments)(run.state, batch)
-  rate = np.asarray(jnp.mean(0.5 * (mean**2 + jnp.exp(log_var) - 1.0 - log_var), axis=0))
+  rate = np.asarray(jnp.mean(unit_kl(mean, log_var), axis=0))
   units = np.argsort(-rate)[:rows]
   z = np.tile(np.asarray(mean[0]), (len(units), columns, 1))
   z[np.arange(len(units)), :, units] = np.linspace(-SPREAD, SPREAD, columns)

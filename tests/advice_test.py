@@ -46,8 +46,9 @@ WRONG = [
   ("vae:digits,tiny", "--config.model={'name':'infogan','z_dim':4,'width':4} --config.data.image_size=14", 1),
   ("vae:digits,tiny", "--config.model={'name':'resnet','z_dim':4,'width':4,'halvings':5}", 1),
   ("vq_vae:digits,tiny", "--config.model.z_dim=24", 1),
-  ("vq_vae:digits,tiny", "--config.model.z_dim=15 --config.model.maps=False", 1),
-  ("vae:digits,tiny", "--config.model={'name':'resnet','z_dim':16,'width':4,'maps':True} "
+  ("vae:digits,tiny", "--config.model.z_dim=15 --config.prior={'name':'uniform_codes'} "
+   "--config.posterior={'name':'vector_quantized','num_codes':4,'code_dim':4}", 1),
+  ("vae:digits,tiny", "--config.model={'name':'resnet','z_dim':16,'width':4} "
    "--config.posterior={'name':'planar','steps':2}", 1),
 ]  # fmt: skip
 

@@ -22,7 +22,10 @@ FOLDERS = (
   "common/layers",
   "common/training",
   "experiments/command_line",
+  "vae",
   "vae/networks",
+  "vae/objectives",
+  "vae/posteriors",
 )
 
 BANNED = {  # pattern -> what to write instead

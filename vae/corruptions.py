@@ -1,4 +1,4 @@
-"""Corruptions by name: what the encoder sees in training in the place of the image."""
+"""Corruptions by name: what the encoder sees in training instead of the image."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class GaussianNoise:
   """x + N(0, sigma^2), not clipped (Vincent et al. 2010, Section 3.3; for a bound, Im et al. 2017).
 
   Attributes:
-    sigma: in units of the pixel range's floats.
+    sigma: deviation of the noise, in units of the pixel range's floats.
   """
 
   def __init__(self, sigma: float = 0.3):
@@ -33,11 +33,10 @@ class GaussianNoise:
 
 
 class Masking:
-  """Each pixel, with all its channels, becomes the low end of the pixel range at random (Vincent et al. 2008).
+  """Sets pixels, with all their channels, to the low end of the pixel range at random (Vincent et al. 2008).
 
   Attributes:
     probability: probability that a pixel is masked.
-    pixel_range: of the data.
   """
 
   def __init__(self, pixel_range: tuple[float, float], probability: float = 0.25):

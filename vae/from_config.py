@@ -5,35 +5,16 @@ from typing import Any
 from common.build import build, choose
 from common.data.spec import Spec
 from common.ema import build_ema
-from common.errors import ConfigError, require
+from common.errors import require
 from common.optim import OPTIMIZERS, build_optimizer
-from vae.codes import UniformCodes
 from vae.corruptions import CORRUPTIONS
-from vae.flow_posteriors import InverseAutoregressive, Planar
-from vae.flows.coupling import CouplingFlow
 from vae.likelihoods import LIKELIHOODS
 from vae.model import LatentVariableModel
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES
-from vae.posteriors import Deterministic, DiagonalGaussian
-from vae.priors import NoPrior, StandardNormal, VampPrior
+from vae.posteriors import POSTERIORS
+from vae.priors import PRIORS, NoPrior, VampPrior
 from vae.vae import VAE
-from vae.vector_quantizer import VectorQuantized
-
-POSTERIORS: dict[str, Any] = {
-  "diagonal_gaussian": DiagonalGaussian,
-  "inverse_autoregressive": InverseAutoregressive,
-  "planar": Planar,
-  "deterministic": Deterministic,
-  "vector_quantized": VectorQuantized,
-}
-PRIORS: dict[str, Any] = {
-  "standard_normal": StandardNormal,
-  "vampprior": VampPrior,
-  "flow": CouplingFlow,
-  "uniform_codes": UniformCodes,
-  "none": NoPrior,
-}
 
 
 def _none() -> bool:
@@ -61,7 +42,7 @@ NORMAL = "--config.prior=\"{'name': 'standard_normal'}\""
 GAUSSIAN = "--config.posterior=\"{'name': 'diagonal_gaussian'}\""
 ELBO = "--config.objective=\"{'name': 'elbo'}\""
 ONE_LAYER = "a network of one layer, as --config.model=\"{'name': 'gated_mlp', 'z_dim': 40}\""
-NO_PRIOR, NO_LABELS = "--config.prior=\"{'name': 'none'}\"", "--config.conditioning=\"{'name': 'none'}\""
+NO_LABELS = "--config.conditioning=\"{'name': 'none'}\""
 # {what an objective needs of a posterior: the field that asks for it, why, and what to do without it}
 OBJECTIVE_NEEDS = {
   "density": (
@@ -85,7 +66,6 @@ OBJECTIVE_NEEDS = {
 PRIOR_NEEDS = {
   "real": ("codes have a distribution over codes", "--config.prior=\"{'name': 'uniform_codes'}\""),
   "codes": ("it is a distribution over codes", NORMAL),
-  "density": ("without a rate the prior would learn nothing", f"{NORMAL}, and a sampler fitted afterwards"),
   "gaussian": (
     "its components are posteriors, whose densities must be known at the z of other images",
     f"{GAUSSIAN} or {NORMAL}",
@@ -94,45 +74,44 @@ PRIOR_NEEDS = {
 
 
 def check(config: Any, spec: Spec) -> None:
-  """Raises ConfigError where two choices of ``config`` do not go together, or one not with data of ``spec``.
+  """Raises ConfigError if two choices of ``config`` do not go together, or one does not go with data of ``spec``.
 
-  What a choice needs, gives or is stands in its own class.
+  Each choice states in its own class what it needs, gives or is.
   """
   objective = build(OBJECTIVES, config.objective, "objective", axis_name=None)
   posterior = choose(POSTERIORS, config.posterior.name, "config.posterior.name")
   prior = choose(PRIORS, config.prior.name, "config.prior.name")
   likelihood = choose(LIKELIHOODS, config.likelihood.name, "config.likelihood.name")
-  network = choose(NETWORKS, config.model.name, "config.model.name").settings
-  hierarchy, pseudo_inputs = isinstance(network.lower_z_dims, property), prior is VampPrior
-  labels = build(CONDITIONING, config.conditioning, "conditioning")
-  images = spec.kind == "images"
+  network = choose(NETWORKS, config.model.name, "config.model.name").encoder
+  pseudo_inputs = prior is VampPrior
 
   for need, (field, why, way_out) in OBJECTIVE_NEEDS.items():
-    lacks = need in objective.needs and need not in posterior.gives
-    require(not lacks, config, "posterior.name", field, why, way_out)
-  require(
-    objective.uses_prior == (prior is not NoPrior),
-    config,
-    "prior.name",
-    "objective.name",
-    "a prior is needed exactly where its rate or its draws are in the objective",
-    NORMAL if objective.uses_prior else NO_PRIOR,
-  )
+    gives = need not in objective.needs or need in posterior.gives
+    require(gives, config, "posterior.name", field, why, way_out)
+  why = "a prior is needed exactly if its rate or its draws are in the objective"
+  way_out = NORMAL if objective.uses_prior else "--config.prior=\"{'name': 'none'}\""
+  require(objective.uses_prior == (prior is not NoPrior), config, "prior.name", "objective.name", why, way_out)
   for need, (why, way_out) in PRIOR_NEEDS.items():
-    lacks = need in prior.needs and need not in posterior.gives
-    require(not lacks, config, "prior.name", "posterior.name", why, way_out)
-  if hierarchy:
+    gives = need not in prior.needs or need in posterior.gives
+    require(gives, config, "prior.name", "posterior.name", why, way_out)
+
+  if hasattr(network, "below"):  # a hierarchy
     why = "a lower layer needs a posterior with a density and without parameters of its own"
     require("layers" in posterior.gives, config, "posterior.name", "model.name", why, f"{GAUSSIAN} or {ONE_LAYER}")
     why = "q of a lower layer depends on the z above it, whose gradient would be lost"
     way_out = f"--config.objective.gradient=standard or {ONE_LAYER}"
     require(not objective.doubly, config, "objective.gradient", "model.name", why, way_out)
-  if labels:
+  if network.makes_map:
+    why = "a map needs as many statistics for each latent"
+    way_out = f"{GAUSSIAN} or a network without maps"
+    require("map" in posterior.gives, config, "posterior.name", "model.name", why, way_out)
+
+  if build(CONDITIONING, config.conditioning, "conditioning"):
     why = "it needs labels, and this data set has none"
     require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, NO_LABELS)
     why = "its pseudo-inputs have no labels"
     require(not pseudo_inputs, config, "prior.name", "conditioning.name", why, f"{NO_LABELS} or {NORMAL}")
-  if not images:
+  if spec.kind != "images":
     why = "it is for images, and these data are points"
     way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"
     require(not network.images_only, config, "model.name", "data.name", why, way_out)
@@ -146,14 +125,12 @@ def check(config: Any, spec: Spec) -> None:
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
-  """The VAE of ``config`` for data of ``spec``.
+  """Builds the VAE of ``config`` for data of ``spec``.
 
   Raises:
     ConfigError: a section that names an unknown choice, or two choices that do not go together.
   """
   check(config, spec)
-  if "z_dim" not in config.model:
-    raise ConfigError("config.model lacks z_dim, the size of the latents")
   context = {
     "image_shape": spec.image_shape,
     "pixel_range": spec.pixel_range,

@@ -1,4 +1,4 @@
-"""The Gaussian of independent latents: its density, its draws and its divergences, in nats."""
+"""The Gaussian with independent latents: its density, its draws and its divergences, in nats."""
 
 import math
 
@@ -35,5 +35,5 @@ class Normal(flax.struct.PyTreeNode):
 
 
 def gaussian_kl(mean: Array, log_var: Array, prior: Normal) -> Array:
-  """KL(N(mean, e^log_var) || prior), [..., Z] -> [...]: that to N(0, 1) of z in units of the prior."""
+  """KL(N(mean, e^log_var) || prior), [..., Z] -> [...]: the divergence from N(0, 1) of z in units of the prior."""
   return jnp.sum(unit_kl((mean - prior.mean) * jnp.exp(-0.5 * prior.log_var), log_var - prior.log_var), axis=-1)

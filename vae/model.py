@@ -1,8 +1,8 @@
-"""Everything of a VAE that has parameters, and the terms of its bound (Kingma & Welling 2013, Eq. 3).
+"""The parts of a VAE that have parameters, and the terms of its bound (Kingma & Welling 2013, Eq. 3).
 
 Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z". With two, "z2" is the top, and
-p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). Labels y are one-hot values [B, K] that
-the encoder and the decoder see, or None; p(z) is the same for all labels.
+p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder and the decoder see labels y,
+one-hot values [B, K], or None; p(z) is the same for all labels.
 """
 
 from collections.abc import Iterator
@@ -16,18 +16,17 @@ import jax.numpy as jnp
 from common import random
 from common.types import Array, Images, Latents
 from vae.gaussian import Normal, gaussian_kl
-from vae.posteriors import Draw
+from vae.posteriors.gaussian import Draw
 from vae.priors import Distribution
 
 
 class Terms(flax.struct.PyTreeNode):
-  """The parts of the bound, in nats: elbo = -(distortion + sum of rates); [B] each or, for k draws, [k, B].
+  """The parts of the bound in nats, elbo = -(distortion + sum of rates); [B] each or, for k draws, [k, B].
 
   Attributes:
     distortion: -log p(x|z).
-    rates: {layer: KL(q || p)}, in closed form where the pair has one, else log q - log p of the draw; empty where q is
-      a point.
-    log_ratio: log q(z|x) - log p(z) of the draw, all layers together; 0 where q is a point.
+    rates: {layer: KL(q || p)}, in closed form if there is one, else log q - log p of the draw; empty if q is a point.
+    log_ratio: log q(z|x) - log p(z) of the draw, summed over the layers; 0 if q is a point.
     penalties: {name: value} that the posterior adds to any loss.
     figures: {name: value} that the posterior reports.
     z: the layers.
@@ -63,7 +62,7 @@ class Layer(NamedTuple):
 
 @jax.custom_vjp
 def scale_gradient(z: Array, weight: Array) -> Array:
-  """z unchanged, [B, Z]; its gradient is multiplied by ``weight`` [B]."""
+  """Returns z [B, Z] unchanged; its gradient is multiplied by ``weight`` [B]."""
   return z
 
 
@@ -92,16 +91,16 @@ class LatentVariableModel(nn.Module):
     seen: Images | None = None,
     z_weight: Array | None = None,
   ) -> Terms:
-    """The terms for one draw of z.
+    """Computes the terms for one draw of z.
 
     Args:
       x: the images whose likelihood is bounded.
       y: their labels.
-      keys: keys [B].
-      train: for BatchNorm and codebooks.
-      seen: what the encoder is given in the place of x.
-      z_weight: [B], weights of z's gradient; log q(z|x) is then without the gradient of q's parameters at a fixed z,
-        whose expectation is 0 (Roeder et al. 2017). None: the gradient as it is.
+      keys: one key for each image.
+      train: whether BatchNorm and codebooks are in training.
+      seen: what the encoder is given instead of x.
+      z_weight: weights [B] of z's gradient; log q(z|x) then lacks the gradient of q's parameters at a fixed z, whose
+        expectation is 0 (Roeder et al. 2017). None leaves the gradient as it is.
     """
     layers = list(self._infer(x if seen is None else seen, y, keys, train=train))
     z, log_q = tuple(layer.draw.z for layer in layers), [layer.draw.log_q for layer in layers]
@@ -133,7 +132,7 @@ class LatentVariableModel(nn.Module):
     return "codes" in self.posterior.gives
 
   def _infer(self, x: Images, y: Array | None, keys: Array, *, train: bool) -> Iterator[Layer]:
-    """The layers from the top, each given those above."""
+    """Yields the layers from the top, each given those above."""
     above: tuple[Array, ...] = ()
     for name in self.layers:
       stats = self.encoder.below(x, y, above, train=train) if above else self.encoder(x, y, train=train)
@@ -142,7 +141,7 @@ class LatentVariableModel(nn.Module):
       above = (*above, draw.z)
 
   def _rates(self, layers: list[Layer], z: Latents, log_q: list[Array]) -> tuple[dict[str, Array], Array]:
-    """The rate of each layer, and log q - log p of the draw of all layers together."""
+    """Returns the rate of each layer, and log q - log p of the draw, summed over the layers."""
     rates, log_ratio = {}, jnp.zeros(())
     for layer, part, log_q_part in zip(layers, z, log_q, strict=True):
       prior = self._prior(layer.above)
@@ -154,37 +153,37 @@ class LatentVariableModel(nn.Module):
     return rates, log_ratio
 
   def _prior(self, above: tuple[Array, ...]) -> Distribution:
-    """p of the next layer given those above."""
+    """Returns p of the next layer given those above."""
     if above:
       stats = self.decoder.prior_below(above)
       return Normal(*(self.posterior.split(stats) if self.gaussian else jnp.split(stats, 2, axis=-1)))
-    # Pseudo-inputs are no data: BatchNorm takes them as in evaluation, by the statistics of data.
+    # Pseudo-inputs are not data: BatchNorm normalizes them as in evaluation, by the statistics of data.
     return self.prior(lambda images: self.moments(images, None))
 
-  def encode(self, x: Images, y: Array | None, keys: Array) -> Latents:
-    """A draw of the posterior."""
-    return tuple(layer.draw.z for layer in self._infer(x, y, keys, train=False))
-
   def infer(self, x: Images, y: Array | None, keys: Array) -> tuple[Latents, Array]:
-    """A draw of the posterior, and log q(z|x) [B]."""
+    """Draws z from the posterior; returns it and log q(z|x) [B]."""
     draws = [layer.draw for layer in self._infer(x, y, keys, train=False)]
     return tuple(draw.z for draw in draws), sum((draw.log_q for draw in draws), start=jnp.zeros(()))
 
+  def encode(self, x: Images, y: Array | None, keys: Array) -> Latents:
+    """Draws z from the posterior."""
+    return self.infer(x, y, keys)[0]
+
   def moments(self, x: Images, y: Array | None) -> tuple[Array, Array]:
-    """Mean and log-variance of the top layer's Gaussian posterior, [B, Z]."""
+    """Returns mean and log-variance of the top layer's Gaussian posterior, [B, Z]."""
     return self.posterior.split(self.encoder(x, y, train=False))
 
   def log_likelihood(self, x: Images, y: Array | None, z: Latents) -> Array:
-    """log p(x|z), [B]."""
+    """Returns log p(x|z), [B]."""
     return self.likelihood.log_prob(self.decoder(z, y, train=False), x)
 
   def log_prior(self, z: Latents) -> Array:
-    """log p(z), [B]."""
+    """Returns log p(z), [B]."""
     parts = [self._prior(z[:depth]).log_prob(part) for depth, part in enumerate(z)]
     return sum(parts, start=jnp.zeros(()))
 
   def prior_sample(self, keys: Array) -> Latents:
-    """A draw of p(z) for each key."""
+    """Draws from p(z) for each key."""
     if self.has_codes:
       return (self.posterior.lookup(self.prior.sample_codes(keys)),)
     z: tuple[Array, ...] = ()
@@ -193,9 +192,9 @@ class LatentVariableModel(nn.Module):
     return z
 
   def mean_image(self, z: Latents, y: Array | None) -> Images:
-    """E[x|z], [B, H, W, C]."""
+    """Returns E[x|z], [B, H, W, C]."""
     return self.likelihood.mean(self.decoder(z, y, train=False))
 
   def reconstruct(self, x: Images, y: Array | None, keys: Array) -> Images:
-    """E[x|z] of one draw of the posterior."""
+    """Returns E[x|z] for one draw from the posterior."""
     return self.mean_image(self.encode(x, y, keys), y)

@@ -1,7 +1,5 @@
 """An autoregressive model of maps of codes: the gated PixelCNN of van den Oord et al. 2016 (arXiv:1606.05328)."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,20 +14,19 @@ from common.types import Array
 class PixelCNN(nn.Module):
   """p(codes) = prod_i p(code_i | codes before i in raster order).
 
-  Two stacks, so that there is no blind spot (Section 2.2): the vertical one sees the rows above, the horizontal one
-  what is left in the same row, and the former at the same layer. Where the paper masks kernels, the embedded codes are
-  shifted by one row and by one column here, and all convolutions reach up and left only. A layer of kernel k sees
-  (k - 1) / 2 more rows up, columns left, and in the rows above columns right; ``layers`` must reach over the map for
-  a model that conditions on all.
+  Two stacks leave no blind spot (Section 2.2): the vertical one sees the rows above; the horizontal one sees the codes
+  to the left in the same row, and the vertical stack at the same layer. Where the paper masks kernels, the embedded
+  codes are shifted by one row and by one column here, and all convolutions reach up and left only. A layer of kernel k
+  sees (k - 1) / 2 more rows up, columns left, and in the rows above columns right; a model conditions on all codes
+  before if its ``layers`` reach over the map.
 
   Attributes:
     num_codes: K.
-    height: of the map.
-    width: of the map.
-    channels: of either stack.
-    layers: gated layers.
+    height: height of the map.
+    width: width of the map.
+    channels: channels of either stack.
+    layers: number of gated layers.
     kernel_size: k, odd.
-    dtype: of the computation; None takes float32. Logits are float32.
   """
 
   num_codes: int
@@ -38,7 +35,6 @@ class PixelCNN(nn.Module):
   channels: int = 64
   layers: int = 10
   kernel_size: int = 3
-  dtype: Any = None
 
   def __post_init__(self):
     for name, low in (("num_codes", 2), ("height", 1), ("width", 1), ("channels", 1), ("layers", 1)):
@@ -48,20 +44,10 @@ class PixelCNN(nn.Module):
       raise ConfigError(f"kernel_size={self.kernel_size} must be odd and 3 or more")
     super().__post_init__()
 
-  def __call__(self, codes: Array) -> Array:
-    """As `log_prob`."""
-    return self.log_prob(codes)
-
   @nn.compact
   def logits(self, codes: Array) -> Array:
-    """Logits of each code given those before it, int32 [B, height, width] -> float32 [B, height, width, num_codes].
-
-    Raises:
-      ValueError: a map of another size.
-    """
-    if codes.shape[1:] != (self.height, self.width):
-      raise ValueError(f"codes are {codes.shape[1:]}, and this model takes {(self.height, self.width)}")
-    x = nn.Embed(self.num_codes, self.channels, dtype=self.dtype)(codes)
+    """Returns the logits of each code given those before it, int32 [B, H, W] -> float32 [B, H, W, num_codes]."""
+    x = nn.Embed(self.num_codes, self.channels)(codes)
     vertical = jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
     horizontal = jnp.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
     reach = self.kernel_size // 2
@@ -72,22 +58,22 @@ class PixelCNN(nn.Module):
       if layer + 1 < self.layers:
         vertical = _gate(above)
     x = nn.relu(self._conv(self.channels, (1, 1))(nn.relu(horizontal)))
-    return self._conv(self.num_codes, (1, 1))(x).astype(jnp.float32)
+    return self._conv(self.num_codes, (1, 1))(x)
 
   def _conv(self, features: int, kernel_size: tuple[int, int]) -> Conv:
-    """Up and left only; of its columns those to the right too where it has rows above."""
+    """Returns a convolution that reaches up and left, and also right in the rows above."""
     rows, columns = kernel_size
     side = columns // 2
     padding = ((rows - 1, 0), (side, side) if rows > 1 else (columns - 1, 0))
-    return Conv(features, kernel_size, padding=padding, dtype=self.dtype)
+    return Conv(features, kernel_size, padding=padding)
 
   def log_prob(self, codes: Array) -> Array:
-    """log p(codes) in nats, int32 [B, height, width] -> [B]."""
+    """Returns log p(codes) in nats, int32 [B, H, W] -> [B]."""
     log_p = jax.nn.log_softmax(self.logits(codes))
     return jnp.sum(jnp.take_along_axis(log_p, codes[..., None], axis=-1), axis=(1, 2, 3))
 
   def sample(self, keys: Array) -> Array:
-    """Keys [B] -> int32 [B, height, width], one code after the other; row i depends on key i only.
+    """Draws one code after the other, keys [B] -> int32 [B, H, W]; row i depends on key i only.
 
     The network runs over the whole map for each of its positions.
     """

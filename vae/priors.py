@@ -1,11 +1,12 @@
-"""p(z): densities of latents in nats, and draws.
+"""p(z) by name: densities of latents in nats, and draws.
 
-A prior is a module that is called with the encoder's moments of images (which the VampPrior takes its components from)
-and returns a `Distribution`. Its ``needs`` are words of what a posterior ``gives`` (vae/posteriors.py).
+A prior is a module that is called with a function that maps images to the moments of q(z|x), from which the VampPrior
+takes its components, and returns a `Distribution`. Its ``needs`` are words of what a posterior ``gives``
+(vae/posteriors/__init__.py).
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import flax.linen as nn
 import flax.struct
@@ -16,6 +17,7 @@ from jax import lax
 from common import random
 from common.errors import ConfigError
 from common.types import Array, Images
+from vae.codes import positions
 from vae.gaussian import LOG_2PI, Normal
 
 Encode = Callable[[Images], tuple[Array, Array]]  # [K, H, W, C] -> mean, log_var [K, Z] of q(z|x)
@@ -68,15 +70,13 @@ class VampPrior(nn.Module):
   """1/K sum_k q(z|u_k) of learned pseudo-inputs u (Tomczak & Welling 2018, arXiv:1705.07120, Eq. 9).
 
   Attributes:
-    z_dim: size of z.
     image_shape: (height, width, channels) of a pseudo-input.
-    pixel_range: pseudo-inputs are clipped to it, without a gradient beyond, as by the paper's hard tanh.
+    pixel_range: range to which pseudo-inputs are clipped, without a gradient beyond, as by the paper's hard tanh.
     components: K.
     mean: mean of the pseudo-inputs at the start, in units of the pixel range's floats.
     deviation: their standard deviation at the start.
   """
 
-  z_dim: int
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   components: int = 500
@@ -99,7 +99,43 @@ class VampPrior(nn.Module):
     return GaussianMixture(jnp.full(self.components, -jnp.log(self.components)), mean, log_var)
 
 
+class UniformCodes(nn.Module):
+  """p(z) = 1 / K^P at each of the K^P quantized z (van den Oord et al. 2017, Section 3.1); its draws are codes.
+
+  Attributes:
+    z_dim: size of z.
+    num_codes: K, the number of entries of the codebook.
+    code_dim: size of an entry.
+  """
+
+  z_dim: int
+  num_codes: int
+  code_dim: int
+  needs = frozenset({"codes"})
+
+  def __call__(self, encode: Encode) -> "UniformCodes":
+    """Returns itself: it does not depend on the encoder."""
+    return self
+
+  def log_prob(self, z: Array) -> Array:
+    """-P log K for any z, [..., Z] -> [...]."""
+    return jnp.full(z.shape[:-1], -positions(self.z_dim, self.code_dim) * jnp.log(self.num_codes))
+
+  def sample_codes(self, keys: Array) -> Array:
+    """Keys [B] -> int32 [B, P], for `VectorQuantized.lookup`."""
+    places = jnp.arange(positions(self.z_dim, self.code_dim))
+    return jax.vmap(lambda key: random.integers(random.row_keys(key, places), 0, self.num_codes))(keys)
+
+
 class NoPrior(nn.Module):
   """The model says nothing of how latents are distributed (autoencoders; Ghosh et al. 2020)."""
 
   needs: ClassVar[frozenset[str]] = frozenset()
+
+
+PRIORS: dict[str, Any] = {
+  "standard_normal": StandardNormal,
+  "vampprior": VampPrior,
+  "uniform_codes": UniformCodes,
+  "none": NoPrior,
+}

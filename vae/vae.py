@@ -1,7 +1,6 @@
 """Variational autoencoders: the state, and one training step (Kingma & Welling 2013, arXiv:1312.6114, Algorithm 1)."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -36,9 +35,9 @@ class VaeState(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class VAE:
-  """A latent-variable model trained on a bound of its likelihood, or on an objective in the place of one.
+  """A latent-variable model trained on a bound of its likelihood, or on another objective.
 
-  Fields are the config's keys of the same names; ``classes`` is the number of labels that the model is given, or 0.
+  ``classes`` is the number of labels that the model is given, or 0; the other fields are config keys of these names.
   """
 
   spec: Spec
@@ -51,6 +50,7 @@ class VAE:
   axis_name: str | None
 
   batches_per_step = None
+  summarize = staticmethod(health.summarize)
 
   @property
   def conditional(self) -> bool:
@@ -74,7 +74,7 @@ class VAE:
     return health.alarms(self.network, warms_up="beta" in schedules.moving(self.objective))
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
-    """A fresh network; ``batch`` (leaves [B, ...]) gives shapes only, and with `starts_at_mean` its image."""
+    """Returns a fresh network; ``batch`` (leaves [B, ...]) gives shapes and, with `starts_at_mean`, the mean image."""
     keys, x = random.row_keys(rng, batch["index"]), batch["image"]
     with within("model"):
       net = init_network(self.network, self.tx, self.ema, rng, x, self._labels(batch), keys, train=True)
@@ -84,7 +84,7 @@ class VAE:
     return VaeState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:
-    """One step on the objective's mean over the batch; the objective's schedules are among the metrics."""
+    """Takes one step on the mean of the objective over the batch; its schedules are among the metrics."""
     net = state.net
 
     def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Terms, PyTree]]:
@@ -103,18 +103,18 @@ class VAE:
     return VaeState(step=state.step + 1, net=net), {"loss": Mean.of(losses), **_bound(terms), **weights, **norms}
 
   def _terms(self, variables: PyTree, batch: Batch, rng: Array, *, train: bool) -> tuple[Terms, PyTree]:
-    """The terms of the objective's k draws, [k, B], and the collections that a training pass changes."""
-    x, y, index, draws = batch["image"], self._labels(batch), batch["index"], self.objective.draws
+    """Returns the terms of the objective's k draws, [k, B], and the collections that a training pass changes."""
+    x, y, index, k = batch["image"], self._labels(batch), batch["index"], self.objective.draws
     z_rng = random.stream(rng, "z")
     seen = self.corruption(x, random.row_keys(random.stream(rng, "corruption"), index)) if train else x
-    rngs = z_rng[None] if draws == 1 else jax.vmap(lambda i: jax.random.fold_in(z_rng, i))(jnp.arange(draws))
+    rngs = z_rng[None] if k == 1 else jax.vmap(lambda i: jax.random.fold_in(z_rng, i))(jnp.arange(k))
 
     def draw(key: Array, z_weight: Array | None) -> tuple[Terms, PyTree]:
       keys, mutable = random.row_keys(key, index), MUTABLE if train else []
       return self.network.apply(variables, x, y, keys, train=train, seen=seen, z_weight=z_weight, mutable=mutable)
 
     def draw_all(z_weight: Array | None) -> tuple[Terms, PyTree]:
-      if draws == 1:
+      if k == 1:
         terms, mutable = draw(rngs[0], None if z_weight is None else z_weight[0])
         return jax.tree.map(lambda leaf: leaf[None], terms), mutable
       terms, mutable = jax.vmap(draw, in_axes=(0, None if z_weight is None else 0))(rngs, z_weight)
@@ -137,11 +137,11 @@ class VAE:
     )
 
   def _labels(self, batch: Batch) -> Array | None:
-    """One-hot values [B, classes], or None for a model without labels."""
+    """Returns one-hot values [B, classes], or None for a model without labels."""
     return jax.nn.one_hot(batch["label"], self.classes) if self.classes else None
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
-    """The bound of held-out images, with the objective's draws of z, its own figures, and those of `health.look`."""
+    """Computes the bound with the objective's draws of z, the objective's figures, and those of `health.look`."""
     variables, mask = state.net.variables(ema=True), batch["mask"]
     terms, _ = self._terms(variables, batch, rng, train=False)
     figures = {name: Mean.of(value, mask) for name, value in self.objective.figures(terms).items()}
@@ -150,12 +150,8 @@ class VAE:
     log_var_range = self.network.posterior.log_var_range if self.network.gaussian else ()
     return _bound(terms, mask) | figures | health.look(terms, -log_p, log_var_range, mask)
 
-  def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
-    """See `health.summarize`."""
-    return health.summarize(means)
-
   def prior_sample(self, state: VaeState, rng: Array, index: Array) -> Latents:
-    """A draw of the prior for each row, a tuple of [N, Z]; row i depends on (rng, i) only.
+    """Draws z from the prior for each row, a tuple of [N, Z]; row i depends on (rng, i) only.
 
     Raises:
       ConfigError: the model has no prior.
@@ -166,59 +162,44 @@ class VAE:
     return self.network.apply(state.net.variables(ema=True), keys, method="prior_sample")
 
   def decode(self, state: VaeState, z: Latents, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """E[x|z], [N, H, W, C].
+    """Returns E[x|z], [N, H, W, C].
 
     Raises:
       ValueError: labels for a model that uses none, or none for one that does.
     """
     if (labels is not None) != self.conditional:
-      raise ValueError(
-        "this model is conditional: it needs labels"
-        if self.conditional
-        else "this model is unconditional: it takes no labels"
-      )
+      rule = "conditional: it needs labels" if self.conditional else "unconditional: it takes no labels"
+      raise ValueError(f"this model is {rule}")
     y = None if labels is None else jax.nn.one_hot(labels, self.classes)
     return self.network.apply(state.net.variables(ema=ema), z, y, method="mean_image")
 
   def visualize(self, state: VaeState, batch: Batch, rng: Array) -> dict[str, Images]:
-    """ "reconstructions": pairs of an image and its reconstruction from one draw of z."""
+    """Returns "reconstructions": pairs of an image and its reconstruction from one draw of z."""
     keys, x = random.row_keys(random.stream(rng, "z"), batch["index"]), batch["image"]
     again = self.network.apply(state.net.variables(ema=True), x, self._labels(batch), keys, method="reconstruct")
     return {"reconstructions": jnp.stack([x, again], axis=1).reshape(-1, *x.shape[1:])}
 
   def posterior_sample(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
-    """k draws of q(z|x): a tuple of [k, B, Z], and log q [k, B] in nats."""
-    variables = self._of_density(state)
+    """Draws k times from q(z|x): a tuple of [k, B, Z], and log q [k, B] in nats."""
+    return self._of_draws(state, batch, rng, k, method="infer")
 
-    def draw(i: Array) -> tuple[Latents, Array]:
-      keys = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), batch["index"])
-      return self.network.apply(variables, batch["image"], self._labels(batch), keys, method="infer")
-
-    return jax.vmap(draw)(jnp.arange(k))
+  def bound_terms(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Array, dict[str, Array]]:
+    """Returns the distortion of k draws and the rates, [k, B] each in nats; the images are encoded once."""
+    terms = self._of_draws(state, batch, rng, k, train=False)
+    return terms.distortion, terms.rates
 
   def log_likelihood(self, state: VaeState, batch: Batch, z: Latents) -> Array:
-    """log p(x|z) in nats, [k, B] for a tuple of [k, B, Z]."""
+    """Returns log p(x|z) in nats, [k, B] for a tuple of [k, B, Z]."""
     variables, x, y = self._of_density(state), batch["image"], self._labels(batch)
     return jax.vmap(lambda z: self.network.apply(variables, x, y, z, method="log_likelihood"))(z)
 
   def log_prior(self, state: VaeState, z: Latents) -> Array:
-    """log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
+    """Returns log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
     variables = self._of_density(state)
     return jax.vmap(lambda z: self.network.apply(variables, z, method="log_prior"))(z)
 
-  def bound_terms(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Array, dict[str, Array]]:
-    """Distortion of k draws and rates, [k, B] each in nats; encoded once."""
-    variables = self._of_density(state)
-
-    def draw(i: Array) -> tuple[Array, dict[str, Array]]:
-      keys = random.row_keys(jax.random.fold_in(random.stream(rng, "z"), i), batch["index"])
-      terms = self.network.apply(variables, batch["image"], self._labels(batch), keys, train=False)
-      return terms.distortion, terms.rates
-
-    return jax.vmap(draw)(jnp.arange(k))
-
   def posterior_moments(self, state: VaeState, batch: Batch) -> tuple[Array, Array]:
-    """Mean and log-variance of q(z|x), [B, Z].
+    """Returns mean and log-variance of q(z|x), [B, Z].
 
     Raises:
       ConfigError: the posterior is not one layer of independent Gaussian latents.
@@ -232,15 +213,25 @@ class VAE:
       )
     return self.network.apply(variables, batch["image"], self._labels(batch), method="moments")
 
+  def _of_draws(self, state: VaeState, batch: Batch, rng: Array, k: int, **options: Any) -> Any:
+    """Applies the network to images, labels and the keys of k draws; leaves are [k, B, ...]."""
+    variables, z_rng, x, y = self._of_density(state), random.stream(rng, "z"), batch["image"], self._labels(batch)
+
+    def draw(i: Array) -> Any:
+      keys = random.row_keys(jax.random.fold_in(z_rng, i), batch["index"])
+      return self.network.apply(variables, x, y, keys, **options)
+
+    return jax.vmap(draw)(jnp.arange(k))
+
   def _of_density(self, state: VaeState) -> Any:
-    """The averaged weights; raises ConfigError where the posterior has no density."""
+    """Returns the averaged weights; raises ConfigError where the posterior has no density."""
     if not self.network.has_rate:
       raise ConfigError("likelihood metrics need a posterior with a density, and that of this model is a point")
     return state.net.variables(ema=True)
 
 
 def _bound(terms: Terms, mask: Array | None = None) -> Metrics:
-  """ "distortion" and, where the posterior has a density, "rate" and "elbo"; of several layers, each layer's rate."""
+  """Returns "distortion" and, if q has a density, "rate" and "elbo"; with several layers, each layer's rate too."""
   values = {"distortion": terms.distortion}
   if terms.rates:
     values |= {"elbo": -(terms.distortion + terms.rate), "rate": terms.rate}

@@ -64,26 +64,33 @@ def test_codes_of_a_split_are_counted_over_all_of_it():
   assert found["codes_in_use"] == 4.0 and found["perplexity"] == pytest.approx(4.0)
 
 
+def alarms_of(**changes):
+  return model_of(compiled=False, **changes)[0].alarms
+
+
 def test_which_alarms_a_posterior_has():
-  signals = lambda **changes: [alarm.signal.partition(":")[0] for alarm in model_of(**changes)[0].alarms]  # noqa: E731
-  collapse = "posterior collapse"
-  assert signals() == ["the decoder ignores z", collapse, collapse]
-  clips = {"posterior": {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}}
-  assert len(signals(**clips)) == 4
+  signals = lambda **changes: [alarm.signal.partition(":")[0] for alarm in alarms_of(**changes)]  # noqa: E731
+  ignores, collapse = "the decoder ignores z", "posterior collapse"
+  assert signals() == [ignores, collapse, collapse]
   point = {"posterior": {"name": "deterministic"}, "prior": {"name": "none"}, "objective": {"name": "reconstruction"}}
-  assert signals(**point) == ["the decoder ignores z"]
+  assert signals(**point) == [ignores]
   codes = {"posterior": {"name": "vector_quantized", "num_codes": 8, "code_dim": 1}, "prior": {"name": "uniform_codes"}}
-  assert signals(**codes) == ["the decoder ignores z", "dead codes"]
-  warm_up = {"objective": {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": 50_000}}}
-  warmed = model_of(**clips, **warm_up)[0].alarms[-1]
-  assert warmed.metrics == ("validation/clipped_log_var", "train/beta")
-  bad = np.array([0.9, 0.9])
-  assert warmed.rule(bad, np.array([1.0, 1.0])) and not warmed.rule(bad, np.array([0.02, 0.04]))
-  assert not warmed.rule(bad, np.array([0.0, 1e-3])) and not warmed.rule(bad, np.zeros(2))
-  clipped = model_of(**clips)[0].alarms[-1]
-  assert clipped.rule(np.array([0.3, 0.4])) and not clipped.rule(np.array([0.3, 0.2]))
-  dead = model_of(**codes)[0].alarms[-1]
+  assert signals(**codes) == [ignores, "dead codes"]
+  dead = alarms_of(**codes)[-1]
   assert dead.rule(np.array([3.0, 2.0]), None) and not dead.rule(np.array([3.0, 4.0]), None)
+  clips = {"posterior": {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}}
+  *others, clipped = alarms_of(**clips)
+  assert len(others) == 3
+  assert clipped.rule(np.array([0.3, 0.4])) and not clipped.rule(np.array([0.3, 0.2]))
+
+
+def test_log_variances_are_judged_where_a_warm_up_rests_above_0():
+  warm_up = {"name": "elbo", "beta": {"name": "linear", "start": 0.0, "end": 1.0, "steps": 50_000}}
+  clips = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
+  warmed = alarms_of(posterior=clips, objective=warm_up)[-1]
+  assert warmed.metrics == ("validation/clipped_log_var", "train/beta")
+  judged = [bool(warmed.rule(np.array([0.9, 0.9]), np.array(b))) for b in ([1, 1], [0.02, 0.04], [0, 1e-3], [0, 0])]
+  assert judged == [True, False, False, False]
 
 
 class IgnoresLatents(nn.Module):

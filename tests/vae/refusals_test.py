@@ -25,82 +25,42 @@ BARE = dataclasses.replace(SPEC, num_classes=0)
 TABLES = choices("vae")
 POINT = {"posterior": "deterministic", "prior": "none", "objective": "reconstruction"}
 CODES = {"posterior": "vector_quantized", "prior": "uniform_codes"}
-CASES = [  # choices beside N(0, I), a Gaussian and the elbo; the data; the two fields and the reason
-  ({"posterior": "deterministic"}, SPEC, "posterior.name", "objective.name", "a point has no density"),
-  ({**POINT, "posterior": "planar"}, SPEC, "posterior.name", "objective.name", "without a rate nothing keeps"),
-  ({**CODES, "objective": "capacity"}, SPEC, "posterior.name", "objective.name", "the rate of codes is the same"),
-  ({**CODES, "objective": "wae"}, SPEC, "posterior.name", "objective.name", "the rate of codes is the same"),
-  (
-    {"objective": "importance_weighted doubly", "posterior": "planar"},
-    SPEC,
-    "posterior.name",
-    "objective.gradient",
-    "it needs log q at a given z",
-  ),
-  ({"prior": "none"}, SPEC, "prior.name", "objective.name", "a prior is needed exactly where"),
-  ({**POINT, "prior": "standard_normal"}, SPEC, "prior.name", "objective.name", "a prior is needed exactly where"),
-  ({**CODES, "prior": "flow"}, SPEC, "prior.name", "posterior.name", "codes have a distribution over codes"),
-  ({"prior": "uniform_codes"}, SPEC, "prior.name", "posterior.name", "it is a distribution over codes"),
-  (
-    {**POINT, "prior": "flow", "objective": "wae"},
-    SPEC,
-    "prior.name",
-    "posterior.name",
-    "the prior would learn nothing",
-  ),
-  (
-    {"prior": "vampprior", "posterior": "planar"},
-    SPEC,
-    "prior.name",
-    "posterior.name",
-    "its components are",
-  ),
-  (
-    {"model": "hvae", "posterior": "inverse_autoregressive"},
-    SPEC,
-    "posterior.name",
-    "model.name",
-    "a lower layer needs a posterior",
-  ),
-  ({**POINT, "model": "conv_hvae"}, SPEC, "posterior.name", "model.name", "a lower layer needs a posterior"),
-  (
-    {"model": "hvae", "objective": "importance_weighted doubly"},
-    SPEC,
-    "objective.gradient",
-    "model.name",
-    "whose gradient would be lost",
-  ),
-  ({"conditioning": "concat"}, BARE, "conditioning.name", "data.name", "this data set has none"),
-  ({"conditioning": "concat", "prior": "vampprior"}, SPEC, "prior.name", "conditioning.name", "have no labels"),
-  ({"model": "conv", "likelihood": "gaussian"}, POINTS, "model.name", "data.name", "these data are points"),
-  ({"prior": "vampprior", "likelihood": "gaussian"}, POINTS, "prior.name", "data.name", "pseudo-inputs are images"),
-  ({}, POINTS, "likelihood.name", "data.name", "these data are points"),
-  (
-    {"likelihood": "discretized_logistic", "data.dequantize": True},
-    SPEC,
-    "likelihood.name",
-    "data.dequantize",
-    "which the noise would move",
-  ),
+DOUBLY, HVAE = "importance_weighted doubly", {"model": "hvae"}
+# What is chosen beside N(0, I), a Gaussian and the elbo; the two fields and a part of the reason; data other than SPEC.
+CASES = [
+  ({"posterior": "deterministic"}, "posterior", "objective", "a point has no density"),
+  ({**POINT, "posterior": "planar"}, "posterior", "objective", "without a rate nothing keeps"),
+  ({**CODES, "objective": "capacity"}, "posterior", "objective", "the rate of codes is the same"),
+  ({**CODES, "objective": "wae"}, "posterior", "objective", "the rate of codes is the same"),
+  ({"objective": DOUBLY, "posterior": "planar"}, "posterior", "objective.gradient", "it needs log q at a given z"),
+  ({"prior": "none"}, "prior", "objective", "a prior is needed exactly if"),
+  ({**POINT, "prior": "standard_normal"}, "prior", "objective", "a prior is needed exactly if"),
+  ({**CODES, "prior": "standard_normal"}, "prior", "posterior", "codes have a distribution over codes"),
+  ({"prior": "uniform_codes"}, "prior", "posterior", "it is a distribution over codes"),
+  ({"prior": "vampprior", "posterior": "planar"}, "prior", "posterior", "its components are"),
+  ({**HVAE, "posterior": "inverse_autoregressive"}, "posterior", "model", "a lower layer needs a posterior"),
+  ({**POINT, "model": "conv_hvae"}, "posterior", "model", "a lower layer needs a posterior"),
+  ({**HVAE, "objective": DOUBLY}, "objective.gradient", "model", "whose gradient would be lost"),
+  ({"model": "resnet", "posterior": "planar"}, "posterior", "model", "a map needs as many"),
+  ({"conditioning": "concat"}, "conditioning", "data", "this data set has none", BARE),
+  ({"conditioning": "concat", "prior": "vampprior"}, "prior", "conditioning", "have no labels"),
+  ({"model": "conv", "likelihood": "gaussian"}, "model", "data", "these data are points", POINTS),
+  ({"prior": "vampprior", "likelihood": "gaussian"}, "prior", "data", "pseudo-inputs are images", POINTS),
+  ({}, "likelihood", "data", "these data are points", POINTS),
+  ({"likelihood": "discretized_logistic"}, "likelihood", "data.dequantize", "which the noise would move"),
 ]
 
 
-def config_of(changes):
-  dequantize = changes.get("data.dequantize", False)
-  config = config_of_model(**{axis: section(axis, name) for axis, name in changes.items() if axis != "data.dequantize"})
-  config.data.dequantize = dequantize
-  return config
-
-
-@pytest.mark.parametrize(("changes", "spec", "first", "second", "why"), CASES)
-def test_a_pair_is_refused_with_both_values_the_reason_and_a_way_out(changes, spec, first, second, why):
-  config = config_of(changes)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case[0].values()) + " " + case[3])
+def test_a_pair_is_refused_with_both_values_the_reason_and_a_way_out(case):
+  changes, first, second, why, spec = (*case, SPEC)[:5]
+  config = config_of_model(**{axis: section(axis, name) for axis, name in changes.items()})
+  config.data.dequantize = second == "data.dequantize"
 
   def shown(field):
-    value = config
-    for key in field.split("."):
-      value = value[key]
-    return f'config.{field}="{value}"' if isinstance(value, str) else f"config.{field}={value}"
+    path, key = field.split(".") if "." in field else (field, "name")
+    value = config[path][key]
+    return f"config.{path}.{key}=" + (f'"{value}"' if isinstance(value, str) else str(value))
 
   with pytest.raises(ConfigError) as error:
     from_config(config, spec)
@@ -113,13 +73,15 @@ def test_a_pair_is_refused_with_both_values_the_reason_and_a_way_out(changes, sp
   assert not any(why in text for text in refusals)
 
 
+def settings_of(axis, name):
+  return {key: value for key, value in section(axis, name).items() if key != "name"}
+
+
 def made(axis, name):
   """The module on its own."""
   context = {"image_shape": (4, 4, 1), "pixel_range": (0.0, 1.0), "z_dim": 4, "num_codes": 3, "code_dim": 2}
-  kind = TABLES[axis][name]
-  fields = {field.name for field in dataclasses.fields(kind)}
-  settings = {key: value for key, value in section(axis, name).items() if key != "name"}
-  return kind(**{key: value for key, value in context.items() if key in fields} | settings)
+  fields = {field.name for field in dataclasses.fields(TABLES[axis][name])}
+  return TABLES[axis][name](**{key: context[key] for key in context if key in fields} | settings_of(axis, name))
 
 
 @pytest.mark.parametrize("name", TABLES["posterior"])
@@ -127,10 +89,11 @@ def test_what_a_posterior_gives(name):
   posterior = made("posterior", name)
   stats, keys = jnp.ones((2, posterior.num_stats(4))), random.row_keys(jax.random.key(0), jnp.arange(2))
   draw, variables = posterior.init_with_output(jax.random.key(0), stats, keys, train=False)
-  assert posterior.gives <= {"density", "point", "real", "codes", "gaussian", "layers"}
+  assert posterior.gives <= {"density", "point", "real", "codes", "gaussian", "map", "layers"}
   assert ("density" in posterior.gives) == bool(np.all(np.isfinite(draw.log_q))) == ("point" not in posterior.gives)
   assert ("codes" in posterior.gives) == hasattr(posterior, "lookup") == ("real" not in posterior.gives)
   assert ("gaussian" in posterior.gives) == (hasattr(posterior, "split") and hasattr(posterior, "log_prob"))
+  assert ("map" in posterior.gives) == (posterior.num_stats(6) % 6 == 0)
   assert ("layers" in posterior.gives) == (not variables and "density" in posterior.gives)
 
 
@@ -142,7 +105,7 @@ def test_what_a_prior_needs(name):
     return
   encode = lambda images: (jnp.zeros((len(images), 4)), jnp.zeros((len(images), 4)))  # noqa: E731
   variables = prior.init(jax.random.key(0), jnp.ones((2, 4)), method=lambda m, z: m(encode).log_prob(z))
-  assert bool(variables) == (prior.needs > {"real"} or "gaussian" in prior.needs)
+  assert bool(variables) == ("gaussian" in prior.needs)
 
 
 @pytest.mark.parametrize("name", TABLES["objective"])
@@ -151,25 +114,21 @@ def test_whether_an_objective_uses_the_prior(name):
   asked = []
 
   def loss(scale):
-    settings = {key: value for key, value in section("objective", name).items() if key != "name"}
-    settings |= {"beta": 1.0} if name == "elbo" else {"regularizer": "none", "weight": 0.0} if name == "rae" else {}
+    plain = {"elbo": {"beta": 1.0}, "rae": {"regularizer": "none", "weight": 0.0}}.get(name, {})
     terms = terms_of(distortion=np.ones((1, 2)), rates={"z": scale * np.ones((1, 2))}, z=(jnp.eye(2, 3)[None],))
-    objective = TABLES["objective"][name](**settings)
-    assert objective.uses_prior == (objective.needs != {"point"})
-    return objective.uses_prior, objective(
-      terms, context_of(prior_sample=lambda: asked.append(1) or (jnp.ones((2, 3)),))
-    )
+    objective = TABLES["objective"][name](**settings_of("objective", name) | plain)
+    context = context_of(prior_sample=lambda: asked.append(1) or (jnp.ones((2, 3)),))
+    return objective, objective(terms, context)
 
-  (uses, one), (_, two) = loss(1.0), loss(2.0)
-  assert uses == (bool(np.any(one != two)) or bool(asked))
+  (objective, one), (_, two) = loss(1.0), loss(2.0)
+  assert objective.uses_prior == (bool(np.any(one != two)) or bool(asked)) == (objective.needs != {"point"})
 
 
 @pytest.mark.parametrize("name", TABLES["model"])
 def test_whether_a_network_takes_points(name):
-  settings = {key: value for key, value in section("model", name).items() if key != "name"}
   shape = {"image_shape": (1, 1, 2), "num_stats": lambda z_dim: 2 * z_dim, "num_params": 1}
   z = tuple(jnp.zeros((2, 4)) for _ in range(1 + (name in ("hvae", "conv_hvae"))))
-  decoder = NETWORKS[name].decoder(**shape, **settings)
+  decoder = NETWORKS[name].decoder(**shape, **settings_of("model", name))
   try:
     jax.eval_shape(lambda: decoder.init(jax.random.key(0), z, None, train=True))
     takes = True

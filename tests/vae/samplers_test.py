@@ -179,7 +179,7 @@ def test_a_second_stage_leaves_the_gaussian_that_white_latents_look_like():
 
 
 CODES = {
-  "model": {"name": "resnet", "z_dim": 8, "width": 4, "hidden": 2, "halvings": 1, "blocks": 0, "maps": True},
+  "model": {"name": "resnet", "z_dim": 8, "width": 4, "hidden": 2, "halvings": 1, "blocks": 0},
   "posterior": {"name": "vector_quantized", "num_codes": 3, "code_dim": 2},
   "prior": {"name": "uniform_codes"},
 }

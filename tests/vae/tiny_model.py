@@ -1,4 +1,4 @@
-"""A small VAE of which tests change one axis."""
+"""A small VAE of which tests change one axis, and parameters away from their start."""
 
 import functools
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common import random
 from common.data.spec import Spec
 from configs import vae as config_file
 from vae.from_config import from_config
@@ -34,3 +35,23 @@ def model_of(spec=SPEC, *, compiled=True, **changes):
   batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
   make = jax.jit(lambda: algorithm.init(jax.random.key(0), batch))
   return algorithm, make() if compiled else make, batch
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def keys_of(count, seed=0):
+  """Keys of the first rows."""
+  return random.row_keys(jax.random.key(seed), jnp.arange(count))
+
+
+def drawn(init, *args, scale=1.0):
+  """Parameters of the shapes of ``init(key, *args)``, whose zeros at the start would hide what is wrong.
+
+  They are from N(0, scale^2), those of a kernel divided by the square root of its inputs.
+  """
+  rng = np.random.default_rng(0)
+
+  def draw(leaf):
+    fan_in = leaf.shape[0] if len(leaf.shape) > 1 else 1
+    return (scale / np.sqrt(fan_in) * rng.normal(size=leaf.shape)).astype(np.float32)
+
+  return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0), *args))

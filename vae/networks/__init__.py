@@ -2,24 +2,22 @@
 
 ``Encoder(x, y, train) -> stats [B, num_stats(z_dim)]`` gives the posterior's statistics of the top layer of z.
 ``Decoder(z, y, train) -> params [B, H, W, C * num_params]`` takes all layers of z, a tuple of [B, Z]. ``y`` is the
-label as one-hot values [B, K], or None for a model without labels. A hierarchy names the sizes of its further layers in
-``lower_z_dims``; for the layer below those ``above`` it has ``Encoder.below(x, y, above, train) -> stats`` and
-``Decoder.prior_below(above) -> [mean | log_var]``. ``images_only`` says that a network does not take points.
+label as one-hot values [B, K], or None for a model without labels. For the layer of a hierarchy below those ``above``
+it there are ``Encoder.below(x, y, above, train) -> stats`` and ``Decoder.prior_below(above) -> [mean | log_var]``.
 """
 
 from typing import NamedTuple
 
-import flax.linen as nn
-
 from vae.networks import conv, conv_hvae, gated_mlp, hvae, infogan, mlp, resnet
+from vae.networks.network import Network
 
 
 class Architecture(NamedTuple):
   """The class that has the settings, and the two networks that inherit them."""
 
-  settings: type[nn.Module]
-  encoder: type[nn.Module]
-  decoder: type[nn.Module]
+  settings: type[Network]
+  encoder: type[Network]
+  decoder: type[Network]
 
 
 NETWORKS = {

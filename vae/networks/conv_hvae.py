@@ -6,7 +6,6 @@ kernels start from N(0, 2 / inputs), all other weights as in PyTorch from U(-1, 
 """
 
 import math
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -15,7 +14,8 @@ import jax.numpy as jnp
 from common.layers.basic import symmetric_uniform, with_planes, with_values
 from common.layers.conv import Conv
 from common.types import Array, Latents
-from vae.networks.gated_mlp import GatedDense, Heads, Stack
+from vae.networks.gated_mlp import GatedDense, Heads, Stack, statistics
+from vae.networks.hvae import Hvae
 
 MAPS = 6
 
@@ -24,12 +24,6 @@ class GatedConv(nn.Module):
   """A convolution whose output is gated by that of another, h = (x * W + b) sigmoid(x * V + c).
 
   The two are separate layers, for optimizers that look at one array at a time.
-
-  Attributes:
-    features: maps of the output.
-    kernel_size: height and width of the kernels.
-    stride: in both directions.
-    dtype: what the layer computes in.
   """
 
   features: int
@@ -40,18 +34,8 @@ class GatedConv(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     start = symmetric_uniform((self.kernel_size**2 * x.shape[-1]) ** -0.5)
-    linear, gate = (
-      Conv(
-        self.features,
-        self.kernel_size,
-        self.stride,
-        padding=self.kernel_size // 2,
-        kernel_init=start,
-        bias_init=start,
-        dtype=self.dtype,
-      )(x)
-      for _ in range(2)
-    )
+    settings = {"padding": self.kernel_size // 2, "kernel_init": start, "bias_init": start, "dtype": self.dtype}
+    linear, gate = (Conv(self.features, self.kernel_size, self.stride, **settings)(x) for _ in range(2))
     return linear * jax.nn.sigmoid(gate)
 
 
@@ -59,9 +43,9 @@ class GatedConvs(nn.Module):
   """Gated convolutions to `MAPS` maps of a quarter of the image's side, flat.
 
   Attributes:
-    kernel_sizes: of the two convolutions at full and at half size, before each halving.
-    width: maps at half size; twice as many at a quarter.
-    dtype: what the layers compute in.
+    kernel_sizes: kernel sizes of the convolutions at full and at half size that precede each halving.
+    width: maps at half size; there are twice as many at a quarter.
+    dtype: number format in which the layers compute.
   """
 
   kernel_sizes: tuple[int, int]
@@ -82,47 +66,26 @@ class GatedConvs(nn.Module):
     return x.reshape(x.shape[0], -1)
 
 
-class ConvHvae(nn.Module):
+class ConvHvae(Hvae):
   """z2 and z1 over gated convolutions.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    num_stats: from the size of a layer of z to the number of statistics that the posterior takes.
-    num_params: numbers for each pixel and channel that the likelihood takes.
-    z_dim: size of z2, the top.
-    lower_z_dim: size of z1.
-    width: units of a dense layer.
     channels: maps of the encoders' convolutions at half size; the decoder's have twice as many.
-    dtype: what the layers compute in.
   """
 
-  image_shape: tuple[int, int, int]
-  num_stats: Callable[[int], int]
-  num_params: int
-  z_dim: int = 40
-  lower_z_dim: int = 40
-  width: int = 300
   channels: int = 32
-  dtype: str = "float32"
   images_only = True
-
-  @property
-  def lower_z_dims(self) -> tuple[int, ...]:
-    return (self.lower_z_dim,)
 
 
 class Encoder(ConvHvae):
   """q(z2|x) and q(z1|x, z2)."""
 
-  def setup(self):
-    def stats(z_dim: int) -> Heads:
-      return Heads((z_dim, self.num_stats(z_dim) - z_dim), self.dtype)
-
+  def setup(self) -> None:
     height, width, _ = self.image_shape
-    self.convs, self.out = GatedConvs((7, 5), self.channels, self.dtype), stats(self.z_dim)
+    self.convs, self.out = GatedConvs((7, 5), self.channels, self.dtype), statistics(self, self.z_dim)
     self.joint_convs = GatedConvs((3, 3), self.channels, self.dtype)
     self.above = GatedDense(MAPS * -(-height // 4) * -(-width // 4), self.dtype)
-    self.joint, self.joint_out = GatedDense(self.width, self.dtype), stats(self.lower_z_dim)
+    self.joint, self.joint_out = GatedDense(self.width, self.dtype), statistics(self, self.lower_z_dim)
 
   def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
     return self.out(self.convs(with_planes(x, y)))
@@ -135,15 +98,14 @@ class Encoder(ConvHvae):
 class Decoder(ConvHvae):
   """p(z1|z2) and p(x|z1, z2)."""
 
-  def setup(self):
+  def setup(self) -> None:
     self.prior_layers = Stack(self.width, 2, self.dtype)
     self.prior_out = Heads((self.lower_z_dim, self.lower_z_dim), self.dtype)
     self.above, self.lower = GatedDense(self.width, self.dtype), GatedDense(self.width, self.dtype)
     self.image = GatedDense(math.prod(self.image_shape), self.dtype)
     self.convs = [GatedConv(2 * self.channels, 3, 1, self.dtype) for _ in range(4)]
     start = symmetric_uniform((2 * self.channels) ** -0.5)
-    outputs = self.image_shape[-1] * self.num_params
-    self.out = Conv(outputs, 1, kernel_init=start, bias_init=start, dtype=self.dtype)
+    self.out = Conv(self.output_shape[-1], 1, kernel_init=start, bias_init=start, dtype=self.dtype)
 
   def prior_below(self, above: Latents) -> Array:
     return self.prior_out(self.prior_layers(jnp.concatenate(above, axis=-1)))

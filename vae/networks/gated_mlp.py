@@ -5,7 +5,7 @@ from N(0, 2 / inputs) and biases as PyTorch does, from U(-1, 1) / sqrt(inputs).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,12 +13,13 @@ from jax.nn import initializers
 
 from common.layers.basic import symmetric_uniform, with_values
 from common.types import Array, Latents
+from vae.networks.network import Network
 
 HE_NORMAL = initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def dense(features: int, inputs: int, dtype: str, name: str | None = None) -> nn.Dense:
-  """A linear layer whose weights start as the module's docstring says."""
+  """Returns a linear layer that starts as the module's docstring says."""
   bias_init = symmetric_uniform(inputs**-0.5)
   return nn.Dense(features, kernel_init=HE_NORMAL, bias_init=bias_init, dtype=dtype, name=name)
 
@@ -27,10 +28,6 @@ class GatedDense(nn.Module):
   """h = (x W + b) * sigmoid(x V + c), [B, I] -> [B, features].
 
   W and V stay two parameters, for initializers and optimizers that look at one array at a time; the product is one.
-
-  Attributes:
-    features: number of outputs.
-    dtype: what the layer computes in.
   """
 
   features: int
@@ -48,13 +45,7 @@ class GatedDense(nn.Module):
 
 
 class Stack(nn.Module):
-  """Gated layers one after the other.
-
-  Attributes:
-    width: units of each layer.
-    layers: number of layers.
-    dtype: what the layers compute in.
-  """
+  """``layers`` gated layers of ``width`` units, one after the other."""
 
   width: int
   layers: int
@@ -68,13 +59,9 @@ class Stack(nn.Module):
 
 
 class Heads(nn.Module):
-  """Linear layers side by side, [B, I] -> float32 [B, sum of sizes].
+  """Linear layers side by side, one of each size that is not 0: [B, I] -> float32 [B, sum of sizes].
 
   They are separate so that an optimizer that normalizes each array does not mix means and log-variances.
-
-  Attributes:
-    sizes: outputs of each layer; a size of 0 has no layer.
-    dtype: what the layers compute in.
   """
 
   sizes: Sequence[int]
@@ -86,28 +73,21 @@ class Heads(nn.Module):
     return jnp.concatenate(parts, axis=-1).astype(jnp.float32)
 
 
-class GatedMLP(nn.Module):
+def statistics(network: Network, z_dim: int, name: str | None = None) -> Heads:
+  """Returns the heads of a layer of z: one for the first statistic of each latent (the means), one for the rest."""
+  return Heads((z_dim, network.num_stats(z_dim) - z_dim), network.dtype, name=name)
+
+
+class GatedMLP(Network):
   """Fully connected gated layers on each side.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    num_stats: from the size of z to the number of statistics that the posterior takes.
-    num_params: numbers for each pixel and channel that the likelihood takes.
-    z_dim: size of z.
     width: units of a hidden layer.
     layers: number of hidden layers on each side.
-    dtype: what the layers compute in.
   """
 
-  image_shape: tuple[int, int, int]
-  num_stats: Callable[[int], int]
-  num_params: int
-  z_dim: int = 40
   width: int = 300
   layers: int = 2
-  dtype: str = "float32"
-  lower_z_dims = ()
-  images_only = False
 
 
 class Encoder(GatedMLP):
@@ -116,7 +96,7 @@ class Encoder(GatedMLP):
   @nn.compact
   def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
     h = Stack(self.width, self.layers, self.dtype, name="hidden")(with_values(x, y))
-    return Heads((self.z_dim, self.num_stats(self.z_dim) - self.z_dim), self.dtype, name="out")(h)
+    return statistics(self, self.z_dim, name="out")(h)
 
 
 class Decoder(GatedMLP):
@@ -126,6 +106,5 @@ class Decoder(GatedMLP):
   def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
     z_and_y = with_values(jnp.concatenate(z, axis=-1), y)
     h = Stack(self.width, self.layers, self.dtype, name="hidden")(z_and_y)
-    out = dense(math.prod(self.image_shape) * self.num_params, h.shape[-1], self.dtype, name="out")(h)
-    height, width, channels = self.image_shape
-    return out.astype(jnp.float32).reshape(-1, height, width, channels * self.num_params)
+    out = dense(math.prod(self.output_shape), h.shape[-1], self.dtype, name="out")(h)
+    return out.astype(jnp.float32).reshape(-1, *self.output_shape)

@@ -1,7 +1,6 @@
 """Multilayer perceptrons on both sides (Kingma & Welling 2013, App. C: one hidden layer of tanh units)."""
 
 import math
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -12,6 +11,7 @@ from common.build import choose
 from common.errors import ConfigError
 from common.layers.basic import ACTIVATIONS, with_values
 from common.types import Array, Latents, PyTree
+from vae.networks.network import Network
 
 INITIALIZERS = {
   "lecun_normal": initializers.lecun_normal(),
@@ -20,39 +20,27 @@ INITIALIZERS = {
 }
 
 
-class MLP(nn.Module):
+class MLP(Network):
   """Fully connected hidden layers on each side.
 
   Attributes:
-    image_shape: (height, width, channels) of the data.
-    num_stats: from the size of z to the number of statistics that the posterior takes.
-    num_params: numbers for each pixel and channel that the likelihood takes.
-    z_dim: size of z.
     width: units of a hidden layer.
     layers: number of hidden layers on each side.
     activation: function of the hidden units: relu, tanh, softplus or leaky_relu.
     kernel_init: "lecun_normal", "glorot_uniform", or "normal" for the paper's N(0, 0.01).
     skip: whether the last layer of each side also sees that side's input, beside the hidden units (Dai & Wipf 2019).
     starts_at_mean: whether the output's biases start at the logit of the mean training image, for Bernoulli pixels.
-    dtype: what the layers compute in.
   """
 
-  image_shape: tuple[int, int, int]
-  num_stats: Callable[[int], int]
-  num_params: int
-  z_dim: int = 20
   width: int = 500
   layers: int = 1
   activation: str = "tanh"
   kernel_init: str = "lecun_normal"
   skip: bool = False
   starts_at_mean: bool = False
-  dtype: str = "float32"
-  lower_z_dims = ()
-  images_only = False
 
   def perceptron(self, x: Array, outputs: int) -> Array:
-    """The hidden layers and a linear one, [B, I] -> float32 [B, outputs]; to be called in a compact method."""
+    """Applies the hidden layers and a linear one, [B, I] -> float32 [B, outputs]; for use in a compact method."""
     init = choose(INITIALIZERS, self.kernel_init, "config.model.kernel_init")
     activation = choose(ACTIVATIONS, self.activation, "config.model.activation")
     h = x
@@ -80,13 +68,11 @@ class Decoder(MLP):
         "starts_at_mean=True sets one logit for each pixel, and config.likelihood takes "
         f"{self.num_params} numbers; set --.starts_at_mean=False"
       )
-    height, width, channels = self.image_shape
     x = with_values(jnp.concatenate(z, axis=-1), y)
-    params = self.perceptron(x, math.prod(self.image_shape) * self.num_params)
-    return params.reshape(-1, height, width, channels * self.num_params)
+    return self.perceptron(x, math.prod(self.output_shape)).reshape(-1, *self.output_shape)
 
   @staticmethod
   def start_at(params: PyTree, image: Array) -> PyTree:
-    """The decoder's ``params`` with the output's biases at the logit of ``image``, clipped to [0.001, 0.999]."""
+    """Returns ``params`` with the output's biases at the logit of ``image``, clipped to [0.001, 0.999]."""
     bias = jax.scipy.special.logit(jnp.clip(image, 0.001, 0.999)).reshape(-1)
     return {**params, "out": {**params["out"], "bias": bias}}

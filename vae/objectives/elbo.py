@@ -1,15 +1,14 @@
-"""The evidence lower bound, and the ways to weigh its rate."""
+"""The evidence lower bound, and ways to weigh its rate."""
 
 import jax.numpy as jnp
 
-from common.errors import ConfigError
-from common.schedules import Constant, Scheduled, build_schedule
+from common.schedules import Scheduled, build_schedule
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context, OneDraw, distortion, rate
+from vae.objectives.objective import Context, Objective, check_not_negative, distortion, rate
 
 
-class Elbo(OneDraw):
+class Elbo(Objective):
   """distortion + beta * rate: the negative evidence lower bound at beta 1 (Kingma & Welling 2013, Eq. 3).
 
   Other betas: Higgins et al. 2017 (beta-VAE, Eq. 4); Bowman et al. 2016 (a warm-up).
@@ -22,17 +21,16 @@ class Elbo(OneDraw):
 
   def __init__(self, beta: Scheduled = 1.0):
     self.beta = build_schedule(beta, "beta")
-    if isinstance(self.beta, Constant) and not self.beta.value >= 0:
-      raise ConfigError(f"beta={self.beta.value} must be at least 0")
+    check_not_negative(beta=self.beta)
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     return distortion(terms) + self.beta(context.updates) * rate(terms)
 
 
-class Capacity(OneDraw):
+class Capacity(Objective):
   """distortion + gamma * |rate - C| (Burgess et al. 2018, arXiv:1804.03599, Eq. 8).
 
-  The distance is taken for each image's rate, as in the equation; codes that take it for the mean over the batch let
+  The distance is that of each image's rate, as in the equation; codes that take it for the mean over the batch let
   images differ in their rates.
 
   Attributes:
@@ -41,12 +39,8 @@ class Capacity(OneDraw):
   """
 
   def __init__(self, capacity: Scheduled, gamma: float = 1000.0):
-    self.capacity = build_schedule(capacity, "capacity")
-    if isinstance(self.capacity, Constant) and not self.capacity.value >= 0:
-      raise ConfigError(f"capacity={self.capacity.value} must be at least 0, as rates are")
-    if not gamma >= 0:
-      raise ConfigError(f"gamma={gamma} must be at least 0; below, the rate would be driven away from the capacity")
-    self.gamma = gamma
+    self.capacity, self.gamma = build_schedule(capacity, "capacity"), gamma
+    check_not_negative(capacity=self.capacity, gamma=gamma)
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     return distortion(terms) + self.gamma * jnp.abs(rate(terms) - self.capacity(context.updates))

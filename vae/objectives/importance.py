@@ -7,7 +7,7 @@ from common.build import choose
 from common.errors import ConfigError
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context
+from vae.objectives.objective import Context, Objective
 
 GRADIENTS = {"standard": False, "doubly": True}
 
@@ -18,20 +18,18 @@ def importance_bound(terms: Terms) -> Array:
 
 
 def importance(terms: Terms) -> Array:
-  """The draws' normalized importance, [k, B] -> [k, B], without a gradient."""
+  """Returns the draws' normalized importance, [k, B] -> [k, B], without a gradient."""
   return jax.lax.stop_gradient(jax.nn.softmax(terms.log_weight, axis=0))
 
 
-class ImportanceWeighted:
+class ImportanceWeighted(Objective):
   """-L_k, an upper bound of -log p(x) that falls with k (Burda et al. 2016, Theorem 1).
 
   Attributes:
     draws: k.
-    gradient: "standard": of the bound as it stands; "doubly": the part of q's score reparameterized once more (Tucker
-      et al. 2019, arXiv:1810.04152, Eq. 8), unbiased, with a signal-to-noise ratio that does not fall with k.
+    gradient: "standard": that of the bound as it stands; "doubly": q's score is reparameterized once more (Tucker et
+      al. 2019, arXiv:1810.04152, Eq. 8), unbiased, with a signal-to-noise ratio that does not fall with k.
   """
-
-  uses_prior = True
 
   def __init__(self, draws: int = 5, gradient: str = "standard"):
     if draws < 1:
@@ -44,5 +42,4 @@ class ImportanceWeighted:
     return -importance_bound(terms)
 
   def figures(self, terms: Terms) -> dict[str, Array]:
-    """ "importance_bound", L_k."""
     return {"importance_bound": importance_bound(terms)}

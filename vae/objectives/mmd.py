@@ -9,19 +9,19 @@ from common.errors import ConfigError
 from common.parallel import batch_gather
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context, OneDraw, distortion, rate
+from vae.objectives.objective import Context, Objective, check_not_negative, distortion, rate
 
 Kernel = Callable[[Array, int], Array]  # squared distances and the size of z -> values
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def inverse_multiquadratic(square: Array, z_dim: int) -> Array:
-  """sum_s C / (C + d^2), C = 2 s Z: squared distances -> kernel (Tolstikhin et al. 2018, Section 4)."""
+  """sum_s C / (C + d^2), C = 2 s Z (Tolstikhin et al. 2018, Section 4)."""
   return sum((2.0 * z_dim * s / (2.0 * z_dim * s + square) for s in SCALES), start=jnp.zeros(()))
 
 
 def gaussian(square: Array, z_dim: int) -> Array:
-  """exp(-d^2 / Z^2): squared distances -> kernel (Zhao et al. 2017; their code divides a mean over Z by Z)."""
+  """exp(-d^2 / Z^2) (Zhao et al. 2017; their code divides a mean over Z by Z)."""
   return jnp.exp(-square / z_dim**2)
 
 
@@ -29,7 +29,7 @@ KERNELS: dict[str, Kernel] = {"imq": inverse_multiquadratic, "gaussian": gaussia
 
 
 def mmd(a: Array, b: Array, kernel: Kernel) -> Array:
-  """The unbiased estimate of MMD^2 between two samples, [N, Z] each -> [] (Gretton et al. 2012, Eq. 3)."""
+  """Estimates MMD^2 between two samples without bias, [N, Z] each -> [] (Gretton et al. 2012, Eq. 3)."""
 
   def square(u: Array, v: Array) -> Array:
     return jnp.sum((u[:, None] - v[None]) ** 2, axis=-1)
@@ -41,13 +41,13 @@ def mmd(a: Array, b: Array, kernel: Kernel) -> Array:
 
 
 def aggregate_mmd(terms: Terms, context: Context, kernel: Kernel, axis_name: str | None) -> Array:
-  """MMD^2 between z of the global batch, all layers side by side, and as many draws of p(z); []."""
+  """MMD^2 between z of the global batch, all layers side by side, and as many draws from p(z); []."""
   z = jnp.concatenate([part[0] for part in terms.z], axis=-1)
   prior = jnp.concatenate(context.prior_sample(), axis=-1)
   return mmd(batch_gather(z, axis_name), batch_gather(prior, axis_name), kernel)
 
 
-class Wae(OneDraw):
+class Wae(Objective):
   """distortion + weight * MMD^2(q(z), p(z)) (Tolstikhin et al. 2018, arXiv:1711.01558, Algorithm 2, WAE-MMD).
 
   Attributes:
@@ -59,15 +59,14 @@ class Wae(OneDraw):
   needs = frozenset({"real"})
 
   def __init__(self, weight: float = 10.0, kernel: str = "imq", axis_name: str | None = None):
-    if not weight >= 0:
-      raise ConfigError(f"weight={weight} must be at least 0")
+    check_not_negative(weight=weight)
     self.weight, self.kernel, self.axis_name = weight, choose(KERNELS, kernel, "kernel"), axis_name
 
   def __call__(self, terms: Terms, context: Context) -> Array:
     return distortion(terms) + self.weight * aggregate_mmd(terms, context, self.kernel, self.axis_name)
 
 
-class InfoVae(OneDraw):
+class InfoVae(Objective):
   """distortion + (1 - alpha) rate + (alpha + weight - 1) MMD^2 (Zhao et al. 2017, arXiv:1706.02262, Eq. 6).
 
   Attributes:

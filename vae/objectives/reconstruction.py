@@ -8,11 +8,11 @@ from common.build import choose
 from common.errors import ConfigError
 from common.types import Array
 from vae.model import Terms
-from vae.objectives.objective import Context, OneDraw, distortion
+from vae.objectives.objective import Context, Objective, check_not_negative, distortion
 
 
-class Reconstruction(OneDraw):
-  """The distortion alone: an autoencoder; with a corruption of what the encoder sees, a denoising one.
+class Reconstruction(Objective):
+  """The distortion alone: an autoencoder or, with a corruption of what the encoder sees, a denoising one.
 
   Vincent et al. 2008 ("Extracting and composing robust features with denoising autoencoders").
   """
@@ -23,7 +23,7 @@ class Reconstruction(OneDraw):
     return distortion(terms)
 
 
-class Rae(OneDraw):
+class Rae(Objective):
   """distortion + z_weight |z|^2 / 2 + weight * regularizer of the decoder (Ghosh et al. 2020, arXiv:1903.12436).
 
   The regularizers are those of the authors' code.
@@ -39,8 +39,7 @@ class Rae(OneDraw):
 
   def __init__(self, z_weight: float, regularizer: str = "none", weight: float = 0.0):
     self.regularizer = choose({"none": None, "l2": _decoder_l2, "gradient": _decoder_slope}, regularizer, "regularizer")
-    if not (z_weight >= 0 and weight >= 0):
-      raise ConfigError(f"z_weight={z_weight} and weight={weight} must be at least 0")
+    check_not_negative(z_weight=z_weight, weight=weight)
     if (regularizer != "none") != (weight > 0):
       raise ConfigError(
         f'weight={weight} with regularizer="{regularizer}" has no effect; '
@@ -64,6 +63,6 @@ def _decoder_l2(terms: Terms, context: Context) -> Array:
 
 
 def _decoder_slope(terms: Terms, context: Context) -> Array:
-  # No image depends on another one's z, so the gradient of the sum has each image's own.
+  # No image depends on the z of another, so the gradient of the sum holds that of each image.
   slope = jax.grad(lambda z: jnp.sum(context.decode(z) ** 2))(tuple(part[0] for part in terms.z))
   return sum((jnp.sum(part**2, axis=-1) for part in slope), start=jnp.zeros(()))

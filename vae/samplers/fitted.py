@@ -18,7 +18,7 @@ from common.ema import Ema, build_ema
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import apply_gradients, init_network
 from common.types import Array, Batch, Mean, Metrics, PyTree
-from vae.flows.coupling import CouplingFlow
+from vae.coupling import CouplingFlow
 from vae.samplers.autoregressive import CodeMaps
 from vae.samplers.gmm import FullMixture
 from vae.vae import VaeState

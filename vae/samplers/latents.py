@@ -33,7 +33,7 @@ def shape_of(vae: VAE) -> tuple[int, int, int]:
   if not vae.network.has_codes:
     return 1, 1, sum(layer_sizes(vae))
   count = network.z_dim // posterior.code_dim
-  height = network.image_shape[0] // 2**network.halvings if isinstance(network, ResNet) and network.maps else 1
+  height = network.image_shape[0] // 2**network.halvings if isinstance(network, ResNet) else 1
   height = 1 if count % height else height
   return height, count // height, 1
 

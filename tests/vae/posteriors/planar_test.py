@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae.flows.planar import MIN_SLOPE, invertible, planar
+from vae.posteriors.planar import MIN_SLOPE, invertible, planar
 
 RNG = np.random.default_rng(0)
 U, W, Z = RNG.normal(size=(3, 6, 4)) * np.array([[[2.0]], [[1.0]], [[1.5]]])
@@ -14,10 +14,13 @@ C = np.log(np.expm1(1 - MIN_SLOPE))  # where softplus is 1 - MIN_SLOPE
 
 run = jax.jit(planar)
 jacobians = jax.jit(jax.vmap(jax.jacobian(planar, (0, 1, 2, 3))))
-constrain = jax.jit(invertible)
 
 
-def test_the_equations():
+def finite(tree):
+  return all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def test_the_equations_and_the_jacobian():
   x = np.sum(W * U, -1, keepdims=True)
   m = np.logaddexp(0, x + C) - (1 - MIN_SLOPE)
   u_hat = U + (m - x) * W / np.sum(W**2, -1, keepdims=True)
@@ -25,10 +28,6 @@ def test_the_equations():
   z, log_det = run(Z, U, W, B)
   np.testing.assert_allclose(z, Z + u_hat * h[:, None], rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(log_det, np.log(1 + (1 - h**2) * np.sum(u_hat * W, -1)), rtol=1e-4, atol=1e-5)
-
-
-def test_the_log_determinant_is_of_the_jacobian():
-  _, log_det = run(Z, U, W, B)
   sign, expected = np.linalg.slogdet(jacobians(Z, U, W, B)[0][0])
   np.testing.assert_allclose(log_det, expected, atol=1e-5)
   np.testing.assert_array_equal(sign, 1.0)
@@ -40,14 +39,14 @@ def test_no_parameters_fold_it(u_scale, w_scale):
   """u against w: w^T u_hat >= -1, with finite values and gradients, and u_hat no longer than twice u."""
   w = np.float32(W * w_scale)
   u = np.float32(-u_scale * w / np.linalg.norm(w, axis=-1, keepdims=True))
-  u_hat, slope = map(np.float64, constrain(u, w))
+  u_hat, slope = map(np.float64, jax.jit(invertible)(u, w))
   assert np.all(slope >= -1 + 0.99 * MIN_SLOPE)
-  # The product itself is known to the rounding of its terms.
+  # The product itself is exact to the rounding of its terms.
   np.testing.assert_allclose(np.sum(w * u_hat, -1), slope, atol=1e-6 * np.sum(abs(w * u), -1).max() + 1e-9)
   assert np.all(np.linalg.norm(u_hat, axis=-1) <= 2.001 * u_scale)
   for b in (0.0, 30.0):  # at z = 0 and b = 0 it is steepest
     at = np.zeros((6, 4)), u, w, np.full(6, b)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((run(*at), jacobians(*at))))
+    assert finite((run(*at), jacobians(*at)))
 
 
 def test_zero_parameters_are_the_identity_with_finite_gradients():
@@ -55,7 +54,7 @@ def test_zero_parameters_are_the_identity_with_finite_gradients():
   z, log_det = run(*at)
   np.testing.assert_array_equal(z, np.float32(Z))
   np.testing.assert_array_equal(log_det, np.zeros(6))
-  assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(jacobians(*at)))
+  assert finite(jacobians(*at))
 
 
 def test_the_constraint_is_smooth():

@@ -1,8 +1,5 @@
 """A density of vectors by affine couplings (Dinh et al. 2017, arXiv:1605.08803: Real NVP)."""
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -14,14 +11,7 @@ from vae.gaussian import gaussian_log_prob
 
 
 class Conditioner(nn.Module):
-  """The log-scale and shift of some coordinates as functions of the others; 0 at the start.
-
-  Attributes:
-    keep: per coordinate, whether it is one that the others are functions of.
-    width: units of a hidden layer.
-    depth: number of hidden layers.
-    max_log_scale: bound of the log-scale's size, by tanh.
-  """
+  """The log-scale and shift of some coordinates as functions of those that it keeps; 0 at the start."""
 
   keep: tuple[bool, ...]
   width: int
@@ -30,7 +20,7 @@ class Conditioner(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> tuple[Array, Array]:
-    """[..., Z] -> log_scale, shift, [..., Z] each: 0 where ``keep``."""
+    """[..., Z] -> log_scale, shift, [..., Z] each, which are 0 at the coordinates with ``keep``."""
     keep = np.array(self.keep)
     h = jnp.where(keep, x, 0.0)
     for _ in range(self.depth):
@@ -47,9 +37,8 @@ class CouplingFlow(nn.Module):
   Starts as N(0, I). Two couplings move every coordinate once; pairs split the coordinates by parity and by halves in
   turn, so that no permutation is needed between them.
 
-  Couplings of bounded scale are for z of about unit scale. What is further from it the affine map takes up: its
-  parameters "shift" and "log_scale", [Z] each, are learned with the rest, from N(0, I). Who fits the flow to given
-  latents sets them to the mean and the log of the deviation of those before the first step, or is slow.
+  Couplings with a bounded scale suit z of about unit scale. The affine map takes up the rest: its parameters "shift"
+  and "log_scale", [Z] each, are learned too, from 0, which is slow for latents far from unit scale.
 
   Attributes:
     z_dim: size of z, 2 or more.
@@ -64,7 +53,6 @@ class CouplingFlow(nn.Module):
   width: int = 128
   depth: int = 2
   max_log_scale: float = 2.0
-  needs = frozenset({"real", "density"})
 
   def __post_init__(self):
     for name, least in (("z_dim", 2), ("layers", 2), ("width", 1)):
@@ -83,14 +71,10 @@ class CouplingFlow(nn.Module):
     ]
 
   def _keep(self, layer: int) -> tuple[bool, ...]:
-    """Parity, the other parity, the first half, the second half, and again."""
+    """Returns, in turn: parity, the other parity, the first half, the second half."""
     index = np.arange(self.z_dim)
     split = index % 2 == 0 if layer // 2 % 2 == 0 else index < self.z_dim // 2
     return tuple((split ^ (layer % 2 == 1)).tolist())
-
-  def __call__(self, encode: Callable[..., Any]) -> "CouplingFlow":
-    """Itself: as a prior it depends on no encoder."""
-    return self
 
   def forward(self, z: Array) -> tuple[Array, Array]:
     """z [..., Z] -> x [..., Z], and log|det dx/dz| [...]."""

@@ -9,8 +9,8 @@ from common import random
 from common.errors import ConfigError
 from common.parallel import batch_gather, batch_mean
 from common.types import Array
-from vae.codes import check_codes, kmeans, nearest, positions
-from vae.posteriors import Draw
+from vae.codes import kmeans, nearest, positions
+from vae.posteriors.gaussian import Draw
 
 EPSILON = 1e-5  # the published code's, which counts positions of a batch
 
@@ -25,8 +25,8 @@ class VectorQuantized(nn.Module):
   leaves a new one; only the start by k-means comes before.
 
   Attributes:
-    num_codes: K, entries of the codebook.
-    code_dim: D, numbers of an entry.
+    num_codes: K, the number of entries of the codebook.
+    code_dim: D, the size of an entry.
     commitment: beta of Eq. 3.
     decay: decay of the running averages.
     restart: an entry whose count is below this share of the mean usage is dead; an output of the batch, drawn anew for
@@ -43,18 +43,15 @@ class VectorQuantized(nn.Module):
   restart: float = 0.0
   kmeans_steps: int = 0
   axis_name: str | None = None
-  gives = frozenset({"density", "codes"})  # log q is 0 at the codes of x
+  gives = frozenset({"density", "codes", "map"})  # log q is 0 at the codes of x
 
   def __post_init__(self):
-    check_codes(self.num_codes, self.code_dim)
-    if self.commitment < 0.0:
-      raise ConfigError(f"commitment={self.commitment} must be 0 or more")
-    if not 0.0 <= self.decay < 1.0:
-      raise ConfigError(f"decay={self.decay} must be in [0, 1)")
-    if not 0.0 <= self.restart < 1.0:
-      raise ConfigError(f"restart={self.restart} must be in [0, 1), a share of the mean usage")
-    if self.kmeans_steps < 0:
-      raise ConfigError(f"kmeans_steps={self.kmeans_steps} must be 0 or more")
+    for name, least in (("num_codes", 2), ("code_dim", 1), ("commitment", 0), ("decay", 0), ("restart", 0)):
+      if getattr(self, name) < least:
+        raise ConfigError(f"{name}={getattr(self, name)} must be {least} or more")
+    for name in ("decay", "restart"):
+      if getattr(self, name) >= 1:
+        raise ConfigError(f"{name}={getattr(self, name)} must be below 1")
     super().__post_init__()
 
   def setup(self) -> None:
@@ -67,12 +64,11 @@ class VectorQuantized(nn.Module):
       self.started = self.variable("codebook", "started", jnp.zeros, ())  # a float, which devices can average
 
   def num_stats(self, z_dim: int) -> int:
-    """Number of statistics that the encoder gives for z of size z_dim."""
     positions(z_dim, self.code_dim)
     return z_dim
 
   def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
-    """The entries nearest to ``stats`` [B, Z]; their gradient goes to ``stats`` as it is ("straight-through").
+    """The entries nearest to ``stats`` [B, Z]; the gradient of z passes to ``stats`` unchanged ("straight-through").
 
     In training the codebook moves if its collection is mutable; ``init`` only creates it. ``keys`` are for restarts and
     the start.
@@ -81,8 +77,8 @@ class VectorQuantized(nn.Module):
       z, log_q = 0, the penalty "commitment" beta |stats - sg(z)|^2, and the figure "code_usage" [B, K], the share of
       the image's positions at each entry. The penalty is a sum over positions and numbers, as the distortion is one
       over pixels. The paper has the mean over positions beside log p(x|z) (Section 3.2); its published code has means
-      over everything in both terms, the error in units of the data's variance: the sums but for a factor, which
-      configs/vq_vae.py has.
+      over everything in both terms, the error in units of the data's variance: up to a factor, which configs/vq_vae.py
+      states, these are the sums.
 
     Raises:
       ConfigError: code_dim does not divide Z, or the batch has too few positions to start k-means.
@@ -98,13 +94,13 @@ class VectorQuantized(nn.Module):
     quantized = embedding[codes]
     if moves:
       self._move(fixed, one_hot, keys)
-    # Of this form the value is the entry to the last bit: outputs - outputs is 0.
+    # In this form the value is the entry to the last bit: outputs - outputs is 0.
     z = (quantized + (outputs - fixed)).reshape(stats.shape)
     commitment = self.commitment * jnp.sum((outputs - quantized) ** 2, axis=(1, 2))
     return Draw(z, jnp.zeros(len(stats)), {"commitment": commitment}, {"code_usage": jnp.mean(one_hot, axis=1)})
 
   def codes(self, stats: Array) -> Array:
-    """The numbers of the nearest entries, [B, Z] -> int32 [B, P]."""
+    """Returns the numbers of the nearest entries, [B, Z] -> int32 [B, P]."""
     return nearest(self._outputs(stats), self.embedding.value)
 
   def lookup(self, codes: Array) -> Array:
@@ -112,7 +108,7 @@ class VectorQuantized(nn.Module):
     return self.embedding.value[codes].reshape(len(codes), -1)
 
   def codes_of(self, z: Array) -> Array:
-    """The numbers of the entries in z, [B, Z] -> int32 [B, P]; of equal entries the first."""
+    """Returns the numbers of the entries in z, [B, Z] -> int32 [B, P]; of equal entries the first."""
     outputs = self._outputs(z)
     # Differences, where `nearest` has products: only an entry itself is at a distance of exactly 0.
     distance = jnp.sum((outputs[:, :, None, :] - self.embedding.value) ** 2, axis=-1)
@@ -124,6 +120,8 @@ class VectorQuantized(nn.Module):
     return stats.astype(jnp.float32).reshape(-1, count, self.code_dim)
 
   def _start(self, outputs: Array, keys: Array) -> None:
+    """Replaces the codebook by the clusters of the first batch."""
+
     def clustered() -> Array:
       everything = batch_gather(outputs, self.axis_name).reshape(-1, self.code_dim)
       if len(everything) < self.num_codes:
@@ -141,38 +139,34 @@ class VectorQuantized(nn.Module):
     self.started.value = jnp.ones(())
 
   def _move(self, outputs: Array, one_hot: Array, keys: Array) -> None:
+    """Moves the running averages by a batch, and the entries with them."""
     sums = jnp.einsum("bpk,bpd->kd", one_hot, outputs, precision="highest") / (one_hot.shape[0] * one_hot.shape[1])
     counts, sums = batch_mean((jnp.mean(one_hot, axis=(0, 1)), sums), self.axis_name)
     counts = self.decay * self.counts.value + (1.0 - self.decay) * self.num_codes * counts
     sums = self.decay * self.sums.value + (1.0 - self.decay) * self.num_codes * sums
     total = jnp.sum(counts)
     smoothed = (counts + EPSILON) / (total + self.num_codes * EPSILON) * total
-    embedding = sums / smoothed[:, None]
+    book = sums / smoothed[:, None], counts, sums
     if self.restart:
-      embedding, counts, sums = self._restart(embedding, counts, sums, outputs, keys)
-    self.embedding.value, self.counts.value, self.sums.value = embedding, counts, sums
+      dead = counts < self.restart
+      book = lax.cond(jnp.any(dead), lambda: self._restarted(dead, *book, self._picks(outputs, keys)), lambda: book)
+    self.embedding.value, self.counts.value, self.sums.value = book
 
-  def _restart(
-    self, embedding: Array, counts: Array, sums: Array, outputs: Array, keys: Array
+  def _restarted(
+    self, dead: Array, embedding: Array, counts: Array, sums: Array, picks: Array
   ) -> tuple[Array, Array, Array]:
-    """The codebook with its dead entries replaced, at most as many as the batch has positions."""
-    dead = counts < self.restart
-
-    def replaced() -> tuple[Array, Array, Array]:
-      picks = self._picks(outputs, keys)
-      rank = jnp.cumsum(dead) - 1
-      again = dead & (rank < len(picks))
-      fresh = picks[jnp.clip(rank, 0, len(picks) - 1)]
-      return (
-        jnp.where(again[:, None], fresh, embedding),
-        jnp.where(again, 1.0, counts),
-        jnp.where(again[:, None], fresh, sums),
-      )
-
-    return lax.cond(jnp.any(dead), replaced, lambda: (embedding, counts, sums))
+    """Returns the codebook with its dead entries at ``picks``, as far as these go."""
+    rank = jnp.cumsum(dead) - 1
+    again = dead & (rank < len(picks))
+    fresh = picks[jnp.clip(rank, 0, len(picks) - 1)]
+    return (
+      jnp.where(again[:, None], fresh, embedding),
+      jnp.where(again, 1.0, counts),
+      jnp.where(again[:, None], fresh, sums),
+    )
 
   def _picks(self, outputs: Array, keys: Array) -> Array:
-    """Up to K outputs of the global batch in random order, the same on every device and for any number of them."""
+    """Returns up to K outputs of the global batch in random order, the same for any number of devices."""
     scores = random.uniform(random.row_stream(keys, "codebook"), outputs.shape[1:2])
     scores, outputs = batch_gather(scores, self.axis_name), batch_gather(outputs, self.axis_name)
     _, highest = lax.top_k(scores.reshape(-1), min(self.num_codes, scores.size))

@@ -1,11 +1,4 @@
-"""q(z|x): from the encoder's statistics to a draw and its log-density in nats.
-
-What others may need of a posterior it names in ``gives``:
-  "density": log q(z|x) is finite, so that there is a rate; else "point": z is a function of x.
-  "real": z is a vector of real numbers; else "codes": z consists of entries of a codebook.
-  "gaussian": z given x is a Gaussian of independent latents, with `split` and `log_prob` at any z.
-  "layers": it can stand in each layer of a hierarchy, which needs a density and no parameters of its own.
-"""
+"""The diagonal Gaussian, and the point that is left of it without a deviation."""
 
 import flax.linen as nn
 import flax.struct
@@ -37,14 +30,14 @@ class DiagonalGaussian(nn.Module):
   """N(mean, diag e^log_var), by the reparameterisation of Kingma & Welling 2013, Section 2.4.
 
   Attributes:
-    log_var_range: (low, high) that the log-variance is clipped to, without a gradient beyond; () for no clipping.
+    log_var_range: (low, high) to which the log-variance is clipped, without a gradient beyond; () clips nothing.
     softplus: whether the encoder's second half gives the deviation as 1e-6 + softplus (in the code of Lucic et al. 2018
       and of Dai & Wipf 2019) instead of the log-variance.
   """
 
   log_var_range: tuple[float, ...] = ()
   softplus: bool = False
-  gives = frozenset({"density", "real", "gaussian", "layers"})
+  gives = frozenset({"density", "real", "gaussian", "map", "layers"})
 
   def __post_init__(self):
     bounds = tuple(self.log_var_range)
@@ -56,7 +49,6 @@ class DiagonalGaussian(nn.Module):
 
   @staticmethod
   def num_stats(z_dim: int) -> int:
-    """Number of statistics that the encoder gives for z of size z_dim."""
     return 2 * z_dim
 
   def split(self, stats: Array) -> tuple[Array, Array]:
@@ -71,7 +63,6 @@ class DiagonalGaussian(nn.Module):
     return gaussian_log_prob(z, *self.split(stats))
 
   def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
-    """A draw with ``keys`` [B], and its density."""
     mean, log_var = self.split(stats)
     z = mean + jnp.exp(0.5 * log_var) * random.normal(keys, mean.shape[1:])
     return Draw(z, gaussian_log_prob(z, mean, log_var))
@@ -80,13 +71,11 @@ class DiagonalGaussian(nn.Module):
 class Deterministic(nn.Module):
   """The point z = stats: an autoencoder (Rumelhart et al. 1986), whose z has no density and no rate."""
 
-  gives = frozenset({"point", "real"})
+  gives = frozenset({"point", "real", "map"})
 
   @staticmethod
   def num_stats(z_dim: int) -> int:
-    """Number of statistics that the encoder gives for z of size z_dim."""
     return z_dim
 
   def __call__(self, stats: Array, keys: Array, *, train: bool) -> Draw:
-    """The same z whatever the keys."""
     return Draw(stats, jnp.full(len(stats), jnp.inf))
