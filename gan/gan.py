@@ -78,6 +78,10 @@ class GAN:
   def train_step(self, state: GanState, batch: Batch, rng: Array) -> tuple[GanState, Metrics]:
     """Plays one round: n_critic updates of D, a batch each, then one of G. `Game` describes the variants.
 
+    The fakes of G's update are made first only so that D can share them; G itself moves last. BatchNorm's running
+    statistics of G move once a round, in G's own update: the passes that make fakes for D leave them alone. Those of D
+    move twice in each update of D, on the real images and then on the fake ones, and never in G's update.
+
     ``batch`` has leaves [n, B, ...] with n = `Game.batches`; G's update has the real images and labels of the last.
     """
     game, n = self.game, self.game.n_critic
@@ -89,6 +93,7 @@ class GAN:
 
     def discriminator_update(d: NetState, turn: tuple[Array, Batch]) -> tuple[NetState, Metrics]:
       real, d_rng = turn[1], jax.random.fold_in(rng, turn[0])
+      # Of fakes for D only the images [0] are kept, not G's new statistics.
       # Inside a loop of several turns XLA would not see that the last fakes are those of G's update.
       made = fake if shared and n == 1 else self._draw(state.generator, real, d_rng)[0]
       grads, (mutable, metrics) = jax.grad(self.d_loss, has_aux=True)(d.params, d, real, made, d_rng)
@@ -156,10 +161,11 @@ class GAN:
 
     BatchNorm sees each half by itself; spectral vectors move in the first pass alone.
     """
-    on_real, real = self._apply_d(d, batch["image"], "real", "real", batch, rng, *moving)
-    d = d.replace(mutable={**d.mutable, **real})
-    on_fake, both = self._apply_d(d, fake, "fake", "fake", batch, rng, *(name for name in moving if name != "spectral"))
-    return on_real, on_fake, {**real, **both}
+    on_real, after_real = self._apply_d(d, batch["image"], "real", "real", batch, rng, *moving)
+    d = d.replace(mutable={**d.mutable, **after_real})
+    moving = tuple(name for name in moving if name != "spectral")
+    on_fake, after_both = self._apply_d(d, fake, "fake", "fake", batch, rng, *moving)
+    return on_real, on_fake, {**after_real, **after_both}
 
   def _apply_d(
     self, d: NetState, x: Images, half: str, dropout: str, batch: Batch, rng: Array, *moving: str

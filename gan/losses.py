@@ -1,6 +1,7 @@
 """Adversarial losses by name: functions of logits, one value for each example, [B], to be minimised.
 
-D(x) is the sigmoid of the logit in the first two and, on request, in `least_squares`; else it is the logit itself.
+In the equations D(x) is the logit; in those of `saturating` and `non_saturating`, and of `least_squares` with
+``sigmoid=True``, it is the sigmoid of the logit.
 """
 
 import dataclasses
