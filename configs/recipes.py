@@ -58,8 +58,8 @@ def variants(argument: str, datasets: Collection[str], others: Collection[str] =
   for word in words:
     if word not in allowed:
       close = difflib.get_close_matches(word, allowed, n=1)
-      hint = f'; did you mean "{close[0]}"?' if close else ""
-      raise ValueError(f'variant "{word}" is unknown: there are {", ".join(allowed)}{hint}')
+      hint = f'did you mean "{close[0]}"?' if close else f"another data set is set as in --config.data.name={word}"
+      raise ValueError(f'variant "{word}" is unknown: there are {", ".join(allowed)}; {hint}')
   chosen = [word for word in words if word in datasets]
   if len(chosen) > 1:
     raise ValueError(f"variants {' and '.join(chosen)} name two data sets; take one")

@@ -64,9 +64,21 @@ def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Pat
   if file is not None:
     height, width, _ = classifier_file.load(file).spec.image_shape
     shape = (min(height, shape[0]), min(width, shape[1]), shape[2])
-  extractor = open_extractor(features, Context(shape, spec.kind, data.name, weights))
+  way_out = "take --features=module:function, one of your own"
+  if spec.kind == "images":
+    way_out = (
+      "take --features=classifier:FILE.safetensors, which experiments.train --config=classifier:... trains on pictures "
+      "like these and experiments.export_classifier writes, or --features=module:function"
+    )
+  try:
+    extractor = open_extractor(features, Context(shape, spec.kind, data.name, weights))
+  except ConfigError as error:
+    if spec.kind == "images" and name not in ("classifier", "stacked"):
+      raise
+    # Its own advice after the semicolon is for scores, and names extractors that know no classes.
+    raise ConfigError(f"--features={features}: {str(error).partition(';')[0]}; {way_out}") from None
   if extractor.num_classes < 2:
-    raise ConfigError(f"--features={features} names no classes; take --features=classifier")
+    raise ConfigError(f"--features={features} names no classes; {way_out}")
   name = extractor.name if extractor.accuracy is None else f"{extractor.name} (test accuracy {extractor.accuracy:.1%})"
   return Classifier(name, extractor.num_classes, Embedder(extractor, mesh), spec, shape)
 

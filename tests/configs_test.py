@@ -36,7 +36,7 @@ def allowed_words(name: str) -> list[str]:
   """The variants of a config, as its own error for a wrong one lists them."""
   with pytest.raises(ValueError, match="is unknown: there are") as error:
     importlib.import_module(f"configs.{name}").get_config("?")
-  return str(error.value).partition("there are ")[2].split("; did")[0].split(", ")
+  return str(error.value).partition("there are ")[2].split("; ")[0].split(", ")
 
 
 def all_variants() -> list[str]:

@@ -19,7 +19,7 @@ from common.training.program import make_state
 from common.training.workdir import write_description
 from configs import schema
 from experiments import build_algorithm, sample
-from experiments.latent_arithmetic import Classifier, add_terms, panel
+from experiments.latent_arithmetic import Classifier, add_terms, classifier_of, panel
 from tests.experiments.runs import call
 from tests.tiny import config_of, dataset_of
 
@@ -137,6 +137,25 @@ def test_arithmetic_of_a_run(workdir, capfd):
 def test_wrong_words_are_short_errors(workdir, capfd, command, words, message):
   assert call(command, f"--workdir={workdir}", *words) == 2
   assert re.search(message, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+  ("features", "spec", "message"),
+  [
+    ("classifier", Spec((8, 8, 3), 10, 1, "images", (0.0, 1.0), ""), 'no classifier of "blobs" is known'),
+    ("classifier:digits", Spec((8, 8, 3), 10, 1, "images", (0.0, 1.0), ""), "takes pictures of 1 channels"),
+    ("classifier", Spec((1, 2, 1), 8, 1, "points", (0.0, 1.0), ""), "these are points"),
+    ("random", Spec((1, 2, 1), 8, 1, "points", (0.0, 1.0), ""), "these are points"),
+    ("pixels", Spec((8, 8, 3), 10, 1, "images", (0.0, 1.0), ""), "names no classes"),
+  ],
+)
+def test_arithmetic_advises_what_names_classes(features, spec, message):
+  data = types.SimpleNamespace(name="blobs", resize="crop")
+  with pytest.raises(ConfigError, match=message) as error:
+    classifier_of(features, data, spec, jax.make_mesh((1,), ("data",)), Path())
+  advice = str(error.value).partition("; ")[2]
+  assert "--features=module:function" in advice and not re.search("random|pixels|inception", advice)
+  assert ("classifier:FILE" in advice) == (spec.kind == "images")
 
 
 def test_the_probe_of_a_run(workdir, capfd):

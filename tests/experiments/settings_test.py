@@ -36,6 +36,7 @@ MISTAKES = [
   ("train --workdir={new} --config=/nowhere/x.py", "--config=/nowhere/x.py", "is not a file or a name"),
   ("train --workdir={new} --config={file}", "--config=broken", "no such thing"),
   ("train --workdir={new} --config=vae:tinny", "--config=vae:tinny", 'did you mean "tiny"?'),
+  ("train --workdir={new} --config=dcgan:npy", 'variant "npy"', "is set as in --config.data.name=npy"),
   ("train --workdir={new} --config=vae:mnist,digits", "--config=vae:mnist,digits", "two data sets"),
   ("train --workdir={new}", "--config=NAME", "classifier, conv_hvae, cvae, dcgan, diffaugment, "),
   ("train --config=vae", "--workdir", "is missing"),
@@ -197,7 +198,7 @@ def test_mistake(mistake, places, monkeypatch, capfd):
   assert not (places["new"] / "config.json").exists()  # else it would bind the run that is started next
 
 
-@pytest.mark.parametrize("mistake", [MISTAKES[i] for i in (0, 34, 35)], ids=lambda mistake: mistake[0])
+@pytest.mark.parametrize("mistake", [MISTAKES[i] for i in (0, 35, 36)], ids=lambda mistake: mistake[0])
 def test_mistake_in_a_process_of_its_own(mistake, places):
   """What the test above cannot see: other libraries' words on stderr, and the time from a cold start."""
   command, *wanted = (text.format(**places) for text in mistake)
