@@ -14,7 +14,7 @@ import numpy as np
 from common.data.catalogue import open_source
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source
-from common.data.spec import HASH, Spec
+from common.data.spec import Spec
 from common.errors import ConfigError, nearest
 
 Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
@@ -186,7 +186,7 @@ class Dataset:
     digest.update(np.ascontiguousarray(rows["image"]).data)  # hashes the buffer without a copy
     labels = rows["label"] if self._labels is None else self._labels
     of_labels = hashlib.sha256(labels.astype(np.int32).tobytes()).hexdigest() if self.source.num_classes else ""
-    return digest.hexdigest()[:HASH] + of_labels[:HASH]
+    return digest.hexdigest()[:16] + of_labels[:16]
 
 
 def open_dataset(data: Any) -> Dataset:

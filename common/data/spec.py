@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-HASH = 16  # characters of the hash of images, or of labels
-
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -38,20 +36,12 @@ class Spec:
     return self.classes or tuple(range(self.num_classes))
 
   def differences(self, now: "Spec") -> list[str]:
-    """One "data.field: its value -> that of now" for each field that differs.
-
-    Older versions hashed no labels, so that their fingerprint is the beginning of one with labels, and kept neither the
-    classes nor their names.
-    """
+    """Returns one "data.field: own value -> value of now" for each field that differs."""
     old, new = dataclasses.asdict(self), dataclasses.asdict(now)
-    if not self.class_names:
-      new["class_names"] = ()
-    if len(self.fingerprint) == HASH and now.fingerprint.startswith(self.fingerprint):
-      new |= {"fingerprint": self.fingerprint, "classes": self.classes}
     return [f"data.{field}: {value} -> {new[field]}" for field, value in old.items() if value != new[field]]
 
   @classmethod
   def from_json(cls, record: Mapping[str, Any]) -> "Spec":
-    """The spec that ``dataclasses.asdict`` and JSON made into ``record``."""
+    """Restores a spec from the content of spec.json."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     return cls(**fields)

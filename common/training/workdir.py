@@ -102,12 +102,11 @@ def check_resume(
   changes = [(key, old.get(key, "(absent)"), new.get(key, "(absent)")) for key in {**old, **new}]
   changes = [(key, a, b) for key, a, b in changes if a != b]
   refused = [f"config.{key}: {a} -> {b}" for key, a, b in changes if not may_change(key)]
-  known = read_spec(workdir)
-  refused += known.differences(spec)
+  refused += read_spec(workdir).differences(spec)
   if refused:
     shown = "; ".join(refused[:5]) + (f"; and {len(refused) - 5} more" if len(refused) > 5 else "")
     raise ConfigError(f"{workdir} holds a run with other settings: {shown}\nUse its settings, or {elsewhere}.")
-  unknown = [] if known == spec else ["the run comes from a version that stored no labels: they are not compared"]
+  unknown = []
   if (workdir / "versions.json").exists():
     read_json(workdir / "versions.json")  # raises, before anything is written, if it is damaged
   else:
