@@ -1,23 +1,21 @@
-"""How much D's features say of classes (Radford et al. 2015, Section 5.1): python -m experiments.probe --workdir=RUN
+"""A linear classifier on D's features (Radford et al. 2015, Section 5.1): python -m experiments.probe --workdir=RUN
 
-Takes what each convolution of the discriminator passes on (after BatchNorm with running statistics, and activation),
-max-pools each map to 4x4, and lays them side by side; a linear L2-SVM learns the training labels from them. Its weight
-decay is chosen on the validation split, its accuracy is that on the test split. Beside it stand two floors: the same
-classifier on the network as this run initialised it, and on the pixels. Of a VAE it is the encoder's convolutions.
+The features are the outputs of the discriminator's convolutions (after BatchNorm with running statistics and the
+activation), each max-pooled to 4x4. A linear L2-SVM is trained on the training split, its weight decay is chosen on the
+validation split, and its accuracy is that on the test split. Two floors are scored with it: the same classifier on the
+network as this run initialised it, and on the pixels. For a VAE the features are those of its encoder.
 
-Prints a table; --json prints JSON lines in its place, which are appended to the run's evaluations.jsonl in any case:
-linear_probe, linear_probe_untrained, linear_probe_pixels.
-Features are held as float16, 2 bytes each, of the training split and one other; --num_train=N takes the first N
-training pictures only.
+Prints a table, or JSON lines with --json; in both cases the lines are appended to the run's evaluations.jsonl under the
+names linear_probe, linear_probe_untrained and linear_probe_pixels. The features of the training split and of one other
+split are held in memory as float16; --num_train=N uses the first N training images only.
 """
 
 import json
-import math
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from common.errors import ConfigError
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
@@ -27,10 +25,10 @@ def define_flags() -> None:
   flags.DEFINE_string("workdir", "", "directory of the run")
   flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
   flags.DEFINE_integer("num_train", 0, "use only the first N training images; 0 for all", lower_bound=0)
-  flags.DEFINE_bool("floors", True, "the untrained network and the pixels too")
-  flags.DEFINE_integer("memory_mb", 2048, "what the features may take; more is an error before any work", lower_bound=1)
+  flags.DEFINE_bool("floors", True, "also score the untrained network and the pixels")
+  flags.DEFINE_integer("memory_mb", 2048, "limit on the memory for features; checked before any work", lower_bound=1)
   flags.DEFINE_string("data_dir", "", "where the data set lies now; empty for where it was in training")
-  flags.DEFINE_bool("json", False, "print a JSON line for each score as it comes, for scripts, in the table's place")
+  flags.DEFINE_bool("json", False, "print each score as a JSON line as it comes, for scripts, instead of the table")
 
 
 def main() -> int:
@@ -42,7 +40,7 @@ def main() -> int:
   from common.training.log import Status
   from experiments import score_table
   from experiments.command_line import compilation_cache
-  from experiments.probing import Probe
+  from experiments.probing import probe
   from experiments.restore import restore
 
   status = Status(enabled=True)
@@ -52,25 +50,15 @@ def main() -> int:
     run = restore(workdir, FLAGS.checkpoint, mesh)
   for note in run.notes:
     status.line(note)
-  probe = Probe(run, workdir, FLAGS.checkpoint, mesh, data_dir=FLAGS.data_dir, num_train=FLAGS.num_train)
-  kinds = probe.kinds if FLAGS.floors else probe.kinds[:1]
-  for kind in kinds:
-    needed = probe.megabytes(kind)
-    if needed > FLAGS.memory_mb:
-      raise ConfigError(
-        f"{probe.num_rows:,} x {probe.dim(kind):,} features take {needed:,.0f} MB, more than "
-        f"--memory_mb={FLAGS.memory_mb}; raise it to --memory_mb={math.ceil(needed)}, or take fewer "
-        "pictures with --num_train"
-      )
-  found = []
-  for kind in kinds:
-    line = probe.record(kind, status)
+  options: dict[str, Any] = {name: FLAGS[name].value for name in ("data_dir", "num_train", "floors", "memory_mb")}
+  lines = []
+  for line in probe(run, workdir, FLAGS.checkpoint, mesh, status, **options):
     records.append(workdir, line)
-    found.append(line)
+    lines.append(line)
     if FLAGS.json:
       print(json.dumps(line), flush=True)
   if not FLAGS.json:
-    print(score_table.table(found))
+    print(score_table.table(lines))
   return 0
 
 

@@ -130,7 +130,7 @@ def test_arithmetic_of_a_run(workdir, capfd):
     ("arithmetic", ["--terms=1-0", "--features=pixels"], "--features=pixels names no classes"),
     ("arithmetic", ["--terms=1-0", "--features=classifier:flowers"], 'no classifier of "flowers" is known'),
     ("probe", ["--num_train=1401"], "--num_train=1401: the training split has 1,400"),
-    ("probe", ["--memory_mb=1"], r"1,700 x 384 features take 1 MB, more than --memory_mb=1; .*--num_train"),
+    ("probe", ["--memory_mb=1"], r"1,700 x 384 features take 3 MB, more than --memory_mb=1; .*--num_train"),
     ("probe", ["--checkpoint=best"], "best"),
   ],
 )
