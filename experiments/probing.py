@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.data.dataset import Split
+from common.data.dataset import Dataset, Split
 from common.errors import ConfigError
 from common.evaluation import linear_svm
 from common.evaluation.features.embed import Embedder
@@ -80,22 +80,7 @@ def probe(
   sets = _feature_sets(run, network, floors)
   for features in sets:
     _check_memory(held, features.about["dimension"], memory_mb)
-  shared = Protocol(
-    dataset=data.name,
-    split=data.test_split,
-    image_shape=list(spec.image_shape),
-    n_real=len(dataset.test),
-    real_sha=dataset.test.sha8(),
-    batch_norm="running",
-  )
-  protocol = {
-    **shared.to_json(),
-    "n_train": num_train,
-    "classifier": "linear L2-SVM, one against the rest, on standardised features in float16",
-    "regularisation": f"weight decay of {DECAYS[0]:g} .. {DECAYS[-1]:g} by factors of 10, best on "
-    f"{data.validation_split}",
-    "pooling": f"maxima over {GRID}x{GRID} fields",
-  }
+  protocol = {**_protocol(data, dataset), "n_train": num_train}
   for metric, extractor, about in sets:
     embedder = Embedder(extractor, mesh)
     with status.phase(f"{metric}: embedding {num_train:,} pictures"):
@@ -121,6 +106,24 @@ def probe(
       seed=run.config.seed,
     )
     yield record.to_json()
+
+
+def _protocol(data: Any, dataset: Dataset) -> dict[str, Any]:
+  shared = Protocol(
+    dataset=data.name,
+    split=data.test_split,
+    image_shape=list(dataset.image_shape),
+    n_real=len(dataset.test),
+    real_sha=dataset.test.sha8(),
+    batch_norm="running",
+  )
+  decays = f"{DECAYS[0]:g} .. {DECAYS[-1]:g} by factors of 10"
+  return {
+    **shared.to_json(),
+    "classifier": "linear L2-SVM, one against the rest, on standardised features in float16",
+    "regularisation": f"weight decay of {decays}, best on {data.validation_split}",
+    "pooling": f"maxima over {GRID}x{GRID} fields",
+  }
 
 
 def network_of(run: RestoredRun) -> Network:

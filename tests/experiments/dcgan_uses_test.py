@@ -197,20 +197,22 @@ def test_pictures_of_labels_are_kept_with_them(conditional, tmp_path):
       assert np.array_equal(drawn["images"][i], found["images"][i]) == (i in same)
 
 
-def test_labels_are_those_that_occur_under_the_names_that_the_set_gives_them(monkeypatch):
+def test_labels_go_by_the_names_of_the_classes_that_occur(monkeypatch):
   chosen = types.SimpleNamespace(labels=["all"], interpolate=0, columns=2, num=3)
   monkeypatch.setattr(sample, "FLAGS", chosen)
-  assert sample._labels(True, (1, 3, 9)).tolist() == [1, 1, 3, 3, 9, 9]
-  chosen.labels = ["9", "1"]
-  assert sample._labels(True, (1, 3, 9)).tolist() == [9, 1, 9]
-  for wrong, known, rule in (
-    ("0", (1, 3, 9), "1, 3, 9"),
-    ("0", tuple(range(1, 27)), "1 .. 26"),
-    ("x", (0, 1), "0 .. 1"),
+  numbered = types.SimpleNamespace(labels=(1, 3, 9), class_names=())
+  named = types.SimpleNamespace(labels=(0, 1), class_names=("cat", "dog"))
+  for words, spec, expected in (
+    (["all"], numbered, [1, 1, 3, 3, 9, 9]),
+    (["9", "1"], numbered, [9, 1, 9]),
+    (["dog", "0"], named, [1, 0, 1]),
   ):
-    chosen.labels = [wrong]
-    with pytest.raises(ConfigError, match=f"{wrong} is not one of {rule}, nor all"):
-      sample._labels(True, known)
+    chosen.labels = words
+    assert sample._labels(True, spec).tolist() == expected
+  for spec, rule in ((numbered, "1, 3, 9"), (named, "cat, dog")):
+    chosen.labels = ["7"]
+    with pytest.raises(ConfigError, match=f"7 is not one of {rule}, nor all"):
+      sample._labels(True, spec)
 
 
 def test_models_that_these_are_not_for(conditional, capfd):
