@@ -80,10 +80,7 @@ class ArraySource:
 
 
 def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:
-  """Infers the value of white from some images: 1 if they have 0 and 1 only, as binarized sets do, else 255.
-
-  The second result is `Source.notes`.
-  """
+  """Infers the value of white from some images, and `Source.notes`: 1 if they have 0 and 1 only, else 255."""
   largest = max((int(image.max()) for image in images), default=255)
   if largest == 1:
     return 1, ("pixels are stored as 0 and 1; they are read as 0 and 255",)
@@ -105,8 +102,7 @@ def white_of_all(splits: Mapping[str, Sequence[np.ndarray] | np.ndarray]) -> tup
       f"{', '.join(binary)} begins with pixels of 0 and 1 only, and {', '.join(others)} does not: white must be the "
       "same in all; store all as 0 to 255"
     )
-  notes = dict.fromkeys(note for _, noted in judged.values() for note in noted)
-  return (1 if binary else 255), tuple(notes)
+  return (1 if binary else 255), tuple(dict.fromkeys(note for _, notes in judged.values() for note in notes))
 
 
 def to_white_255(images: np.ndarray, white: int, name: str) -> np.ndarray:
