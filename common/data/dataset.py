@@ -13,7 +13,7 @@ import numpy as np
 
 from common.data.catalogue import open_source
 from common.data.resize import fit, size_note, target_shape
-from common.data.source import Source
+from common.data.source import Source, check_examples
 from common.data.spec import Spec
 from common.errors import ConfigError, nearest
 
@@ -98,14 +98,11 @@ class Split:
     return {name: values[indices] for name, values in self.arrays().items()}
 
   def _read(self, indices: np.ndarray) -> Rows:
-    images, labels = self._source.read(self._name, self._start + indices)
-    limit = max(self._source.num_classes, 1)
-    if len(labels) and not 0 <= labels.min() <= labels.max() < limit:
-      wrong = labels.min() if labels.min() < 0 else labels.max()
-      raise ConfigError(f'"{self._source.name}" {self._name}: label {wrong} is out of range 0 .. {limit - 1}')
+    images, labels = examples = self._source.read(self._name, self._start + indices)
+    check_examples(self._source, self._name, len(indices), examples, self._shape[:2])
     if self._source.kind == "images":
       images = fit(images, self._shape, self._resize)
-    return {"image": np.asarray(images), "label": labels}
+    return {"image": np.asarray(images), "label": np.asarray(labels)}
 
   def _read_all(self) -> Rows:
     whole = {name: np.empty((len(self), *shape), dtype) for name, (shape, dtype) in self.row_types.items()}
@@ -196,6 +193,8 @@ def open_dataset(data: Any) -> Dataset:
     ConfigError: the set is missing or cannot be read, or it does not allow these settings.
   """
   source = open_source(data)
+  if len(source.native_shape) != 3:
+    raise ConfigError(f'"{source.name}": native_shape={source.native_shape} must be (height, width, channels)')
   _check(data, source.kind)
   low, high = data.pixel_range
   shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)

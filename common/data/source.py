@@ -11,6 +11,10 @@ from common.errors import ConfigError
 # Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] if
 # they differ in size; labels int32 [N].
 Examples = tuple[np.ndarray | list[np.ndarray], np.ndarray]
+_FORMS = {  # by kind of the source: the dtype of its examples, and how they get it
+  "images": (np.uint8, "uint8 from 0, black, to 255, white: np.rint(255 * x).astype(np.uint8) if x is in [0, 1]"),
+  "points": (np.float32, "float32: x.astype(np.float32)"),
+}
 
 
 class Source(Protocol):
@@ -51,6 +55,43 @@ class Source(Protocol):
   def labels(self, split: str) -> np.ndarray | None:
     """Returns all labels of a split, int32 [N]; None if collecting them would take too long."""
     ...
+
+
+def check_examples(source: Source, split: str, count: int, examples: Examples, size: tuple[int, int]) -> None:
+  """Checks what ``source.read`` returned for ``count`` indices, without a look at the pixels.
+
+  Images have the native height and width or those of ``size``, to which they are resized next.
+
+  Raises:
+    ConfigError: number, dtype or shape of images or labels is not as `Source` promises, or a label is out of range.
+  """
+  images, labels = examples[0], np.asarray(examples[1])
+  gave = f'"{source.name}" {split}: read() gave'
+  if len(images) != count or labels.shape != (count,):
+    raise ConfigError(
+      f"{gave} {len(images)} {source.kind} and labels of shape {labels.shape} for {count} indices; "
+      "return one of each for every index"
+    )
+  dtype, way_out = _FORMS[source.kind]
+  for image in images[:1] if isinstance(images, np.ndarray) else images:
+    if image.dtype != dtype:
+      raise ConfigError(f"{gave} {source.kind} of {image.dtype}; return {way_out}")
+    sides = zip(source.native_shape, image.shape, strict=False)
+    fits = image.ndim == 3 and (image.shape[:2] == size or all(own in (None, given) for own, given in sides))
+    if not fits or image.shape[2] != source.native_shape[2]:
+      raise ConfigError(
+        f"{gave} {source.kind} of shape {image.shape}, and native_shape is {source.native_shape}; make them equal "
+        "(x[..., None] adds the channel of grey images)"
+      )
+  if labels.dtype.kind not in "iu":
+    raise ConfigError(f"{gave} labels of {labels.dtype}; return whole numbers, as labels.astype(np.int32) does")
+  limit = max(source.num_classes, 1)
+  if count and not 0 <= labels.min() <= labels.max() < limit:
+    wrong = labels.min() if labels.min() < 0 else labels.max()
+    raise ConfigError(
+      f'"{source.name}" {split}: label {wrong} is out of range 0 .. {limit - 1}; number the classes from 0, below '
+      f"num_classes={source.num_classes}, or label all images 0"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
