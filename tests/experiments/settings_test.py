@@ -24,14 +24,12 @@ POINTS = "train --config=gan:gaussians8,tiny --workdir={new} "
 MISTAKES = [
   # Names.
   (VAE + "--config.train.bach_size=4", "config.train.bach_size", 'did you mean "batch_size"?'),
-  (VAE + "--config.tran.batch_size=4", "config.tran.batch_size", 'did you mean "train"?'),
   (VAE + "--config.sede=1", "config.sede", 'did you mean "seed"?'),
   (VAE + "--config.train.batch_size.x=1", "config.train.batch_size.x", "no keys below it"),
   (VAE + "--config.optim.learning_rat=1", "config.optim.learning_rat", 'did you mean "learning_rate"?'),
   (VAE + "--cofnig.seed=1", "cofnig.seed", "Unknown"),
   (VAE + "--workdri=x", "workdri", "Did you mean: workdir"),
   ("train --workdir={new} --config=vaee", "--config=vaee", 'did you mean "vae"?'),
-  ("train --workdir={new} --config=base", "--config=base", "classifier, conv_hvae, cvae, dcgan, diffaugment, "),
   ("train --workdir={new} --config=/nowhere/x.py", "--config=/nowhere/x.py", "is not a file or a name"),
   ("train --workdir={new} --config={file}", "--config=broken", "no such thing"),
   ("train --workdir={new} --config=vae:tinny", "--config=vae:tinny", 'did you mean "tiny"?'),
@@ -53,13 +51,11 @@ MISTAKES = [
   ("train --config.seed=1 --config=vae:tiny --workdir={new}", "--config.seed=1", "must follow --config"),
   # Types.
   (VAE + "--config.train.batch_size=four", "config.train.batch_size=four", "must be a whole number"),
-  (VAE + "--config.train.num_steps=1e3", "config.train.num_steps=1e3", "must be a whole number"),
   (VAE + "--config.optim.learning_rate=fast", "config.optim.learning_rate=fast", "must be a finite number"),
   (VAE + "--config.data.flip=maybe", "config.data.flip=maybe", "must be True or False"),
   (VAE + "--config.data.pixel_range=1", "config.data.pixel_range", "must be (0.0, 1.0) or (-1.0, 1.0)"),
   (VAE + "--devices=two", "--devices=two", "must be a whole number"),
   # Ranges.
-  (VAE + "--config.train.batch_size=-4", "config.train.batch_size=-4", "must be above 0"),
   (
     VAE + "--config.train.batch_size=50",
     "config.train.batch_size=50",
@@ -69,7 +65,6 @@ MISTAKES = [
   (VAE + "--config.optim.learning_rate=-0.1", "learning_rate=-0.1", "must be above 0"),
   (VAE + "--config.ema.decay=1.0", "config.ema: decay=1.0", "must be in [0, 1)"),
   (VAE + "--config.dtype=float16", "config.dtype=float16", "must be one of float32, bfloat16"),
-  (VAE + "--config.model.width=-3", "config.model.width=-3", "must be a whole number, 0 or more"),
   (VAE + "--config.model.width=0", "size or width in the config is 0"),
   (VAE + "--config.model.activation=tahn", 'config.model.activation="tahn"', 'did you mean "tanh"?'),
   (VAE + "--config.train.steps_per_call=7", "config.log.every=10", "must be a multiple"),
@@ -94,11 +89,7 @@ MISTAKES = [
   (VAE + "--config.optim={{'name':'adam','rate':1}}", "config.optim.rate", "learning_rate, b1, b2, eps"),
   (VAE + "--config.optim={{'name':'adam'}}", "config.optim", "lacks learning_rate"),
   (VAE + "--config.optim={{'name':'adam','learning_rate':'fast'}}", "config.optim.learning_rate='fast'", "number"),
-  (VAE + "--config.optim={{'name':'adam','learning_rate':1e999}}", "config.optim.learning_rate=inf", "finite number"),
-  (VAE + "--config.model={{'name':'mlp','z_dim':4,'width':1.5}}", "config.model.width=1.5", "whole number"),
   (CONV + "--config.model={{'name':'conv','z_dim':4,'channels':8}}", "config.model.channels=8", "a tuple"),
-  (CONV + "--config.model={{'name':'conv','z_dim':4,'channels':(8,'a')}}", "channels=(8, 'a')", "whole number"),
-  (CONV + "--config.model={{'name':'conv','z_dim':4,'batch_norm':1}}", "config.model.batch_norm=1", "True or False"),
   (DCGAN + "--config.loss={{'name':'hinj'}}", 'config.loss.name="hinj"', "non_saturating"),
   (VAE + "--config.family=gan", "config.family=gan", "take another --config"),
   # Settings that do not go together.
@@ -124,7 +115,6 @@ MISTAKES = [
   ("evaluate", "--workdir", "is missing"),
   ("evaluate --workdir={new}", "{new}", "is not the workdir of a run"),
   ("evaluate --workdir={run} --checkpoint=first", "--checkpoint=first", "last, best or the number"),
-  ("evaluate --workdir={run} --checkpoint=best", "{run} has no best checkpoint", "use --checkpoint=last"),
   ("evaluate --workdir={run} --checkpoint=last,best", "{run} has no best checkpoint", "use --checkpoint=last"),
   ("evaluate --workdir={run} --checkpoint=7", "step 7", "other steps: 5"),
   ("evaluate --workdir={run} --split=tset", "--split=tset", "train|validation|test"),
@@ -136,7 +126,6 @@ MISTAKES = [
   ("sample --workdir={run} --out=x.jpg", "--out=x.jpg", ".png or .npz"),
   ("sample --workdir={run} --out={file}/x.png", "--out={file}/x.png", "another place"),
   ("sample --workdir={run} --out={folder}", "--out={folder} is a directory; name a file"),
-  ("arithmetic --workdir={run} --terms=1 --out={folder}", "--out={folder} is a directory; name a file"),
   ("export_classifier --workdir={run} --out=x.png", "--out=x.png must end in .safetensors"),
   ("sample --workdir={run} --truncation=nan", "--truncation=nan", "must be a finite number"),
   ("sample --workdir={run} --batch_norm=none", '--batch_norm="none"', "running, standing"),
@@ -189,11 +178,11 @@ def test_mistake(mistake, places, monkeypatch, capfd):
   assert not (places["new"] / "config.json").exists()  # else it would bind the run that is started next
 
 
-@pytest.mark.parametrize("mistake", [MISTAKES[i] for i in (0, 35, 36)], ids=lambda mistake: mistake[0])
-def test_mistake_in_a_process_of_its_own(mistake, places):
-  """What the test above cannot see: other libraries' words on stderr, and the time from a cold start."""
-  command, *wanted = (text.format(**places) for text in mistake)
+@pytest.mark.parametrize("word", ["--config.train.bach_size=4", "--config.optim.learning_rate=nan"])
+def test_mistake_in_a_process_of_its_own(word, places):
+  """Sees what the test above cannot: other libraries' words on stderr, and the time from a cold start."""
+  command, *wanted = next(mistake for mistake in MISTAKES if mistake[0].endswith(word))
   begun = time.monotonic()
-  _, err = run(*command.split(" "), code=2)
+  _, err = run(*command.format(**places).split(" "), code=2)
   assert time.monotonic() - begun < 60, "seconds on a free machine"
   assert len(err.splitlines()) <= 3 and all(text in err for text in wanted), err

@@ -13,6 +13,7 @@ from common.errors import ConfigError
 from common.evaluation.features import classifier_file
 from common.evaluation.features.embed import Embedder
 from common.evaluation.metrics.frechet import FrechetDistance, Moments
+from common.evaluation.metrics.inception_score import InceptionScore
 from common.evaluation.metrics.score import Score
 from common.evaluation.pictures import Pictures, check_pictures, drawn, open_reference, real
 from common.evaluation.sampling import Sampler
@@ -177,13 +178,14 @@ def test_stacked_pictures_are_read_channel_by_channel():
     (11, {}, "m needs 11 real pictures or more, and there are 10"),
     (9, {"num": 9}, "m needs 10 generated pictures or more, and there are 9"),
     (5, {"labelled": False}, "needs labels, and the pictures to be scored have none"),
+    (5, {"metric": InceptionScore()}, "m needs a classifier's logits, which the features pixels lack"),
     (5, {"num_real": 301}, "301 real examples are asked for, and the split has 300"),
   ],
 )
 def test_a_metric_that_lacks_something_is_refused_before_any_work(reference, monkeypatch, asked, ways, message):
   monkeypatch.setattr(Embedder, "reference", lambda *_: pytest.fail("computed before the error was found"))
   with pytest.raises(ConfigError, match=message):
-    scoring_of({"m": Count(asked)}, reference, **ways)
+    scoring_of({"m": ways.pop("metric", Count(asked))}, reference, **ways)
 
 
 GREY = np.zeros((2, 8, 8, 1), np.uint8)
