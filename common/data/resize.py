@@ -68,17 +68,16 @@ def described(native: Native, shape: Shape, resize: str) -> str:
 
 
 def size_note(native: Native, shape: Shape, resize: str) -> str:
-  """Describes for the start of a run how images are resized and which part is lost; "" if they are not."""
-  done = described(native, shape, resize)
+  """Describes for the user how images are resized and which part is lost; "" if they are not."""
+  done, (height, width, _) = described(native, shape, resize), native
   if done == "none":
     return ""
-  height, width = native[:2]
-  sizes = "several sizes" if height is None or width is None else f"{height}x{width}"
+  known = height is not None and width is not None
   lost = ""
   if done.startswith("middle"):
     share = f" ({1 - min(height, width) / max(height, width):.0%})" if height and width else ""
     lost = f'; what lies beside the square{share} is cut off, which config.data.resize="stretch" would keep'
-  return f'config.data.resize="{resize}": images of {sizes}: {done}{lost}'
+  return f'config.data.resize="{resize}": images of {f"{height}x{width}" if known else "several sizes"}: {done}{lost}'
 
 
 def _convert(images: np.ndarray, channels: int) -> np.ndarray:
