@@ -18,17 +18,13 @@ FORMS = ("class_batch_norm", "concat", "embedding")  # in which G gets labels be
 
 @dataclasses.dataclass(frozen=True)
 class Conditioning:
-  """The form of labels for each player.
+  """The form of labels for each player; the attributes that are not listed are arguments of `auxiliary`.
 
   Attributes:
-    num_classes: number of labels.
     generator: "none"; "concat": the label as one-hot values beside z; "embedding": an embedding that G learns, beside
       z; "class_batch_norm": BatchNorm with a scale and a bias for each label.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
       `LabelHead`.
-    weight_d: factor of the auxiliary classifier's cross-entropy in D's loss.
-    weight_g: the same in G's loss.
-    name_fakes: whether D learns to name generated images too.
   """
 
   num_classes: int = 0

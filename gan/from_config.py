@@ -12,9 +12,10 @@ from common.state import Network
 from gan.augment.augmentation import AUGMENTATIONS
 from gan.conditioning import CONDITIONING, Conditioning
 from gan.game import GAMES
-from gan.gan import GAN, Latents
+from gan.gan import GAN
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
+from gan.networks.interface import Latents
 from gan.penalties import PENALTIES, build_penalties
 
 TABLES: dict[str, Any] = {  # {section of the config: its choices}

@@ -21,7 +21,7 @@ from gan.augment.augmentation import Augmentation
 from gan.conditioning import Conditioning
 from gan.game import Game
 from gan.losses import AdversarialLoss
-from gan.networks.interface import DiscriminatorOutput
+from gan.networks.interface import DiscriminatorOutput, Latents
 from gan.penalties import Penalty, Seen, penalize
 
 
@@ -32,22 +32,6 @@ class GanState(flax.struct.PyTreeNode):
   generator: NetState
   discriminator: NetState
   waited: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Latents:
-  """Independent latents of one distribution, as the config's z_dim and z_prior name it."""
-
-  size: int
-  prior: str
-
-  def draw(self, rng: Array, index: Array) -> Array:
-    """Returns z [B, size] for the rows ``index`` [B]; row i depends on (rng, i) only."""
-    keys = random.row_keys(random.stream(rng, "z"), index)
-    if self.prior == "normal":
-      return random.normal(keys, (self.size,))
-    bound = {"uniform": 1.0, "standard_uniform": 3.0**0.5}[self.prior]
-    return random.uniform(keys, (self.size,), -bound, bound)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from common.ema import by_decay
@@ -21,8 +20,6 @@ from common.state import NetState
 from experiments import build_algorithm
 from gan.networks.interface import DiscriminatorOutput
 from tests.tiny import CONFIGS, batch_of, config_of, dataset_of, fresh_state, one_step, with_networks
-
-assert_same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
 
 
 def assert_close(actual, expected, atol=2e-6):
@@ -41,16 +38,12 @@ def test_a_step_moves_every_parameter_and_counts(variant):
   for name, net in networks(step.after).items():
     old = networks(step.before)[name]
     assert int(net.updates) == 1
-    for path, leaf in jax.tree_util.tree_leaves_with_path((net.params, net.mutable)):
-      assert np.all(np.isfinite(leaf)), f"{name}{path}"
-    same = jax.tree.map(lambda a, b: bool(np.all(a == b)), (net.params, net.mutable), (old.params, old.mutable))
-    still = [jax.tree_util.keystr(path) for path, value in jax.tree_util.tree_leaves_with_path(same) if value]
-    assert not still, f"{name}: {still} had no gradient, or no batch"
-
-
-@pytest.mark.parametrize("variant", CONFIGS)
-def test_metrics_are_finite_and_count_examples(variant):
-  for name, mean in one_step(variant).metrics.items():
+    new = jax.tree_util.tree_leaves_with_path((net.params, net.mutable))
+    for (path, leaf), before in zip(new, jax.tree.leaves((old.params, old.mutable)), strict=True):
+      where = f"{name}{jax.tree_util.keystr(path)}"
+      assert np.all(np.isfinite(leaf)), where
+      assert np.any(leaf != before), f"{where} had no gradient, or no batch"
+  for name, mean in step.metrics.items():
     assert np.all(np.isfinite(mean.total)), name
     assert mean.count == (1 if name.endswith("norm") else 16), name
 
@@ -61,6 +54,12 @@ def test_the_average_follows_its_warm_up():
   assert step.config.ema.to_dict() == {"name": "decay", "decay": 0.99, "warmup": 10.0, "start": 0}
   expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, step.before.net.params, step.after.net.params)
   assert_close(step.after.net.ema_params, expected)
+
+
+def test_a_warm_up_of_zero_is_the_plain_average():
+  average, params = {"w": jnp.array([1.0])}, {"w": jnp.array([2.0])}
+  np.testing.assert_allclose(by_decay(0.75, 0.0).update(average, params, jnp.array(0))["w"], [1.25])
+  assert by_decay(0.0, 10.0).start(params) is None
 
 
 class ToyGenerator(nn.Module):
@@ -99,7 +98,7 @@ def toy_gan(loss=None, **changes):
 
 
 def by_hand(gan, state, batch, rng):
-  """A round of the toy GAN from flax, optax and the papers' formulas: D's and G's (params, statistics) after it.
+  """A round of the toy GAN from flax and the papers' formulas: D's and G's (params, statistics) after it.
 
   The loss is Goodfellow's; without a boundary it is that of pairs, -log sigmoid(D(x) - D(G(z))).
   """
@@ -191,29 +190,6 @@ def test_a_round_equals_one_by_hand(rounds, choice):
   assert int(after.generator.updates) == int(after.step) == 1
 
 
-@pytest.mark.parametrize(
-  ("choice", "moves_discriminator"),
-  [
-    ("alternating", False),
-    ("fresh", False),
-    ("two batches of G", False),
-    ("three critics", True),
-    ("three critics, shared", True),
-    ("pairs, reals of G's own", True),
-  ],
-)
-def test_a_choice_changes_what_it_says(rounds, choice, moves_discriminator):
-  """Order and fakes are the generator's business; more updates of D change both players."""
-  _, base, _ = rounds["as Goodfellow"]
-  _, other, _ = rounds[choice]
-
-  def distance(a, b):
-    return float(optax.tree.norm(jax.tree.map(jnp.subtract, a.params, b.params)))
-
-  assert distance(base.generator, other.generator) > 1e-4
-  assert (distance(base.discriminator, other.discriminator) > 1e-4) == moves_discriminator
-
-
 def test_the_generators_average_is_sampled_with_its_own_statistics(rounds):
   before, after, _ = rounds["as Goodfellow"]
   gan = toy_gan()
@@ -227,13 +203,18 @@ def test_the_generators_average_is_sampled_with_its_own_statistics(rounds):
     np.testing.assert_allclose(gan.decode(after, z, ema=ema), picture, atol=1e-6)
 
 
-def test_labels_of_gs_update_are_those_of_its_own_batch():
-  """With ``generator_reals`` "fresh", D's batch is the first and G's the last: each player's update has its labels."""
+def conditional_gan(**changes):
+  """A GAN of perceptrons that see one-hot labels: (gan, state, batch)."""
   variant = "gan:digits,tiny"
-  changes = {"game__generator_reals": "fresh", "game__order": "simultaneous", "game__fakes": "fresh"}
   config, dataset = config_of(variant, conditioning={"name": "concat"}, **changes), dataset_of(variant)
   gan = build_algorithm(config, dataset.spec)
-  batch, state = batch_of(dataset, (2, 16)), fresh_state(gan, variant)
+  return gan, fresh_state(gan, variant), batch_of(dataset, (gan.batches_per_step, 16))
+
+
+def test_labels_of_gs_update_are_those_of_its_own_batch():
+  """With ``generator_reals`` "fresh", D's batch is the first and G's the last: each player's update has its labels."""
+  changes = {"game__generator_reals": "fresh", "game__order": "simultaneous", "game__fakes": "fresh"}
+  gan, state, batch = conditional_gan(**changes)
   step = jax.jit(gan.train_step)
   plain, _ = step(state, batch, jax.random.key(1))
   for of_d in (True, False):
@@ -245,11 +226,7 @@ def test_labels_of_gs_update_are_those_of_its_own_batch():
 
 
 def test_labels_reach_both_networks():
-  variant = "gan:digits,tiny"
-  config, dataset = config_of(variant, conditioning={"name": "concat"}), dataset_of(variant)
-  gan = build_algorithm(config, dataset.spec)
-  state = fresh_state(gan, variant)
-  batch = batch_of(dataset, (1, 16))
+  gan, state, batch = conditional_gan()
   step = jax.jit(gan.train_step)
   after, metrics = step(state, batch, jax.random.key(1))
   _, mislabelled = step(state, {**batch, "label": (batch["label"] + 1) % 10}, jax.random.key(1))
@@ -269,15 +246,7 @@ def test_labels_for_an_unconditional_model_are_an_error(variant):
     step.algorithm.decode(step.after, z, jnp.zeros(2, jnp.int32))
 
 
-def test_labels_of_a_set_that_has_none_are_an_error():
+def test_a_classifier_needs_labels():
   spec = dataclasses.replace(dataset_of("gan:digits,tiny").spec, num_classes=0)
-  with pytest.raises(ConfigError, match="config.conditioning.*needs labels"):
-    build_algorithm(config_of("gan:digits,tiny", conditioning={"name": "concat"}), spec)
   with pytest.raises(ConfigError, match="has no labels to classify"):
     build_algorithm(config_of("classifier:digits,tiny"), spec)
-
-
-def test_a_warm_up_of_zero_is_the_plain_average():
-  average, params = {"w": jnp.array([1.0])}, {"w": jnp.array([2.0])}
-  np.testing.assert_allclose(by_decay(0.75, 0.0).update(average, params, jnp.array(0))["w"], [1.25])
-  assert_same(by_decay(0.0, 10.0).start(params), None)

@@ -1,4 +1,4 @@
-"""The interface of the networks: the image sizes that one is made for, and the output of a discriminator."""
+"""The interface of the networks: image sizes, the input of a generator, the output of a discriminator."""
 
 import dataclasses
 import math
@@ -10,6 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from common import random
 from common.errors import ConfigError
 from common.types import Array
 
@@ -37,6 +38,22 @@ def num_doublings(image_shape: tuple[int, int, int]) -> int:
   """Returns how often 4 pixels are doubled to make the image; raises ConfigError unless its size is in SQUARES."""
   SQUARES.check(image_shape)
   return int(math.log2(image_shape[0] // 4))
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+  """Independent latents of one distribution, which z_dim and z_prior of the config name."""
+
+  size: int
+  prior: str
+
+  def draw(self, rng: Array, index: Array) -> Array:
+    """Returns z [B, size] for the rows ``index`` [B]; row i depends on (rng, i) only."""
+    keys = random.row_keys(random.stream(rng, "z"), index)
+    if self.prior == "normal":
+      return random.normal(keys, (self.size,))
+    bound = {"uniform": 1.0, "standard_uniform": 3.0**0.5}[self.prior]
+    return random.uniform(keys, (self.size,), -bound, bound)
 
 
 class DiscriminatorOutput(flax.struct.PyTreeNode):

@@ -20,6 +20,7 @@ from gan.from_config import from_config
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.penalties import PENALTIES
+from tests.gan.networks.shapes import SMALL
 from tests.tiny import config_of, filled
 
 COMPILED, TRACED = 10, 28  # rows
@@ -27,15 +28,6 @@ CLIP = 0.5
 SGD = {"name": "sgd", "learning_rate": 0.1}
 ADAM = {"name": "adam", "learning_rate": 0.1}
 BATCH_NORM = ("dcgan", "infogan")
-SMALL = {  # G, D
-  "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
-  "tapered_mlp": ({"widths": (4, 4)}, {"widths": (4,)}),
-  "dcgan": ({"width": 2, "kernel_size": 3},) * 2,
-  "infogan": ({"width": 2, "hidden": 4},) * 2,
-  "resnet": ({"width": 2},) * 2,
-  "sagan": ({"width": 8, "attention_size": 8}, {"width": 8, "attention_size": 4}),
-  "r3gan": ({"width": 2, "blocks": 1, "cardinality": 2, "embedding_dim": 2},) * 2,
-}
 SCHEDULED = {"p": 0.5, "geometric": 0.0, "color": 0.0, "cutout": 0.0}
 
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from common import random
 from common.build import parameters
 from common.data.spec import Spec
 from common.errors import ConfigError
@@ -14,8 +13,10 @@ from gan.conditioning import CONDITIONING
 from gan.from_config import from_config
 from gan.game import Game
 from gan.networks import DISCRIMINATORS, GENERATORS
+from gan.networks.interface import LabelHead
 from gan.penalties import PENALTIES
 from tests.advice import applied, ways
+from tests.gan.networks.shapes import shapes
 from tests.tiny import config_of
 
 IMAGES = Spec((8, 8, 1), 10, 100, "images", (-1.0, 1.0), "")
@@ -23,52 +24,42 @@ POINTS = dataclasses.replace(IMAGES, image_shape=(1, 1, 2), kind="points")
 LINE = dataclasses.replace(IMAGES, image_shape=(1, 8, 1))
 ODD = dataclasses.replace(IMAGES, image_shape=(14, 14, 1))
 BARE = dataclasses.replace(IMAGES, num_classes=0)
-SMALL = {
-  "mlp": {"width": 4},
-  "tapered_mlp": {"widths": (4, 4)},
-  "infogan": {"width": 2, "hidden": 4},
-  "sagan": {"width": 8, "attention_size": 0},
-  "r3gan": {"width": 2, "cardinality": 2},
-}
 MLP = {"name": "mlp"}
 MLPS = {"generator": MLP, "discriminator": MLP}
 TABLES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
 SIZED = [(player, name) for player, table in TABLES.items() for name in table if hasattr(table[name], "sizes")]
 
 
-def shapes(table, name, image_shape):
-  """Outputs and variables of a network, or the text of its refusal."""
-  context = {"image_shape": image_shape, "pixel_range": (-1.0, 1.0)}
-  allowed = parameters(table[name])
-  network = table[name](**SMALL.get(name, {"width": 2}), **{k: v for k, v in context.items() if k in allowed})
-  x = jnp.zeros((2, 4)) if table is GENERATORS else jnp.zeros((2, *image_shape))
-  keys = {} if table is GENERATORS else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
-  try:
-    return jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, train=True, **keys))
-  except ConfigError as error:
-    return str(error)
-
-
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-@pytest.mark.parametrize("size", [(8, 8), (12, 12), (16, 8), (14, 14)])
-def test_networks_take_the_sizes_that_they_declare(table, size):
+@pytest.mark.parametrize("size", [(8, 8), (12, 12), (16, 8), (14, 14), (4, 4), (48, 48)])
+def test_networks_take_the_sizes_that_they_declare(size):
   """And a generator makes images of that shape, which is all that a discriminator knows of it."""
-  for name, network in table.items():
-    sizes = getattr(network, "sizes", None)
-    found = shapes(table, name, (*size, 3))
-    assert isinstance(found, str) == bool(sizes and not sizes.fits(*size)), (name, found)
-    if table is GENERATORS and not isinstance(found, str):
-      assert (found[0].shape, found[0].dtype) == ((2, *size, 3), jnp.float32)
+  for table, name in [(GENERATORS, name) for name in GENERATORS] + [(DISCRIMINATORS, name) for name in DISCRIMINATORS]:
+    network = table[name]
+    if hasattr(network, "sizes") and not network.sizes.fits(*size):
+      with pytest.raises(ConfigError, match=f"not {size[0]}x{size[1]}; take --config.data.image_size=32"):
+        shapes(table, name, (*size, 3))
+      continue
+    output, _ = shapes(table, name, (*size, 3))
+    assert table is DISCRIMINATORS or (output.shape, output.dtype) == ((2, *size, 3), jnp.float32)
 
 
-def test_a_discriminator_has_batch_norm_where_it_says_so_and_takes_labels():
+def test_a_network_has_what_it_declares():
   for name, network in DISCRIMINATORS.items():
     fields = parameters(network)
     says = "batch_norm" in fields and fields["batch_norm"].default
     assert ("batch_stats" in shapes(DISCRIMINATORS, name, (16, 16, 1))[1]) == says, name
-    assert "label_head" in fields
   for network in GENERATORS.values():
     assert ("kind" in parameters(network)) == (not hasattr(network, "sizes")), "whose output is linear for points"
+
+
+@pytest.mark.parametrize("form", ["projection", "auxiliary"])
+def test_every_discriminator_takes_labels(form):
+  for name in DISCRIMINATORS:
+    output, variables = shapes(DISCRIMINATORS, name, (16, 16, 1), label_head=LabelHead(form, 10))
+    features = output.features.shape[1]
+    assert output.logits.shape == (2,) and (output.class_logits is None) == (form == "projection")
+    layer, shape = ("label_embedding", (10, features)) if form == "projection" else ("label_classifier", (features, 10))
+    assert variables["params"][layer]["kernel"].shape == shape, name
 
 
 REFUSED = [  # data, changes, the two fields and the reason
@@ -114,17 +105,22 @@ REFUSED = [  # data, changes, the two fields and the reason
 ]
 
 
+def check_ways_out(config, error, spec):
+  """Each way out that the error names leads out."""
+  named = ways(str(error.value))
+  assert named, "no way out is named"
+  for words in named:
+    way = applied(config, words)
+    size = way.data.image_size if any("image_size" in word for word in words) else 0
+    assert from_config(way, dataclasses.replace(spec, image_shape=(size, size, 1)) if size else spec)
+
+
 @pytest.mark.parametrize(("spec", "changes", "first", "second"), REFUSED, ids=[f"{a} {b}"[:60] for *_, a, b in REFUSED])
 def test_a_pair_is_refused_and_each_way_out_leads_out(spec, changes, first, second):
   config = config_of("dcgan:digits,tiny", **changes)
   with pytest.raises(ConfigError, match=rf"^config\.{first} does not go with config\.{second}") as error:
     from_config(config, spec)
-  found = ways(str(error.value))
-  assert found, "no way out is named"
-  for words in found:
-    way = applied(config, words)
-    size = way.data.image_size if any("image_size" in word for word in words) else 0
-    assert from_config(way, dataclasses.replace(spec, image_shape=(size, size, 1)) if size else spec)
+  check_ways_out(config, error, spec)
 
 
 GAMES = [
@@ -144,10 +140,7 @@ def test_a_game_is_refused_and_each_way_out_leads_out(changes, message):
   config = config_of("dcgan:digits,tiny", **{f"game__{key}": value for key, value in changes.items()})
   with pytest.raises(ConfigError, match=rf"^config\.game: {message}") as error:
     from_config(config, IMAGES)
-  found = ways(str(error.value))
-  assert found, "no way out is named"
-  for words in found:
-    assert from_config(applied(config, words), IMAGES)
+  check_ways_out(config, error, IMAGES)
 
 
 @pytest.mark.parametrize("field", ["order", "fakes", "generator_reals"])

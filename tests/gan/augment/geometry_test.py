@@ -128,23 +128,3 @@ def test_a_shift_by_pixels_is_numpys():
   for image, (down, right), new in zip(IMAGES, by, found, strict=True):
     padded = np.pad(image, ((2, 2), (1, 1), (0, 0)), constant_values=0.5)
     np.testing.assert_array_equal(new, padded[2 - down : 7 - down, 1 - right : 6 - right])
-
-
-def frequencies(distribution, p):
-  """How often each orientation is seen when a generator's orientations are so distributed."""
-  made = np.random.default_rng(1).choice(4, size=len(MANY), p=distribution)
-  arrow = np.zeros((3, 3, 1), np.float32)
-  arrow[0, 1] = 1.0
-  images = jnp.asarray(np.stack([np.rot90(arrow, k) for k in range(4)])[made])
-  u = random.uniform(MANY, (2,))
-  seen = np.asarray(warp(images, geometry.quarter_turned(u[:, 0] < p, u[:, 1])))[..., 0]
-  return np.mean([seen[:, 0, 1], seen[:, 1, 0], seen[:, 2, 1], seen[:, 1, 2]], axis=1)
-
-
-def test_quarter_turns_leak_at_1_and_not_below():
-  """Below 1 the true orientations follow from those seen; at 1 an upright and a lying generator look alike to D."""
-  upright, lying = np.array([0.9, 0.1, 0.0, 0.0]), np.array([0.1, 0.9, 0.0, 0.0])
-  for truth in (upright, lying):
-    mixing = 0.2 * np.eye(4) + 0.8 * np.full((4, 4), 0.25)
-    np.testing.assert_allclose(np.linalg.solve(mixing, frequencies(truth, 0.8)), truth, atol=0.15)
-    np.testing.assert_allclose(frequencies(truth, 1.0), 0.25, atol=0.03)

@@ -8,6 +8,7 @@ import pytest
 from common.errors import ConfigError
 from gan.networks.interface import LabelHead
 from gan.networks.r3gan import Block, Discriminator, Generator, smooth_double, smooth_halve, stages_of
+from tests.gan.networks.resnet_test import conv, fresh, moved
 
 RNG = np.random.default_rng(0)
 FILTER = np.convolve([1, 2, 1], [1, 1]) / 8  # of sum 1
@@ -57,46 +58,16 @@ def test_a_block_starts_as_the_identity_with_weights_of_a_stated_scale():
 def test_a_block_is_the_formula():
   x = jnp.asarray(RNG.normal(size=(2, 3, 3, 4)), jnp.float32)
   module = Block(blocks=2, expansion=1, cardinality=2, dtype="float32")
-  params = jax.tree.map(
-    lambda p: p + RNG.normal(size=p.shape).astype(np.float32), module.init(jax.random.key(0), x)["params"]
-  )
+  params = moved(module.init(jax.random.key(0), x)["params"], 1.0)
   leak = lambda h: np.where(h > 0, h, 0.2 * h)  # noqa: E731
   first, middle, last = (jax.tree.map(np.asarray, params[f"Conv_{i}"]) for i in range(3))
-  h = np.pad(leak(np.asarray(x) @ first["kernel"][0, 0] + first["bias"]), ((0, 0), (1, 1), (1, 1), (0, 0)))
-  grouped = np.zeros((2, 3, 3, 4))
-  for i, j in np.ndindex(3, 3):
-    for half in (slice(0, 2), slice(2, 4)):
-      grouped[..., half] += h[:, i : i + 3, j : j + 3, half] @ middle["kernel"][i, j, :, half]
-  expected = x + leak(grouped + middle["bias"]) @ last["kernel"][0, 0]
+  h = leak(np.asarray(x) @ first["kernel"][0, 0] + first["bias"])
+  halves = [conv({"kernel": middle["kernel"][..., half]}, h[..., half]) for half in (slice(0, 2), slice(2, 4))]
+  expected = x + leak(np.concatenate(halves, axis=-1) + middle["bias"]) @ last["kernel"][0, 0]
   np.testing.assert_allclose(module.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-4)
 
 
 SMALL = {"width": 4, "blocks": 1, "cardinality": 2, "embedding_dim": 6}
-
-
-def fresh(module, *inputs, **kwargs):
-  init = jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs))
-  return {"params": init()["params"]}
-
-
-def test_the_generator_starts_from_a_basis_and_is_linear_at_the_start():
-  """While every block is the identity: basis x linear map of z, doubled, one 1x1 convolution, and no tanh."""
-  module, z = Generator((8, 8, 3), **SMALL), jnp.asarray(10 * RNG.normal(size=(2, 5)), jnp.float32)
-  variables = fresh(module, z)
-  p = variables["params"]
-  x = p["basis"] * (z @ p["Dense_0"]["kernel"])[:, None, None]
-  expected = smooth_double(x) @ p["Conv_0"]["kernel"][0, 0]
-  np.testing.assert_allclose(module.apply(variables, z, train=True), expected, rtol=1e-4, atol=1e-4)
-  assert np.abs(expected).max() > 1.0
-
-
-def test_the_discriminator_ends_in_a_depth_wise_convolution():
-  module, x = Discriminator((8, 8, 3), **SMALL), jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
-  variables = fresh(module, x, keys=None)
-  p = variables["params"]
-  h = smooth_halve(x @ p["Conv_0"]["kernel"][0, 0])
-  expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
-  np.testing.assert_allclose(module.apply(variables, x, train=True, keys=None).logits, expected[:, 0], atol=1e-4)
 
 
 def test_labels():
@@ -117,35 +88,32 @@ def test_labels():
   np.testing.assert_allclose(np.std(embedding), 1 / np.sqrt(400 * 10), rtol=0.1)
 
 
-def test_the_papers_cifar_networks_have_eight_blocks_of_16_channels_a_group():
-  shapes = jax.eval_shape(lambda: Generator((32, 32, 3)).init(jax.random.key(0), jnp.ones((1, 64)), train=True))
-  p = shapes["params"]
-  assert len([name for name in p if name.startswith("Block")]) == 8
-  assert p["Block_0"]["Conv_1"]["kernel"].shape == (3, 3, 16, 1536)
-
-
-NARROWING = {**SMALL, "width": 8, "cardinality": 4, "wide_to": 4}
-
-
-def test_stages_beyond_a_size_are_half_as_wide_each():
-  """While every block is the identity: G maps to the next width, then doubles; D halves, then maps."""
-  module, z = Generator((16, 16, 3), **NARROWING), jnp.asarray(RNG.normal(size=(2, 5)), jnp.float32)
+@pytest.mark.parametrize("wide_to", [4, 16])
+def test_both_networks_at_the_start_and_half_as_wide_from_a_size_on(wide_to):
+  """While every block is the identity: G maps its basis to the next width, then doubles, without tanh; D mirrors it."""
+  sizes = {**SMALL, "width": 8, "cardinality": 4, "wide_to": wide_to}
+  module, z = Generator((16, 16, 3), **sizes), jnp.asarray(10 * RNG.normal(size=(2, 5)), jnp.float32)
   variables = fresh(module, z)
   p = variables["params"]
-  assert [p[f"Block_{i}"]["Conv_1"]["kernel"].shape[2:] for i in range(3)] == [(4, 16), (4, 8), (4, 4)]
+  groups = [(4, 16), (4, 8), (4, 4)] if wide_to == 4 else [(4, 16)] * 3
+  assert [p[f"Block_{i}"]["Conv_1"]["kernel"].shape[2:] for i in range(3)] == groups
+
+  def joined(x, name):
+    return x @ p[name]["kernel"][0, 0] if wide_to == 4 else x
+
   x = p["basis"] * (z @ p["Dense_0"]["kernel"])[:, None, None]
   for name in ("to_8x8", "to_16x16"):
-    x = smooth_double(x @ p[name]["kernel"][0, 0])
+    x = smooth_double(joined(x, name))
   expected = x @ p["Conv_0"]["kernel"][0, 0]
   np.testing.assert_allclose(module.apply(variables, z, train=True), expected, rtol=1e-4, atol=1e-4)
+  assert np.abs(expected).max() > 1.0
 
-  module, x = Discriminator((16, 16, 3), **NARROWING), jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
+  module, x = Discriminator((16, 16, 3), **sizes), jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
   variables = fresh(module, x, keys=None)
   p = variables["params"]
   h = x @ p["Conv_0"]["kernel"][0, 0]
-  assert h.shape[-1] == 2
   for name in ("to_8x8", "to_4x4"):
-    h = smooth_halve(h) @ p[name]["kernel"][0, 0]
+    h = joined(smooth_halve(h), name)
   expected = jnp.einsum("bhwc,hwc->bc", h, p["basis"]) @ p["Dense_0"]["kernel"]
   np.testing.assert_allclose(module.apply(variables, x, train=True, keys=None).logits, expected[:, 0], atol=1e-4)
 
@@ -153,15 +121,8 @@ def test_stages_beyond_a_size_are_half_as_wide_each():
 def test_the_authors_networks_for_256_pixels_narrow_from_64_on():
   """Widths 768 x 4, 384, 192, 96 and 16 channels a group throughout."""
   stages = stages_of((256, 256, 3), width=768, cardinality=96, wide_to=32)
-  assert [(stage.size, stage.width) for stage in stages] == [
-    (4, 768),
-    (8, 768),
-    (16, 768),
-    (32, 768),
-    (64, 384),
-    (128, 192),
-    (256, 96),
-  ]
+  sizes = [(4, 768), (8, 768), (16, 768), (32, 768), (64, 384), (128, 192), (256, 96)]
+  assert [(stage.size, stage.width) for stage in stages] == sizes
   assert all(2 * stage.width == 16 * stage.cardinality for stage in stages)
 
 

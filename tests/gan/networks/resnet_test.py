@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from jax import lax
 
-from common.errors import ConfigError
 from gan.networks.resnet import Discriminator, Generator
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -26,9 +25,9 @@ def double(x):
   return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def moved(params):
+def moved(params, by=0.1):
   """Every parameter moved, so that zero biases and unit scales hide nothing."""
-  return jax.tree.map(lambda p: p + 0.1 * RNG.normal(size=p.shape).astype(np.float32), params)
+  return jax.tree.map(lambda p: p + by * RNG.normal(size=p.shape).astype(np.float32), params)
 
 
 def fresh(module, *inputs, **kwargs):
@@ -62,15 +61,6 @@ def test_the_discriminator_is_the_papers(size):
   features = jnp.sum(nn.relu(h), axis=(1, 2))
   np.testing.assert_allclose(output.features, features, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(output.logits, (features @ p["Dense_0"]["kernel"])[:, 0], rtol=1e-4, atol=1e-4)
-
-
-def test_without_spectral_normalization_the_weights_are_as_they_are():
-  module, x = Discriminator((8, 8, 1), width=2, spectral_norm=False), jnp.ones((1, 8, 8, 1))
-  variables = fresh(module, x, keys=None)
-  assert set(variables) == {"params"}
-  doubled = jax.tree.map(lambda p: 2 * p, variables)
-  outputs = [module.apply(v, x, train=True, keys=None) for v in (variables, doubled)]
-  assert np.abs(outputs[1].features).sum() > 2 * np.abs(outputs[0].features).sum() > 0
 
 
 def test_the_generator_is_the_papers():
@@ -107,19 +97,3 @@ def test_initial_weights_are_glorots():
     largest = np.abs(params[name]["kernel"]).max()
     assert 0.8 * limit < largest <= limit, name
     np.testing.assert_allclose(np.std(params[name]["kernel"]), limit / np.sqrt(3), rtol=0.2)
-
-
-@pytest.mark.parametrize("size", [28, 4, 48])
-def test_a_size_that_doubling_does_not_reach_is_refused(size):
-  for init in (
-    lambda: Generator((size, size, 1), (-1.0, 1.0)).init(jax.random.key(0), jnp.ones((1, 4)), train=True),
-    lambda: Discriminator((size, size, 1)).init(jax.random.key(0), jnp.ones((1, size, size, 1)), train=True, keys=None),
-  ):
-    with pytest.raises(ConfigError, match=f"not {size}x{size}; take --config.data.image_size=32"):
-      jax.eval_shape(init)
-
-
-def test_64_pixels_are_one_more_block():
-  module = Generator((64, 64, 1), (-1.0, 1.0), width=2)
-  shapes = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), jnp.ones((1, 4)), train=True))
-  assert shapes[0].shape == (1, 64, 64, 1) and len([k for k in shapes[1]["params"] if "Conv" in k]) == 3 * 4 + 1

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from common.errors import ConfigError
 from gan.networks.sagan import Discriminator, Generator
+from tests.gan.networks.resnet_test import conv, fresh, moved, pool
 
 RNG = np.random.default_rng(0)
-NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def shapes(module, *inputs, **kwargs):
@@ -35,19 +34,10 @@ def test_128_pixels_have_the_papers_widths():
     assert len(jax.tree.leaves(variables["spectral"])) == 2 * kernels
 
 
-def conv(params, x):
-  return lax.conv_general_dilated(x, params["kernel"], (1, 1), "SAME", dimension_numbers=NHWC) + params["bias"]
-
-
-def pool(x):
-  return lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
-
-
 def test_the_discriminators_blocks_are_the_papers():
   module = Discriminator((16, 16, 3), width=2, attention_size=0, spectral_norm=False)
   x = jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
-  init = jax.jit(lambda: module.init(jax.random.key(0), x, train=True, keys=None))
-  p = jax.tree.map(lambda p: p + 0.1 * RNG.normal(size=p.shape).astype(np.float32), init()["params"])
+  p = moved(fresh(module, x, keys=None)["params"])
   h = pool(conv(p["Conv_1"], jax.nn.relu(conv(p["Conv_0"], x)))) + pool(conv(p["Conv_2"], x))
   h = pool(conv(p["Conv_4"], jax.nn.relu(conv(p["Conv_3"], jax.nn.relu(h))))) + pool(conv(p["Conv_5"], h))
   h = h + conv(p["Conv_7"], jax.nn.relu(conv(p["Conv_6"], jax.nn.relu(h))))

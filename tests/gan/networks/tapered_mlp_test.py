@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan.networks.tapered_mlp import Discriminator, Generator
+from tests.gan.networks.resnet_test import fresh, moved
 
 RNG = np.random.default_rng(0)
 
@@ -13,14 +14,10 @@ def leaky(x):
   return np.where(x > 0, x, 0.2 * x)
 
 
-def fresh(module, *inputs, **kwargs):
-  return jax.jit(lambda: module.init(jax.random.key(0), *inputs, train=True, **kwargs))()
-
-
 def test_the_generator_by_hand():
   module, z = Generator((2, 3, 1), (-1.0, 1.0), widths=(4, 5, 6)), RNG.normal(size=(8, 3)).astype(np.float32)
   variables = fresh(module, z)
-  p = jax.tree.map(lambda a: a + 0.1 * RNG.normal(size=a.shape).astype(np.float32), variables["params"])
+  p = moved(variables["params"])
   images, _ = module.apply({**variables, "params": p}, z, train=True, mutable=["batch_stats"])
   h = leaky(z @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"])
   for layer in (1, 2):
