@@ -165,17 +165,24 @@ def keys(family: str) -> dict[str, Key]:
 
 def get_config(family: str = "") -> ConfigDict:
   """Returns an unlocked config with the shared keys of all families and those of this family at their defaults."""
-  values = {path: key.default for path, key in keys(family).items()} | {"family": family}
-  config = ConfigDict({**SECTIONS, **FAMILIES.get(family, ({}, {}))[1]})
-  for path, value in values.items():
-    *sections, key = path.split(".")
-    section = config
-    for name in sections:
-      if name not in section:
-        section[name] = ConfigDict()
-      section = section[name]
-    section[key] = ConfigDict(value) if isinstance(value, dict) else value
-  return config
+  return ConfigDict(with_defaults({"family": family})[0])
+
+
+def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+  """Returns a run's recorded config completed with the defaults of the keys it lacks, and a note on each of these."""
+  complete: dict[str, Any] = json.loads(json.dumps(record))
+  family = record["family"]
+  sections = {**SECTIONS, **FAMILIES.get(family, ({}, {}))[1]}
+  notes = []
+  for path, default in {**{path: key.default for path, key in keys(family).items()}, **sections}.items():
+    section = complete
+    *parents, name = path.split(".")
+    for parent in parents:
+      section = section.setdefault(parent, {})
+    if name not in section:
+      section[name] = default
+      notes.append(f"config.{path} is {default}: the run is older than this key")
+  return complete, notes
 
 
 def is_shared(path: str) -> bool:
@@ -188,31 +195,10 @@ def may_change(path: str) -> bool:
   return path in KEYS and KEYS[path].may_change
 
 
-def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-  """Returns a run's recorded config completed with the defaults of the keys it lacks, and a note on each of these."""
-  complete: dict[str, Any] = json.loads(json.dumps(record))
-  sections = {**SECTIONS, **FAMILIES.get(record["family"], ({}, {}))[1]}
-  defaults = {**{path: key.default for path, key in keys(record["family"]).items()}, **sections}
-  notes = []
-  for path, default in defaults.items():
-    section = complete
-    *parents, name = path.split(".")
-    for parent in parents:
-      section = section.setdefault(parent, {})
-    if name not in section:
-      section[name] = default
-      notes.append(f"config.{path} is {default}: the run is older than this key")
-  return complete, notes
-
-
 def problems(config: ConfigDict) -> list[str]:
   """Returns one line for each shared key that breaks its rule: field, value, rule."""
-  values = {path: value_at(config, path) for path in (*KEYS, *GAN_KEYS)}
-  broken = [
-    f"config.{path}={values[path]} {key.rule}"
-    for path, key in {**KEYS, **GAN_KEYS}.items()
-    if values[path] is not None and not key.holds(values[path])
-  ]
+  values = [(path, key, value_at(config, path)) for path, key in {**KEYS, **GAN_KEYS}.items()]
+  broken = [f"config.{path}={v} {key.rule}" for path, key, v in values if v is not None and not key.holds(v)]
   return broken or _interval_problems(config) + _average_problems(config)
 
 

@@ -28,7 +28,9 @@ _LUCIC = {
   "generator.bn_epsilon": 1e-3,
   "discriminator.bn_momentum": 0.999,
   "discriminator.truncated": True,
+  "discriminator.batch_norm": True,
   "game.n_critic": 1,
+  "game.fakes": "shared",
   "train.num_steps": 15625,
   "train.batch_size": 64,
   "z_prior": "uniform",
@@ -37,8 +39,8 @@ TWO_STAGE = "daib13/TwoStageVAE (8718623): demo.py, network/two_stage_vae_model.
 WAE = "tolstikhin/wae (6351565): configs.py, config_mnist; wae.py; models.py"
 IWAE = "yburda/iwae (78a6075): experiments.py, optimizers.py, datasets.py"
 RECIPES = [  # variant, where, {path in the config: value}
-  ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "game.fakes": "shared", "loss.name": "non_saturating"}),
-  ("lucic2018:fashion_mnist,lsgan", LUCIC, {**_LUCIC, "game.fakes": "shared", "loss.sigmoid": True}),
+  ("lucic2018:fashion_mnist", LUCIC, {**_LUCIC, "loss.name": "non_saturating"}),
+  ("lucic2018:fashion_mnist,lsgan", LUCIC, {**_LUCIC, "loss.sigmoid": True}),
   ("lucic2018:fashion_mnist,wgan", LUCIC, {**_LUCIC, "discriminator_optim.weight_clip": 0.01}),
   (
     "lucic2018:fashion_mnist,wgan_gp",
@@ -48,7 +50,7 @@ RECIPES = [  # variant, where, {path in the config: value}
   (
     "lucic2018:fashion_mnist,dragan",
     LUCIC,
-    {**_LUCIC, "game.fakes": "shared", "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
+    {**_LUCIC, "penalties.dragan.sigmoid": True, "discriminator.batch_norm": False},
   ),
   (
     "lucic2018:fashion_mnist,vae",
@@ -126,7 +128,15 @@ RECIPES = [  # variant, where, {path in the config: value}
   (
     "r3gan:cifar10",
     "brownvc/R3GAN (19a7ddf): train.py, its command in README.md",
-    {"data.train_split": "train", "data.flip": True, "train.batch_size": 512, "generator.width": 768, "z_dim": 64},
+    {
+      "data.train_split": "train",
+      "data.flip": True,
+      "train.batch_size": 512,
+      "z_dim": 64,
+      "generator.width": 768,
+      "generator.embedding_dim": 64,
+      "discriminator.embedding_dim": 768,
+    },
   ),
   (
     "sagan:cifar10",
@@ -138,6 +148,18 @@ RECIPES = [  # variant, where, {path in the config: value}
       "discriminator_optim.learning_rate": 4e-4,
       "train.batch_size": 256,
       "game.n_critic": 1,
+    },
+  ),
+  (
+    "wgan:mnist",
+    "Arjovsky et al. 2017, Algorithm 1",
+    {
+      "game.n_critic": 5,
+      "discriminator_optim.weight_clip": 0.01,
+      "generator_optim.learning_rate": 5e-5,
+      "game.warmup": 100,
+      "game.warmup_first": 25,
+      "game.warmup_every": 500,
     },
   ),
   (
