@@ -42,17 +42,14 @@ class Conditioning:
   def conditional(self) -> bool:
     return (self.generator, self.discriminator) != ("none", "none")
 
-  def generator_context(self) -> dict[str, Any]:
-    """Returns the arguments of G's constructor."""
+  def context(self) -> dict[str, Any]:
+    """Returns the arguments that the constructors of G and D may take."""
+    head = self.discriminator in ("projection", "auxiliary")
     return {
       "norm_classes": self.num_classes if self.generator == "class_batch_norm" else 0,
       "embedding_classes": self.num_classes if self.generator == "embedding" else 0,
+      "label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead(),
     }
-
-  def discriminator_context(self) -> dict[str, Any]:
-    """Returns the arguments of D's constructor."""
-    head = self.discriminator in ("projection", "auxiliary")
-    return {"label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead()}
 
   def generator_inputs(self, z: Array, labels: Array | None) -> tuple[Array, dict[str, Any]]:
     """Returns the arguments of G for z [B, Z] and labels [B]: z, and "labels" if G is made for them."""
@@ -93,7 +90,7 @@ def none() -> Conditioning:
 
 
 def concat(num_classes: int) -> Conditioning:
-  """One-hot values beside z, and one-hot feature maps beside x (Mirza & Osindero 2014)."""
+  """Adds one-hot values to z and one-hot feature maps to x (Mirza & Osindero 2014)."""
   return Conditioning(num_classes, "concat", "concat")
 
 

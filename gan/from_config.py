@@ -41,16 +41,16 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   def section(name: str, **context: Any) -> Any:
     return build(TABLES[name], config[name], name, **context)
 
+  conditioning = section("conditioning", num_classes=spec.num_classes)
   context = {
+    **conditioning.context(),
     "image_shape": spec.image_shape,
     "pixel_range": tuple(spec.pixel_range),
     "kind": spec.kind,
     "dtype": config.dtype,
     "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
   }
-  conditioning = section("conditioning", num_classes=spec.num_classes)
-  generator = section("generator", **context, **conditioning.generator_context())
-  discriminator = section("discriminator", **context, **conditioning.discriminator_context())
+  generator, discriminator = section("generator", **context), section("discriminator", **context)
   penalties = build_penalties(config.penalties)
   _check_data(config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
@@ -108,7 +108,7 @@ def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> Non
 
 def _check_labels(conditioning: Conditioning, config: Any) -> None:
   """Raises ConfigError if the generator does not take labels in their form."""
-  (argument,) = [name for name, classes in conditioning.generator_context().items() if classes] or [""]
+  argument = {"class_batch_norm": "norm_classes", "embedding": "embedding_classes"}.get(conditioning.generator)
   if argument and argument not in parameters(GENERATORS[config.generator.name]):
     takers = ", ".join(name for name, made in GENERATORS.items() if argument in parameters(made))
     raise _clash(

@@ -22,7 +22,7 @@ from gan.conditioning import Conditioning
 from gan.game import Game
 from gan.losses import AdversarialLoss
 from gan.networks.interface import DiscriminatorOutput, Latents
-from gan.penalties import Penalty, Seen, penalize
+from gan.penalties import Penalty, Seen
 
 
 class GanState(flax.struct.PyTreeNode):
@@ -120,7 +120,7 @@ class GAN:
       return Seen(apply_d, batch["image"], fake, keys, self.axis_name)
 
     terms = {"loss": self.game.d_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)}
-    terms |= penalize(self.penalties, see, d.updates)
+    terms |= {name: penalty.weighted(see(name), d.updates) for name, penalty in self.penalties.items()}
     terms |= self.conditioning.discriminator_terms(on_real, on_fake, batch["label"])
     shown = {"d_real_logit": on_real.logits, "d_fake_logit": on_fake.logits}
     shown |= self.loss.accuracies(on_real.logits, on_fake.logits)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,25 +16,20 @@ from common.schedules import Scheduled, build_schedule
 from common.types import Array, Images
 
 
-class ApplyD(Protocol):
-  """Images [B, H, W, C] -> logits [B]; ``half``, "real" or "fake", says whose augmentation they go through first."""
-
-  def __call__(self, x: Images, half: str = "real") -> Array: ...
-
-
 class Seen(NamedTuple):
   """The arguments of a penalty in one update of D.
 
   Attributes:
-    apply_d: D in training mode; its BatchNorm statistics and spectral vectors stay as they are. It can be
-      differentiated by vjp only: common/layers/conv.py has no forward mode.
+    apply_d: D in training mode, images [B, H, W, C] -> logits [B]; a second argument, "real" by default or "fake",
+      names the half whose augmentation the images go through first. BatchNorm statistics and spectral vectors stay as
+      they are. It can be differentiated by vjp only: common/layers/conv.py has no forward mode.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.
     keys: keys [B] of this penalty.
     axis_name: the device axis for statistics over the batch, None for the global view.
   """
 
-  apply_d: ApplyD
+  apply_d: Callable[..., Array]
   real: Images
   fake: Images
   keys: Array
@@ -65,6 +60,16 @@ class Penalty:
   def __call__(self, seen: Seen) -> Array:
     """Returns the penalty without its weight, [B]."""
     raise NotImplementedError
+
+  def weighted(self, seen: Seen, updates: Array) -> Array:
+    """Returns the weighted penalty after ``updates`` updates of D, [B]; 0 where ``every`` leaves it out."""
+
+    def now() -> Array:
+      return self.every * build_schedule(self.weight, "weight")(updates) * self(seen)
+
+    if self.every == 1:
+      return now()
+    return lax.cond(updates % self.every == 0, now, lambda: jnp.zeros(len(seen.real)))
 
 
 def squared_slope(apply_d: Callable[[Images], Array], x: Images) -> Array:
@@ -174,25 +179,3 @@ def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
       raise ConfigError(f"config.penalties.{name}={arguments!r} is not a section {{'argument': value}}")
     built[name] = build(PENALTIES, {"name": name, **arguments}, f"penalties.{name}")
   return built
-
-
-def penalize(penalties: Mapping[str, Penalty], see: Callable[[str], Seen], updates: Array) -> dict[str, Array]:
-  """Returns the weighted penalties of one update of D, {name: [B]}.
-
-  Args:
-    penalties: {name: penalty}.
-    see: maps a penalty's name to its arguments.
-    updates: number of D's updates so far.
-  """
-  values = {}
-  for name, penalty in penalties.items():
-    seen = see(name)
-
-    def weighted(penalty: Penalty = penalty, seen: Seen = seen) -> Array:
-      return penalty.every * build_schedule(penalty.weight, "weight")(updates) * penalty(seen)
-
-    if penalty.every == 1:
-      values[name] = weighted()
-    else:
-      values[name] = lax.cond(updates % penalty.every == 0, weighted, lambda seen=seen: jnp.zeros(len(seen.real)))
-  return values

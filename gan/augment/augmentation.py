@@ -36,7 +36,7 @@ def none() -> Augmentation:
 
 
 def color(x: Images, keys: Array, pixel_range: tuple[float, float]) -> Images:
-  """Brightness + U[-1/4, 1/4) of the range, saturation * U[0, 2), contrast * U[1/2, 3/2), in this order.
+  """Draws brightness + U[-1/4, 1/4) of the range, saturation * U[0, 2), contrast * U[1/2, 3/2), in this order.
 
   Saturation is taken about each pixel's mean over channels, contrast about the image's over all. Nothing is clipped.
   """
@@ -102,48 +102,30 @@ def diffaugment(
   return Augmentation(apply)
 
 
-def scheduled(
-  pixel_range: tuple[float, float],
-  p: Scheduled,
-  blit: float = 1.0,
-  geometric: float = 1.0,
-  color: float = 0.5,
-  cutout: float = 1.0,
-) -> Augmentation:
+def scheduled(pixel_range: tuple[float, float], p: Scheduled) -> Augmentation:
   """Runs ADA's pipeline (Karras et al. 2020, arXiv:2006.06676) under a given p, as R3GAN does (arXiv:2501.05441).
 
   Args:
     pixel_range: lowest and highest value of a pixel.
-    p: probability of each transformation, a number or a schedule of D's updates.
-    blit: factor of p for flips, quarter turns and whole-pixel shifts; 0: none of them.
-    geometric: factor of p for scales, turns, stretches and shifts.
-    color: factor of p for brightness, contrast, inversion, hue and saturation.
-    cutout: factor of p for a hidden square.
+    p: probability of each transformation, a number or a schedule of D's updates; colours change with half of it.
 
   Raises:
-    ConfigError: a number lies outside its range.
+    ConfigError: p lies outside [0, 1].
   """
   if isinstance(p, int | float) and not 0.0 <= p <= 1.0:
     raise ConfigError(f"p={p} must be in [0, 1]: it is a probability")
-  for name, factor in (("blit", blit), ("geometric", geometric), ("color", color), ("cutout", cutout)):
-    if not 0.0 <= factor <= 1.0:
-      raise ConfigError(f"{name}={factor} must be in [0, 1]: it multiplies a probability")
   schedule = build_schedule(p, "p")
 
   def probability(updates: Array) -> Array:
     return jnp.clip(schedule(updates), 0.0, 1.0)
 
   def apply(x: Images, keys: Array, updates: Array) -> Images:
-    p, (_, height, width, channels), maps = probability(updates), x.shape, []
-    if blit:
-      maps.append(geometry.blit(random.row_stream(keys, "blit"), blit * p, height, width))
-    if geometric:
-      maps.append(geometry.general(random.row_stream(keys, "geometric"), geometric * p, height, width))
-    if maps:
-      x = geometry.warp(x, geometry.in_order(*maps))
-    if color:
-      x = recolor(x, *colored(random.row_stream(keys, "color"), color * p, channels), pixel_range)
-    return hide(x, random.row_stream(keys, "cutout"), cutout * p, pixel_range) if cutout else x
+    p, (_, height, width, channels) = probability(updates), x.shape
+    blit = geometry.blit(random.row_stream(keys, "blit"), p, height, width)
+    general = geometry.general(random.row_stream(keys, "geometric"), p, height, width)
+    x = geometry.warp(x, geometry.in_order(blit, general))
+    x = recolor(x, *colored(random.row_stream(keys, "color"), 0.5 * p, channels), pixel_range)
+    return hide(x, random.row_stream(keys, "cutout"), p, pixel_range)
 
   return Augmentation(apply, probability)
 

@@ -12,7 +12,7 @@ from common.types import Array, Images
 
 
 def colored(keys: Array, p: Array, channels: int) -> tuple[Array, Array]:
-  """Brightness + N(0, .2^2), contrast * 2^N(0, .5^2), greys inverted, hue turned, saturation * 2^N(0, 1)."""
+  """Draws brightness + N(0, .2^2), contrast * 2^N(0, .5^2), inversion, a turn of hue, and saturation * 2^N(0, 1)."""
   u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (3,))
   lightens, stretches, inverts, turns, saturates = (u[:, k] < p for k in range(5))
   identity, grey = jnp.eye(channels), jnp.full((channels, channels), 1.0 / channels)

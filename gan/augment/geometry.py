@@ -58,7 +58,7 @@ def moved(whether: Array, normal: Array, height: int, width: int) -> Array:
 
 
 def blit(keys: Array, p: Array, height: int, width: int) -> Array:
-  """Flip, quarter turn and whole-pixel shift, each with probability p: no pixel changes its value."""
+  """Draws a flip, a quarter turn and a whole-pixel shift, each with probability p: no pixel changes its value."""
   u = random.uniform(keys, (7,))
   flip, turn, shift = (u[:, k] < p for k in range(3))
   return in_order(
@@ -67,7 +67,7 @@ def blit(keys: Array, p: Array, height: int, width: int) -> Array:
 
 
 def general(keys: Array, p: Array, height: int, width: int) -> Array:
-  """Scale, turn, stretch, turn and shift, each with probability p, the two turns together (Karras et al., App. B)."""
+  """Draws scale, turn, stretch, turn and shift, each with probability p, the turns together (Karras et al., App. B)."""
   either = 1.0 - jnp.sqrt(1.0 - jnp.clip(p, 0.0, 1.0))
   u, normal = random.uniform(random.row_stream(keys, "uniform"), (7,)), random.normal(keys, (4,))
   scale, stretch, shift = (u[:, k] < p for k in range(3))

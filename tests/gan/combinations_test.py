@@ -28,7 +28,6 @@ CLIP = 0.5
 SGD = {"name": "sgd", "learning_rate": 0.1}
 ADAM = {"name": "adam", "learning_rate": 0.1}
 BATCH_NORM = ("dcgan", "infogan")
-SCHEDULED = {"p": 0.5, "geometric": 0.0, "color": 0.0, "cutout": 0.0}
 
 
 def data(shape, kind="images", num_classes=3):
@@ -58,7 +57,7 @@ FACTORS = {
     "no labels": data((8, 8, 1), num_classes=0),
   },
   "augment": {
-    name: {"augment": {"name": name, **(SCHEDULED if name == "scheduled" else {})}} for name in AUGMENTATIONS
+    name: {"augment": {"name": name, **({"p": 0.5} if name == "scheduled" else {})}} for name in AUGMENTATIONS
   },
   "clip": {"no": {}, "yes": {"discriminator_optim": {**ADAM, "weight_clip": CLIP}}},
   "ema": {decay: {"ema__decay": decay} for decay in (0.0, 0.9)},

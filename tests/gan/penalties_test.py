@@ -10,7 +10,7 @@ from scipy.special import expit
 from common import random
 from common.errors import ConfigError
 from common.parallel import make_mesh
-from gan.penalties import R1, R2, Dragan, GradientPenalty, Seen, build_penalties, penalize
+from gan.penalties import R1, R2, Dragan, GradientPenalty, Seen, build_penalties
 
 SHAPE = (6, 4, 3, 2)
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def see(critic, real=REAL, fake=FAKE, keys=KEYS, axis_name=None):
 
 def value(penalty, seen, updates=0):
   """The weighted penalty at an update of D."""
-  return penalize({"it": penalty}, lambda name: seen, jnp.int32(updates))["it"]
+  return penalty.weighted(seen, jnp.int32(updates))
 
 
 @pytest.mark.parametrize(("scale", "target"), [(0.1, 1.0), (2.0, 1.0), (0.5, 0.0)])
