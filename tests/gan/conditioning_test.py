@@ -65,14 +65,14 @@ class ToyDiscriminator(nn.Module):
 WEIGHTS = {"weight_d": 2.0, "weight_g": 0.25}
 
 
-@pytest.mark.parametrize("options", [{}, WEIGHTS, {**WEIGHTS, "name_fakes": False}], ids=str)
-def test_a_round_equals_one_by_hand(options):
-  """Both players' losses with each image's own label under SGD; without options by a projection, else by a classifier.
+@pytest.mark.parametrize("weights", [{}, WEIGHTS, {**WEIGHTS, "name_fakes": False}], ids=str)
+def test_a_round_equals_one_by_hand(weights):
+  """Both players' losses with each image's own label under SGD; without weights by a projection, else by a classifier.
 
   In Odena et al. D names generated images too, in Gulrajani et al. real ones only.
   """
-  form = "auxiliary" if options else "projection"
-  section = {"name": form, "generator": "class_batch_norm", **options}
+  form = "auxiliary" if weights else "projection"
+  section = {"name": form, "generator": "class_batch_norm", **weights}
   sgd, variant = {"name": "sgd", "learning_rate": 0.5}, "dcgan:digits,tiny"
   config = config_of(variant, generator_optim=sgd, discriminator_optim=sgd, conditioning=section, z_dim=4)
   gan = build_algorithm(config, dataset_of(variant).spec)
@@ -100,12 +100,12 @@ def test_a_round_equals_one_by_hand(options):
       judge(params, x) for x in (real, generate(state.generator.params, 0))
     )
     losses = jax.nn.softplus(-real_logits) + jax.nn.softplus(fake_logits)
-    named = real_class + fake_class * options.get("name_fakes", True)
-    return jnp.mean(losses + options.get("weight_d", 0.0) * named)
+    named = real_class + fake_class * weights.get("name_fakes", True)
+    return jnp.mean(losses + weights.get("weight_d", 0.0) * named)
 
   def g_loss(params):
     logits, named = judge(after.discriminator.params, generate(params, 1))
-    return jnp.mean(jax.nn.softplus(-logits) + options.get("weight_g", 0.0) * named)
+    return jnp.mean(jax.nn.softplus(-logits) + weights.get("weight_g", 0.0) * named)
 
   for player, loss in (("discriminator", d_loss), ("generator", g_loss)):
     old, new = (getattr(s, player).params for s in (state, after))

@@ -20,10 +20,6 @@ def test_wgans_pattern_is_100_before_the_first_25_updates_and_before_every_500th
   found = critic_updates(Game(n_critic=5, warmup=100, warmup_first=25, warmup_every=500), 1502)
   theirs = [100 if updates < 25 or updates % 500 == 0 else 5 for updates in range(1502)]
   assert found == theirs
-  assert [n for n in range(1502) if found[n] == 100] == [*range(25), 500, 1000, 1500]
-  # What configs/wgan.py says of the rounds: 20 each for the first 25, and 19 more for every 500th.
-  assert sum(found[:500]) // 5 == 25 * 20 + 475
-  assert sum(found[500:1000]) // 5 == 500 + 19
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Adversarial losses by hand, at their optima, in their gradients, and where probabilities overflow."""
+"""Adversarial losses by hand, and where probabilities overflow."""
 
 import jax
 import jax.numpy as jnp
@@ -45,24 +45,6 @@ def test_least_squares_of_the_sigmoid():
     least_squares(a=-1.0, b=1.0, c=0.0, sigmoid=True)
 
 
-@pytest.mark.parametrize(
-  ("name", "best", "value"),
-  [
-    ("saturating", 0.0, np.log(4)),  # Goodfellow et al. 2014, Theorem 1
-    ("non_saturating", 0.0, np.log(4)),
-    ("hinge", 0.0, 2.0),
-    ("least_squares", 0.5, 0.25),
-  ],
-)
-def test_at_the_games_value_the_discriminator_knows_nothing(name, best, value):
-  """Where real and fake are alike, one logit for both is the best answer, and it is the loss's boundary."""
-  loss = LOSSES[name]()
-  assert loss.boundary == best
-  np.testing.assert_allclose(loss.discriminator(jnp.full(3, best), jnp.full(3, best)), value, rtol=1e-6)
-  for other in (best - 0.1, best + 0.1):
-    assert loss.discriminator(other, other) >= value - 1e-6
-
-
 def test_least_squares_takes_maos_constants():
   """Eq. 8, a = -1, b = 1, c = 0; and targets in the wrong order are refused."""
   loss = least_squares(a=-1.0, b=1.0, c=0.0)
@@ -77,7 +59,7 @@ def test_least_squares_takes_maos_constants():
 def test_accuracies_count_images_or_pairs(name):
   """They count pairs where a constant added to all logits must not change them."""
   loss, real, fake = LOSSES[name](), jnp.array([2.0, 0.3, -1.0, 0.6]), jnp.array([1.0, 0.4, -2.0, 0.6])
-  assert (loss.boundary is None) == (name in UNCENTRED)
+  assert loss.boundary == (None if name in UNCENTRED else 0.5 if name == "least_squares" else 0.0)
   right = loss.accuracies(real, fake)
   if name in UNCENTRED:
     for shift in (0, 5):
@@ -89,16 +71,6 @@ def test_accuracies_count_images_or_pairs(name):
   else:
     assert list(right) == ["d_real_accuracy", "d_fake_accuracy"]
     np.testing.assert_array_equal(list(right.values()), [real > loss.boundary, fake < loss.boundary])
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_both_players_gain_in_their_own_direction(name):
-  """Gradient descent raises D on real and lowers it on fake; G raises it on fake, and real images are not its own."""
-  loss, real, fake = LOSSES[name](), np.array([-3.0, 0.0, 0.5]), np.array([0.75, 0.5, 0.25])
-  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.discriminator(r, f)), (0, 1))(real, fake)
-  assert np.all(on_real < 0) and np.all(on_fake > 0)
-  on_real, on_fake = jax.grad(lambda r, f: jnp.sum(loss.generator(r, f)), (0, 1))(real, fake)
-  assert np.all(on_fake < 0) and np.any(on_real != 0) == (name == "relativistic_pairing")
 
 
 @pytest.mark.parametrize(

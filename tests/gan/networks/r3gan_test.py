@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import signal
 
 from common.errors import ConfigError
 from gan.networks.interface import LabelHead
@@ -16,10 +17,8 @@ X = RNG.normal(size=(2, 6, 4, 3)).astype(np.float32)
 
 
 def filtered(x, gain):
-  """Along the first two axes, from a place before the first to one after the last."""
-  x = np.pad(x, ((2, 2), (2, 2), (0, 0)))
-  rows = sum(gain * FILTER[k] * x[k : k + len(x) - 3] for k in range(4))
-  return sum(gain * FILTER[k] * rows[:, k : k + x.shape[1] - 3] for k in range(4))
+  """x [H, W, C] under the filter, from a place before the first to one after the last."""
+  return signal.convolve(x, gain**2 * np.outer(FILTER, FILTER)[..., None])[1:-1, 1:-1]
 
 
 def test_doubling_interpolates():
@@ -35,12 +34,6 @@ def test_halving_filters_and_takes_each_second():
   expected = [filtered(image, 1.0)[1::2, 1::2] for image in X]
   np.testing.assert_allclose(smooth_halve(X), expected, atol=1e-5)
   assert smooth_halve(X).shape == (2, 3, 2, 3)
-
-
-def test_halving_is_the_transpose_of_doubling():
-  """But for the gain of 4: <double(x), y> = 4 <x, halve(y)>."""
-  y = RNG.normal(size=(2, 12, 8, 3)).astype(np.float32)
-  np.testing.assert_allclose(np.vdot(smooth_double(X), y), 4 * np.vdot(X, smooth_halve(y)), rtol=1e-4)
 
 
 def test_a_block_starts_as_the_identity_with_weights_of_a_stated_scale():
