@@ -29,4 +29,4 @@ def get_config(argument: str = "") -> ConfigDict:
   config.conditioning = {"name": "auxiliary", "generator": "concat", **weights, "name_fakes": odena}
   recipes.use_dcgan(config)
   config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

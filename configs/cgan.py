@@ -44,7 +44,7 @@ def _dcgan(argument: str) -> ConfigDict:
   recipes.use_dcgan(config)
   config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
   _common(config, dataset)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)
 
 
 def _common(config: ConfigDict, dataset: str) -> None:

@@ -30,4 +30,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.train.batch_size = 128
     recipes.use_dcgan(config, width=128, kernel_size=5)
   config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

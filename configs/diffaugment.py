@@ -37,4 +37,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.ema.update({"decay": 0.9999, "warmup": 0.0, "start": 1000})
     config.train.num_steps = 250000
     config.discriminator.width = 256
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

@@ -27,4 +27,4 @@ def get_config(argument: str = "") -> ConfigDict:
   recipes.use_dcgan(config, batch_norm=False)
   config.penalties = {"dragan": {"weight": 10.0, "target": 1.0, "spread": 0.5}}
   config.generator_optim = config.discriminator_optim = recipes.adam(1e-4, b1=0.5, b2=0.9)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

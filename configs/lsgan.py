@@ -29,4 +29,4 @@ def get_config(argument: str = "") -> ConfigDict:
   a, b, c = (-1.0, 1.0, 0.0) if "pearson" in words else (0.0, 1.0, 1.0)
   config.loss = {"name": "least_squares", "a": a, "b": b, "c": c}
   config.generator_optim = config.discriminator_optim = recipes.adam(2e-4, b1=0.5)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

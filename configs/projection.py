@@ -22,4 +22,4 @@ from configs import recipes
 def get_config(argument: str = "") -> ConfigDict:
   config, _, words = recipes.residual(argument)
   config.conditioning = {"name": "projection", "generator": "class_batch_norm"}
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

@@ -32,6 +32,7 @@ TRAIN_EXAMPLES = {
   "digits": 1400, "fashion_mnist": 50000, "mnist": 50000, "cifar10": 45000, "gaussians8": 65536,
   "folder": 5000, "photos": 7728, "emoji": 3066, "emoji_people": 608,  # a folder's number is not known here
 }  # fmt: skip
+NARROW = {"generator": {"width": 8}, "discriminator": {"width": 8}}  # the networks of most tiny GANs
 FEW = 10000  # examples, below which an epoch is too short to evaluate after each
 FEATURES = {  # the extractor of sample metrics: a classifier where one comes with the code
   "digits": "classifier",
@@ -107,14 +108,12 @@ def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str,
   Args:
     config: the config with all its sections.
     words: the variants, as `variants` returns them.
-    **tiny: for the variant "tiny", the arguments to replace in each section, as in ``model={"width": 8}``; by default
-      the networks of a GAN get a width of 8.
+    **tiny: for the variant "tiny", the arguments to replace in each section, as in ``model={"width": 8}``.
   """
   if "tiny" in words:
     config.train.update({"num_steps": 40, "batch_size": 48, "steps_per_call": 5})
     set_every(config, log=10, rest=20)
-    narrow = {"width": 8}
-    for section, arguments in (tiny or {"generator": narrow, "discriminator": narrow}).items():
+    for section, arguments in tiny.items():
       config[section].update(arguments)
   return config.lock()
 

@@ -34,4 +34,4 @@ def get_config(argument: str = "") -> ConfigDict:
   config.generator = {**config.discriminator, "bn_momentum": 0.999 if full_size else 0.9, "bn_epsilon": 1e-5}
   config.loss = {"name": "hinge"}
   config.generator_optim, config.discriminator_optim = (recipes.adam(rate, b1=0.0, b2=0.9) for rate in (1e-4, 4e-4))
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

@@ -26,4 +26,4 @@ from configs import recipes
 
 def get_config(argument: str = "") -> ConfigDict:
   config, _, words = recipes.residual(argument, ("quick",))
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

@@ -33,4 +33,4 @@ def get_config(argument: str = "") -> ConfigDict:
   rmsprop = {"name": "rmsprop", "learning_rate": 5e-5, "decay": 0.99, "eps": 1e-8}
   config.generator_optim = rmsprop
   config.discriminator_optim = {**rmsprop, "weight_clip": 0.01}
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)

@@ -35,7 +35,7 @@ def get_config(argument: str = "") -> ConfigDict:
   recipes.use_dcgan(config, batch_norm=False)
   recipes.use_wasserstein(config)
   config.generator_optim = config.discriminator_optim = recipes.adam(1e-4, b1=0.0, b2=0.9)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)
 
 
 def _resnet(argument: str) -> ConfigDict:
@@ -46,4 +46,4 @@ def _resnet(argument: str) -> ConfigDict:
   config.generator.bn_epsilon = 1e-5
   config.discriminator.update({"spectral_norm": False, "pool": "mean"})
   recipes.use_wasserstein(config)
-  return recipes.finish(config, words)
+  return recipes.finish(config, words, **recipes.NARROW)
