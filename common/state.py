@@ -132,35 +132,62 @@ def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
   return {name: Mean(norm, due.astype(jnp.float32)) for name, norm in zip(trees, norms, strict=True)}
 
 
-def transfer_weights(source: PyTree, target: PyTree) -> PyTree:
+def transfer_weights(source: PyTree, target: PyTree, *, partly: bool = False) -> tuple[PyTree, list[str]]:
   """Copies parameters, averages and collections from ``source`` to ``target``; optimizers and counters stay.
 
+  Args:
+    source: a state.
+    target: the state that gets the weights.
+    partly: whether arrays that are absent in ``source`` or have another shape there keep the values of ``target``.
+
+  Returns:
+    The new state, and "name: shape in source -> shape in target" for each array that differs.
+
   Raises:
-    ConfigError: the two states have different networks; the text names up to three differences.
+    ConfigError: an array differs and ``partly`` is False, or no array fits.
   """
-
-  def networks(state: PyTree) -> dict[str, NetState]:
-    return {f.name: v for f in dataclasses.fields(state) if isinstance(v := getattr(state, f.name), NetState)}
-
-  def shapes(net: NetState) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(net.variables())
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
-
   new, old = networks(target), networks(source)
-  there = {f"{name}/{path}": shape for name, net in old.items() for path, shape in shapes(net).items()}
-  here = {f"{name}/{path}": shape for name, net in new.items() for path, shape in shapes(net).items()}
+  there = {f"{name}/{path}": x for name, net in old.items() for path, x in _arrays(net.variables()).items()}
+  here = {f"{name}/{path}": x for name, net in new.items() for path, x in _arrays(net.variables()).items()}
   wrong = [
-    f"{k}: {there.get(k, 'absent')} -> {here.get(k, 'absent')}"
+    f"{k}: {there[k].shape if k in there else 'absent'} -> {here[k].shape if k in here else 'absent'}"
     for k in {**there, **here}
-    if there.get(k) != here.get(k)
+    if k not in there or k not in here or there[k].shape != here[k].shape
   ]
-  if wrong:
-    raise ConfigError(f"--init_from has other networks, {len(wrong)} differences: {'; '.join(wrong[:3])}")
+  if wrong and (not partly or not any(k in there and there[k].shape == x.shape for k, x in here.items())):
+    way_out = "" if partly else "; --init_partly takes what fits"
+    raise ConfigError(f"--init_from has other networks, {len(wrong)} differences: {'; '.join(wrong[:3])}{way_out}")
+
+  def fitting(old: PyTree, new: PyTree) -> PyTree:
+    arrays = _arrays(old)
+    return jax.tree_util.tree_map_with_path(
+      lambda path, x: x if (y := arrays.get(_name(path))) is None or y.shape != x.shape else y, new
+    )
 
   def moved(net: NetState, old: NetState) -> NetState:
     raw = old.params, _averaged(old.mutable)
     average = raw if old.ema_params is None else (old.ema_params, old.ema_mutable)
-    params, mutable = (None, None) if net.ema_params is None else jax.tree.map(jnp.copy, average)
-    return net.replace(params=old.params, mutable=old.mutable, ema_params=params, ema_mutable=mutable)
+    ema = (None, None)
+    if net.ema_params is not None:
+      ema = jax.tree.map(jnp.copy, fitting(average, (net.ema_params, net.ema_mutable)))
+    return net.replace(
+      params=fitting(old.params, net.params),
+      mutable=fitting(old.mutable, net.mutable),
+      ema_params=ema[0],
+      ema_mutable=ema[1],
+    )
 
-  return target.replace(**{name: moved(net, old[name]) for name, net in new.items()})
+  return target.replace(**{name: moved(net, old[name]) for name, net in new.items() if name in old}), wrong
+
+
+def networks(state: PyTree) -> dict[str, NetState]:
+  """Returns the networks of a state by the names of its fields."""
+  return {f.name: v for f in dataclasses.fields(state) if isinstance(v := getattr(state, f.name), NetState)}
+
+
+def _name(path: Any) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _arrays(tree: PyTree) -> dict[str, Array]:
+  return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -75,6 +75,7 @@ def train(
   workdir: str | Path,
   *,
   init_from: str | Path = "",
+  init_partly: bool = False,
   profile: tuple[int, int] | None = None,
   dataset: Dataset | None = None,
   status: Status | None = None,
@@ -85,6 +86,7 @@ def train(
     config: a locked config, as `load_config` returns it.
     workdir: the run's directory; made where it is missing.
     init_from: workdir of a run of the same networks whose weights a fresh run starts from.
+    init_partly: whether arrays that ``init_from`` lacks, or has in another shape, may start fresh.
     profile: (start, stop), the steps to trace with jax.profiler into workdir/profile.
     dataset: the opened ``config.data``; None opens it.
     status: receives lines for a person; None prints them to stderr.
@@ -98,7 +100,9 @@ def train(
   config, dataset, algorithm = _built(config, dataset, status)
   with claimed(workdir, config, dataset.spec, status, str(init_from)) as start_at:
     program = Program(algorithm, dataset, config, parallel.make_mesh())
-    run = evaluated_run(program, workdir, status, lambda: _initial_state(program, init_from, status), profile)
+    run = evaluated_run(
+      program, workdir, status, lambda: _initial_state(program, init_from, init_partly, status), profile
+    )
     if init_from and run.step:
       status.line(f"--init_from={init_from} is not used: the run goes on from its own step {run.step:,}")
     start_at(run.step)  # not before: settings that cannot be built do not bind the workdir to them
@@ -129,13 +133,16 @@ def _built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple
     return config, dataset, build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
 
 
-def _initial_state(program: Program, init_from: str | Path, status: Status) -> PyTree:
+def _initial_state(program: Program, init_from: str | Path, partly: bool, status: Status) -> PyTree:
   """The state that a run begins with: a fresh one, with the weights of ``init_from`` where that is given."""
   if not init_from:
     return program.init()
   other = load(init_from)
   status.line(f"weights from step {other.step:,} of {init_from}")
-  return transfer_weights(other.state, program.init())
+  state, fresh = transfer_weights(other.state, program.init(), partly=partly)
+  for line in fresh:
+    status.line(f"not from there: {line}")
+  return state
 
 
 def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "") -> RestoredRun:
@@ -156,6 +163,17 @@ def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "
   from experiments.fitted_prior import restore_with_prior
 
   return restore_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
+
+
+def export(workdir: str | Path, out: str | Path, *, checkpoint: str = "last") -> None:
+  """Writes a run's weights, config, card and decoder to the new directory ``out``, which `load` takes as a workdir.
+
+  Raises:
+    ConfigError: no run, no such checkpoint, or ``out`` is not empty.
+  """
+  from experiments.export import export
+
+  export(load(workdir, checkpoint), Path(workdir), Path(out))
 
 
 def metrics_of(workdir: str | Path) -> list[Record]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -14,6 +15,8 @@ from common.build import parameters
 from common.data.dataset import Dataset, open_dataset
 from common.data.spec import Spec
 from common.errors import ConfigError
+from common.parallel import replicate
+from common.training import weights
 from common.training.workdir import read_json, read_spec
 from common.types import PyTree
 from configs import schema
@@ -35,23 +38,35 @@ class RestoredRun:
 
 
 def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
-  """Restores "last", "best" or a step's number from ``workdir``, which may belong to a running experiment.
+  """Restores "last", "best" or a step's number from ``workdir``, which may be in use, or what experiments.export wrote.
 
   Raises:
     ConfigError: no run there, or an unknown kind of checkpoint.
     CheckpointError: no good checkpoint.
   """
   from common.training.checkpoint import Checkpoints
-  from common.training.program import state_shapes
+  from common.training.program import make_state, state_shapes
 
   record, notes = read_config(workdir)
   config, spec = command_line.thaw(record), read_spec(workdir)
   algorithm = build_algorithm(config, spec)
+  if is_exported(workdir):
+    arrays, about = weights.load(workdir / weights.FILE)
+    if checkpoint not in ("last", about.get("step")):
+      raise ConfigError(f"{workdir} is an exported model of step {about.get('step')}; use --checkpoint=last")
+    shapes = jax.eval_shape(lambda: make_state(algorithm, spec, config.seed))
+    state = replicate(weights.with_named(weights.fresh(shapes), arrays), mesh)
+    return RestoredRun(config, spec, algorithm, state, int(about.get("step", 0)), tuple(notes))
   directory = locate(workdir, checkpoint)
   with Checkpoints(directory, keep=1, read_only=True) as checkpoints:
     step = int(checkpoint) if checkpoint.isdigit() else None
     found = checkpoints.restore(state_shapes(algorithm, spec, config.seed, mesh), step)
   return RestoredRun(config, spec, algorithm, found.state, found.step, (*notes, *found.skipped))
+
+
+def is_exported(workdir: Path) -> bool:
+  """Whether the directory was written by experiments.export."""
+  return (workdir / weights.FILE).is_file()
 
 
 def locate(workdir: Path, checkpoint: str) -> Path:

@@ -23,6 +23,7 @@ def define_flags() -> None:
   flags.DEFINE_string(
     "profile", "", "START:STOP, steps to trace with jax.profiler into WORKDIR/profile; the first call cannot be traced"
   )
+  flags.DEFINE_bool("init_partly", False, "let arrays start fresh that --init_from lacks or has in another shape")
   flags.DEFINE_string("init_from", "", "workdir of a run of the same networks whose weights a fresh run starts from")
   flags.DEFINE_integer("devices", 0, "number of virtual devices on a CPU, for tests; 0 uses real ones", lower_bound=0)
   flags.DEFINE_string("coordinator", "", "host:port of process 0 of several; empty under SLURM and other schedulers")
@@ -58,7 +59,15 @@ def main() -> int:
   with status.phase("reading the data set"):
     dataset = reading.result() if reading else None
   if not FLAGS.check:
-    api.train(config, FLAGS.workdir, init_from=FLAGS.init_from, profile=profile, dataset=dataset, status=status)
+    api.train(
+      config,
+      FLAGS.workdir,
+      init_from=FLAGS.init_from,
+      init_partly=FLAGS.init_partly,
+      profile=profile,
+      dataset=dataset,
+      status=status,
+    )
     return 0
   figures = api.check(config, dataset=dataset, status=status)
   for name, value in figures.items() if jax.process_index() == 0 else ():

@@ -150,7 +150,7 @@ def test_transferred_weights_start_a_new_run():
   average = {"batch_stats": {"mean": jnp.full(2, 4.0)}}
   averaged = source.a.replace(ema_params={"w": jnp.array([5.0])}, ema_mutable=average, updates=jnp.int32(9))
   source = source.replace(a=averaged)
-  moved = transfer_weights(source, target)
+  moved, differences = transfer_weights(source, target)
   np.testing.assert_array_equal(moved.a.params["w"], [1.0])
   np.testing.assert_array_equal(moved.b.params["w"], [2.0, 3.0])
   np.testing.assert_array_equal(moved.a.ema_params["w"], [5.0])
@@ -158,12 +158,26 @@ def test_transferred_weights_start_a_new_run():
   np.testing.assert_array_equal(moved.a.ema_mutable["batch_stats"]["mean"], [4.0, 4.0])
   assert moved.b.ema_params is moved.b.ema_mutable is None
   unaveraged = source.replace(a=source.a.replace(ema_params=None, ema_mutable=None))
-  fresh = transfer_weights(unaveraged, target).a
+  fresh = transfer_weights(unaveraged, target)[0].a
   assert fresh.ema_params["w"] == 1.0 and fresh.ema_mutable["batch_stats"]["mean"][0] == 9.0
-  assert int(moved.step) == int(moved.a.updates) == 0
+  assert int(moved.step) == int(moved.a.updates) == 0 and differences == []
 
 
 def test_weights_of_other_networks_are_refused_by_name():
   message = r"--init_from has other networks, 2 differences: a/params/w: \(3,\) -> \(1,\); b/params/w: \(1,\) -> \(2,\)"
   with pytest.raises(ConfigError, match=message):
     transfer_weights(two([0.0] * 3, [0.0], step=0), two([0.0], [0.0, 0.0], step=0))
+
+
+def test_what_fits_is_taken_where_that_is_allowed():
+  source, target = two([1.0] * 3, [2.0, 3.0], step=9), two([0.0], [0.0, 0.0], step=0)
+  moved, differences = transfer_weights(source, target, partly=True)
+  assert differences == ["a/params/w: (3,) -> (1,)"]
+  np.testing.assert_array_equal(moved.a.params["w"], [0.0])
+  np.testing.assert_array_equal(moved.a.ema_params["w"], [0.0])
+  np.testing.assert_array_equal(moved.b.params["w"], [2.0, 3.0])
+  np.testing.assert_array_equal(moved.a.mutable["batch_stats"]["mean"], [9.0, 9.0])
+  other = Two(jnp.int32(0), net_of([1.0] * 3, mutable=0.0), net_of([1.0], mutable=0.0))
+  strange = other.replace(a=other.a.replace(mutable={}, ema_mutable={}), b=other.b.replace(mutable={}, ema_mutable={}))
+  with pytest.raises(ConfigError, match="has other networks, 4 differences"):
+    transfer_weights(strange, target, partly=True)

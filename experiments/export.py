@@ -1,0 +1,170 @@
+"""Hands a trained model on: python -m experiments.export --workdir=runs/dcgan --out=mine
+
+The directory gets weights.safetensors (with the averages of the weights where the run keeps them), config.json,
+spec.json, README.md (what it is, its scores and how to load it) and decode.jax: the map from latents to pictures as
+StableHLO, for any batch size, which jax.export loads without this project's code. Every command of this project takes
+the directory in the place of a workdir, and experiments.train as --init_from.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.errors import ConfigError
+from experiments.command_line import flags as command_line
+
+FLAGS = flags.FLAGS
+DECODE = "decode.jax"
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", "", "directory of the run")
+  flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+  flags.DEFINE_string("out", "", "directory to write; it must be new or empty")
+
+
+def main() -> int:
+  command_line.required("workdir")
+  command_line.required("out")
+
+  from common.training.log import Status
+  from experiments import api
+  from experiments.command_line import compilation_cache
+
+  status = Status(enabled=True)
+  compilation_cache.start(status)
+  with status.phase("exporting"):
+    api.export(FLAGS.workdir, FLAGS.out, checkpoint=FLAGS.checkpoint)
+  for file in sorted(Path(FLAGS.out).iterdir()):
+    print(f"{file}  {file.stat().st_size:,} bytes")
+  return 0
+
+
+def export(run: Any, workdir: Path, out: Path) -> None:
+  """Writes the directory; see `experiments.api.export`."""
+  from common import files
+  from common.algorithm import Generative
+  from common.training import weights
+  from common.training.workdir import write_description
+  from configs import schema
+
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise ConfigError(f"--out={out} is not empty; name a new directory")
+  command_line.make_directory("out", out)
+  arrays = weights.named(run.state)
+  about = {"step": str(run.step), "family": run.config.family}
+  sha = weights.save(out / weights.FILE, arrays, about)
+  decodes = isinstance(run.algorithm, Generative) and run.algorithm.has_prior
+  if decodes:
+    files.write(out / DECODE, serialized_decode(run, arrays))
+  files.write(out / "README.md", card(run, workdir, sha, decodes, sum(x.size for x in arrays.values())))
+  write_description(out, {"version": schema.VERSION, **run.config.to_dict()}, run.spec)
+
+
+def latents_of(run: Any) -> Any:
+  """Returns the shapes of one row of latents, as the model's ``prior_sample`` draws them."""
+  import jax
+  import jax.numpy as jnp
+
+  return jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
+
+
+def serialized_decode(run: Any, arrays: Any) -> bytes:
+  """Returns decode(weights, z[, labels]) -> images [B, H, W, C] for any B, on CPU, GPU and TPU, as jax.export does."""
+  import jax
+  import jax.export
+  import jax.numpy as jnp
+
+  from common.training import weights
+
+  inputs = (latents_of(run), *([jax.ShapeDtypeStruct((1,), jnp.int32)] if run.algorithm.conditional else []))
+  shapes = jax.eval_shape(lambda: run.state)
+
+  def one(named: Any, *row: Any) -> Any:
+    state = weights.with_named(weights.fresh(shapes), named)
+    return run.algorithm.decode(state, *jax.tree.map(lambda x: x[None], row))[0]  # rows do not depend on each other
+
+  batch = jax.export.symbolic_shape("batch")[0]
+  of_batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), inputs)
+  decode = jax.jit(jax.vmap(one, in_axes=(None, *(0 for _ in inputs))))
+  named = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(arrays))
+  return bytes(jax.export.export(decode, platforms=("cpu", "cuda", "tpu"))(named, *of_batch).serialize())
+
+
+_CARD = """# {name}
+
+A {family} trained for {step:,} steps on `{dataset}` ({num_examples:,} images of {shape}{classes}). It has {size:,}
+numbers; the sha256 of their file begins with {sha}. `config.json` has every setting. The licence of the training
+images is not stated here.
+
+## Scores
+
+{scores}
+
+## Use
+
+With the project that trained it:
+
+```sh
+python -m experiments.sample --workdir=THIS_DIRECTORY
+```
+"""
+_DECODE = """
+Without it, after `pip install jax flatbuffers safetensors`:
+
+```python
+from jax import export
+from safetensors.numpy import load_file
+
+decode = export.deserialize(open("decode.jax", "rb").read())
+images = decode.call(load_file("weights.safetensors"), z{labels})
+```
+
+`z` is {z}, from the prior that `config.json` names{label_doc}. `images` are float32
+[B, {height}, {width}, {channels}], from {low:g} (black) to {high:g} (white).
+"""
+
+
+def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
+  """Returns the README of an exported model."""
+  import jax
+
+  from experiments import api
+
+  spec = run.spec
+  height, width, channels = spec.image_shape
+  file = workdir / "evaluations.jsonl"
+  records = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+  own = [record for record in records if record["source"].get("step") == run.step]
+  text = _CARD.format(
+    name=workdir.resolve().name,
+    family=run.config.family,
+    step=run.step,
+    dataset=run.config.data.name,
+    num_examples=spec.num_examples,
+    shape=f"{height}x{width}x{channels}",
+    classes=f", {spec.num_classes} classes" if spec.num_classes else "",
+    size=size,
+    sha=sha[:16],
+    scores=f"```\n{api.table(own)}\n```" if own else "None was measured at this step.",
+  )
+  if not decodes:
+    return text
+  leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(latents_of(run))]
+  conditional = run.algorithm.conditional
+  return text + _DECODE.format(
+    z=leaves[0] if len(leaves) == 1 else f"({', '.join(leaves)})",
+    labels=", labels" if conditional else "",
+    label_doc="; `labels` are int32 [B]" if conditional else "",
+    height=height,
+    width=width,
+    channels=channels,
+    low=spec.pixel_range[0],
+    high=spec.pixel_range[1],
+  )
+
+
+if __name__ == "__main__":
+  command_line.run(main, __doc__, define_flags)
