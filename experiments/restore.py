@@ -41,8 +41,8 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
   """Restores "last", "best" or a step's number from ``workdir``, which may be in use, or what experiments.export wrote.
 
   Raises:
-    ConfigError: no run there, or an unknown kind of checkpoint.
-    CheckpointError: no good checkpoint.
+    ConfigError: the directory holds no run, or the checkpoint is neither of these.
+    CheckpointError: there is no undamaged checkpoint.
   """
   from common.training.checkpoint import Checkpoints
   from common.training.program import make_state, state_shapes
@@ -70,10 +70,10 @@ def is_exported(workdir: Path) -> bool:
 
 
 def locate(workdir: Path, checkpoint: str) -> Path:
-  """The directory of "last", "best" or a step's number.
+  """Returns the directory of "last", "best" or a step's number.
 
   Raises:
-    ConfigError: none of these, or a run that keeps no best one.
+    ConfigError: the checkpoint is none of these, or the run keeps no best one.
   """
   if checkpoint not in ("last", "best") and not checkpoint.isdigit():
     raise ConfigError(f"--checkpoint={checkpoint} is not last, best or the number of a step")
@@ -86,10 +86,10 @@ def locate(workdir: Path, checkpoint: str) -> Path:
 
 
 def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: Any) -> tuple[ConfigDict, Dataset]:
-  """The run's config.data, with ``data_dir`` as its dir unless that is empty and with ``changes``, and its data set.
+  """Opens a run's data set; returns config.data, with ``changes`` and a ``data_dir`` that is not empty, and the set.
 
   Raises:
-    ConfigError: the data set cannot be opened, or is another than that of training.
+    ConfigError: the data set cannot be opened, or is not the one of training.
   """
   data = run.config.data.copy_and_resolve_references()
   with data.unlocked():
@@ -97,21 +97,21 @@ def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: A
   dataset = open_dataset(data)
   if differ := run.spec.differences(dataset.spec):
     raise ConfigError(
-      f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}; say where that one lies, "
+      f"the data set is not the one that {workdir} was trained on: {'; '.join(differ)}; name its directory, "
       "--data_dir=DIR"
     )
   return data, dataset
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
-  """config.json with the keys that the run is older than at their defaults, and a line for each of these.
+  """Reads config.json; a key that the run is older than takes its default, and a line says so.
 
   Raises:
-    ConfigError: no config of a run, or one of a version that this code does not read.
+    ConfigError: the file is not the config of a run, or has a version that this code does not read.
   """
   record: dict[str, Any] = read_json(workdir / "config.json")
   if not isinstance(record, dict) or "family" not in record:
-    raise ConfigError(f"{workdir}/config.json is not of a run; restore it from a copy, or use another workdir")
+    raise ConfigError(f"{workdir}/config.json does not belong to a run; restore it from a copy, or use another workdir")
   if record.get("version", 1) < schema.VERSION:
     raise ConfigError(
       f"{workdir} holds a run of config version {record.get('version', 1)}, and this code reads {schema.VERSION} and "
@@ -121,7 +121,7 @@ def read_config(workdir: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def with_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
-  """A recorded config with every argument of its choices: one that is left out has the default of its constructor."""
+  """Completes a recorded config: an argument that a choice lacks takes the default of its constructor."""
   complete = json.loads(json.dumps(record))
   for section, table in choices(record["family"]).items():
     chosen = complete.get(section, {})

@@ -1,11 +1,11 @@
 """Draws pictures from a run, with no data set: python -m experiments.sample --workdir=runs/dcgan [--num=64] [--seed=0]
 
-Picture i depends on the seed and on i only, not on --num. Several are a grid with margins, small ones magnified; a
-single one (--num=1) is written pixel by pixel, without a margin. --interpolate=K draws --num rows of K pictures each,
-on straight lines between two latents. Of a VAE, --show=reconstructions has test images beside theirs and
---show=traversals moves one unit of z a row, those of most rate first (both need the data set); --show=manifold is the
-plane of two. --prior=runs/rae-gmm draws a VAE's latents from a density that was trained on those of this checkpoint
-(configs/samplers.py).
+Picture i depends on the seed and on i only, not on --num. Several pictures form a grid with margins, where small ones
+are magnified; a single one (--num=1) is written pixel by pixel, without a margin. --interpolate=K draws --num rows of K
+pictures each, on straight lines between two latents. For a VAE, --show=reconstructions puts test images beside their
+reconstructions, and --show=traversals moves one unit of z in each row, starting with the units that have the highest
+rate (both need the data set); --show=manifold shows the plane of two latents. --prior=runs/rae-gmm draws a VAE's
+latents from a density that was trained on the latents of this checkpoint (configs/samplers.py).
 """
 
 from pathlib import Path
@@ -25,27 +25,27 @@ def define_flags() -> None:
   flags.DEFINE_integer(
     "num",
     64,
-    "how many pictures, or rows of an interpolation; a single picture is written at its own size",
+    "number of pictures, or of rows of an interpolation; a single picture is written at its own size",
     lower_bound=1,
   )
-  flags.DEFINE_integer("seed", 0, "seed of latents and labels", lower_bound=0, upper_bound=2**32 - 1)
-  flags.DEFINE_list("labels", [], "of a conditional model, repeated; all: a row a class; empty: uniform draws")
+  flags.DEFINE_integer("seed", 0, "seed of the latents and labels", lower_bound=0, upper_bound=2**32 - 1)
+  flags.DEFINE_list(
+    "labels", [], "labels for a conditional model, repeated; all: one row for each class; empty: uniform draws"
+  )
   flags.DEFINE_integer(
-    "interpolate", 0, "pictures a row between two latents; 0 for independent pictures", lower_bound=0
+    "interpolate", 0, "number of pictures in a row between two latents; 0: independent pictures", lower_bound=0
   )
   flags.DEFINE_enum(
-    "show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures are"
+    "show", "samples", ["samples", "reconstructions", "traversals", "manifold"], "what the pictures show"
   )
   flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to draw from in the place of its prior")
+  flags.DEFINE_string("data_dir", "", "directory of the data set; empty: where it was in training, or the usual places")
+  flags.DEFINE_bool("raw", False, "take the weights as trained, not their average")
+  flags.DEFINE_float("truncation", 0.0, "largest magnitude of N(0, I) latents; 0: no limit", lower_bound=0.0)
+  flags.DEFINE_string("batch_norm", "running", "statistics that BatchNorm uses: running or standing")
+  flags.DEFINE_integer("columns", 8, "number of pictures in a row of the grid", lower_bound=1)
   flags.DEFINE_string(
-    "data_dir", "", "where the data set lies; empty for where it was in training, or the usual places"
-  )
-  flags.DEFINE_bool("raw", False, "the weights as trained, not their average")
-  flags.DEFINE_float("truncation", 0.0, "largest size of a value of N(0, I) latents; 0 for any", lower_bound=0.0)
-  flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm takes: running or standing")
-  flags.DEFINE_integer("columns", 8, "pictures a row of the grid", lower_bound=1)
-  flags.DEFINE_string(
-    "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty for a name in the workdir"
+    "out", "", "a .png for a grid, or a .npz for uint8 images (and labels); empty: a file in the workdir"
   )
 
 
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def _show(run: Any, status: Any) -> Any:
-  """What --show asks for, [N, H, W, C]."""
+  """Returns the pictures that --show asks for, [N, H, W, C]."""
   from experiments import latent_pictures
   from experiments.restore import open_data
 
@@ -103,7 +103,7 @@ def _show(run: Any, status: Any) -> Any:
 
 
 def _labels(conditional: bool, spec: Any) -> Any:
-  """--labels, repeated over --num rows, or None; with "all" a row a class, whatever --num is."""
+  """Returns --labels repeated up to --num, or None; with "all", one row for each class, whatever --num is."""
   import numpy as np
 
   if not FLAGS.labels:

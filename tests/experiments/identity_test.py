@@ -49,7 +49,7 @@ def test_all_labels_changed_is_another_data_set(monkeypatch):
     ("config.json", "", ["--config.seed=7"], "no config.json to compare with; bring it back, or use another --workdir"),
     ("spec.json", "", [], "spec.json does not exist"),
     ("", "spec.json", ["--config.checkpoint.keep=3"], "spec.json describes no run"),
-    ("", "config.json", [], "config.json is not of a run"),
+    ("", "config.json", [], "config.json does not belong to a run"),
     ("", "versions.json", ["--config.checkpoint.keep=3"], "versions.json is damaged"),
   ],
 )
