@@ -117,7 +117,7 @@ class VAE:
       if k == 1:
         terms, mutable = draw(rngs[0], None if z_weight is None else z_weight[0])
         return jax.tree.map(lambda leaf: leaf[None], terms), mutable
-      terms, mutable = jax.vmap(draw, in_axes=(0, None if z_weight is None else 0))(rngs, z_weight)
+      terms, mutable = jax.vmap(draw)(rngs, z_weight)
       return terms, jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), mutable)
 
     terms, mutable = draw_all(None)

@@ -66,25 +66,22 @@ def conv(maps, kernel, features):
   return 2 * (maps * kernel**2 + 1) * features
 
 
-def parts(network, *args):
-  """All outputs of an encoder of (x, z), or of a decoder of z."""
-  *x, z = args
-  below = network.below(*x, None, z[:1], train=True) if x and len(z) > 1 else None
-  above = network.prior_below(z[:1]) if not x and len(z) > 1 else None
-  return [part for part in (network(*(x or [z]), None, train=True), below, above) if part is not None]
-
-
 def shapes_of(file, layers):
   """Shapes of the outputs of every part, and the number of all parameters."""
   x, z = jnp.zeros((2, *IMAGE)), (jnp.zeros((2, Z)),) * layers
+
+  def encodings(encoder):
+    return encoder(x, None, train=True), *(encoder.below(x, None, z[:i], train=True) for i in range(1, layers))
+
+  def decodings(decoder):
+    return *(decoder.prior_below(z[:i]) for i in range(1, layers)), decoder(z, None, train=True)
+
   shapes, count = [], 0
-  for side, args in ((file.Encoder, (x, z)), (file.Decoder, (z,))):
+  for side, method in ((file.Encoder, encodings), (file.Decoder, decodings)):
     network = side(image_shape=IMAGE, num_stats=lambda z_dim: 2 * z_dim, num_params=1, z_dim=Z)
-    outputs, variables = jax.eval_shape(
-      lambda n=network, a=args: n.init_with_output(jax.random.key(0), *a, method=parts)
-    )
-    shapes += [output.shape for output in outputs]
-    count += sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    made = jax.eval_shape(lambda n=network, m=method: n.init_with_output(jax.random.key(0), method=m))
+    shapes += [output.shape for output in made[0]]
+    count += sum(leaf.size for leaf in jax.tree.leaves(made[1]["params"]))
   return shapes, count
 
 
@@ -103,8 +100,8 @@ def test_the_published_networks_have_their_number_of_parameters(file):
     top = conv(1, 7, 32) + conv(32, 3, 32) + conv(32, 5, 64) + tail + heads(294)
     lower = conv(1, 3, 32) + conv(32, 3, 32) + conv(32, 3, 64) + tail + gated(Z, 294) + gated(588, 300) + heads(300)
     decoder = gated(Z, 300) + gated(Z, 300) + gated(600, 784) + conv(1, 3, 64) + 3 * conv(64, 3, 64) + linear(64, 1)
-  shapes, count = shapes_of(file, 1 if file is gated_mlp else 2)
-  assert sorted(shapes) == sorted([(2, 2 * Z)] * (1 if file is gated_mlp else 3) + [(2, *IMAGE)])
+  shapes, count = shapes_of(file, layers := 1 if file is gated_mlp else 2)
+  assert shapes == [(2, 2 * Z)] * (2 * layers - 1) + [(2, *IMAGE)]
   assert count == top + lower + prior + decoder
 
 

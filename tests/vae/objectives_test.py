@@ -155,15 +155,13 @@ def test_regularized_autoencoders_have_the_objective_of_the_authors_code(variant
   terms = terms_of(distortion=np.zeros((1, 2)), rates={}, z=(z[None],))
   ours = losses(**config.objective.to_dict(), terms=terms, context=context)
   np.testing.assert_allclose(ours, pixels * theirs, rtol=1e-4)
+  # Their VAE has a rate beside the error summed over pixels and averaged over channels.
+  their_weight = {1: 0.312, 3: 0.024}[shape[-1]]
+  assert rae.get_config(f"{variant.partition(',')[0]},vae").objective.beta == pytest.approx(their_weight * shape[-1])
   likelihood = build(LIKELIHOODS, config.likelihood, "likelihood", pixel_range=(0.0, 1.0), squash=False)
   x = jnp.asarray(rng.uniform(size=(2, 2, *shape)))
   error = -likelihood.log_prob(*x) + likelihood.log_prob(x[0], x[0])
   np.testing.assert_allclose(error, pixels * np.mean((x[0] - x[1]) ** 2, axis=(1, 2, 3)), rtol=1e-4)
-
-
-def test_their_vae_has_a_rate_beside_the_error_summed_over_pixels_and_averaged_over_channels():
-  for variant, weight, channels in (("mnist,vae", 0.312, 1), ("cifar10,vae", 0.024, 3)):
-    assert rae.get_config(variant).objective.beta == pytest.approx(weight * channels)
 
 
 def gradients_of(gradient, seeds=1000):

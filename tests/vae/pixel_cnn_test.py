@@ -64,14 +64,7 @@ def test_a_layer_reaches_as_far_as_it_says():
   np.testing.assert_array_equal(found, expected)
 
 
-def test_probabilities_of_all_maps_sum_to_one():
-  log_p = log_probs(*example(layers=1))
-  assert log_p.shape == (81,)
-  assert np.ptp(log_p) > 1.0  # no even distribution
-  np.testing.assert_allclose(np.exp(log_p).sum(), 1.0, rtol=1e-5)
-
-
-def test_samples_follow_the_model():
+def test_probabilities_sum_to_one_and_samples_follow_them():
   """And a row of them depends on its key only."""
   module, variables = example()
   count = 4000
@@ -80,8 +73,9 @@ def test_samples_follow_the_model():
   assert (codes.dtype, codes.shape) == (np.int32, (count, 2, 2))
   drawn = np.bincount(codes.reshape(-1, 4) @ [27, 9, 3, 1], minlength=81)
   p = np.exp(log_probs(module, variables))
+  np.testing.assert_allclose(p.sum(), 1.0, rtol=1e-5)
   assert 0.5 * np.abs(p - 1 / 81).sum() > 0.2  # an even distribution would be noticed
-  expected = p / p.sum() * drawn.sum()
+  expected = p / p.sum() * count
   often = expected >= 5
   observed, expected = (np.append(counts[often], counts[~often].sum()) for counts in (drawn, expected))
   assert stats.chisquare(observed, expected).pvalue > 1e-3

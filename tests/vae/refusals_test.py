@@ -15,7 +15,6 @@ from common.errors import ConfigError
 from experiments import choices
 from tests.advice import applied, ways
 from tests.vae.combinations_test import refusal, section
-from tests.vae.objectives_test import context_of, terms_of
 from tests.vae.tiny_model import SPEC, config_of_model
 from vae.from_config import from_config
 from vae.networks import NETWORKS
@@ -106,22 +105,6 @@ def test_what_a_prior_needs(name):
   encode = lambda images: (jnp.zeros((len(images), 4)), jnp.zeros((len(images), 4)))  # noqa: E731
   variables = prior.init(jax.random.key(0), jnp.ones((2, 4)), method=lambda m, z: m(encode).log_prob(z))
   assert bool(variables) == ("gaussian" in prior.needs)
-
-
-@pytest.mark.parametrize("name", TABLES["objective"])
-def test_whether_an_objective_uses_the_prior(name):
-  """Its loss is another with other rates, or it takes draws of the prior."""
-  asked = []
-
-  def loss(scale):
-    plain = {"elbo": {"beta": 1.0}, "rae": {"regularizer": "none", "weight": 0.0}}.get(name, {})
-    terms = terms_of(distortion=np.ones((1, 2)), rates={"z": scale * np.ones((1, 2))}, z=(jnp.eye(2, 3)[None],))
-    objective = TABLES["objective"][name](**settings_of("objective", name) | plain)
-    context = context_of(prior_sample=lambda: asked.append(1) or (jnp.ones((2, 3)),))
-    return objective, objective(terms, context)
-
-  (objective, one), (_, two) = loss(1.0), loss(2.0)
-  assert objective.uses_prior == (bool(np.any(one != two)) or bool(asked)) == (objective.needs != {"point"})
 
 
 @pytest.mark.parametrize("name", TABLES["model"])
