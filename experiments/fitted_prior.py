@@ -56,7 +56,11 @@ def with_latents(config: ConfigDict, status: Status) -> ConfigDict:
   if parallel.from_process_0(file.is_file, errors=(OSError,)):
     return config
   with status.phase("reading the data set"):
-    _, dataset = open_data(run, workdir, "")
+    try:
+      _, dataset = open_data(run, workdir, "")
+    except ConfigError as error:  # its advice is for the command of that run
+      again = "give its own training command once more, with the --config.data.dir where they lie now"
+      raise ConfigError(f"the images of {workdir} cannot be read; {again}\n  {error}") from None
   with status.phase("encoding the data set"):
     splits = {name: encode(vae, run.state, getattr(dataset, name), run.config, mesh, name=name) for name in SPLITS}
   parallel.from_process_0(lambda: save_latents(file, splits, standardise=not codes), errors=(OSError,))

@@ -30,6 +30,7 @@ FOLDERS = (
   "vae/networks",
   "vae/objectives",
   "vae/posteriors",
+  "vae/samplers",
 )
 
 BANNED = {  # pattern -> what to write instead

@@ -72,6 +72,8 @@ def test_the_same_command_goes_on_from_the_latents_that_are_there(fitted, capfd)
   assert fit(fitted, "gmm") == 0
   assert "resumed from step 10" in capfd.readouterr().err
   assert latents_of(fitted).stat().st_mtime_ns == before
+  mean = api.load(f"{fitted}-gmm").state.net.params["mean"]
+  assert np.abs(mean).max() > 0.5  # it began at clusters: 10 steps of Adam move a 0 by 0.05
   steps = [line["step"] for line in figures(Path(f"{fitted}-gmm"))]
   assert steps == [step for step in range(1, 11) for _ in ("train", "validation")]
 
@@ -171,3 +173,11 @@ def test_other_weights_have_other_latents(fitted, tmp_path, capfd):
   assert fit(place, "gmm") == 0  # it writes the latents again
   assert call("sample", f"--workdir={place}", prior_of(place)) == 2
   assert "has no best checkpoint yet" in capfd.readouterr().err
+
+
+def test_images_that_are_gone_are_looked_for_by_the_command_of_their_run(tmp_path, capfd):
+  run = untrained(tmp_path / "run", "autoencoder:digits,tiny", seed=1)
+  file = run / "config.json"
+  file.write_text(file.read_text().replace('"name": "digits"', '"name": "mnist"'))
+  assert fit(run, "gmm") == 2
+  assert re.search("images of .*run cannot be read; give its own training command once more", capfd.readouterr().err)
