@@ -12,8 +12,8 @@ from common import random
 from common.errors import ConfigError
 from common.types import Array, PyTree
 from vae.codes import kmeans, nearest
+from vae.gaussian import gaussian_log_prob
 
-LOG_2PI = math.log(2.0 * math.pi)
 LLOYD_STEPS = 20
 MIN_DEVIATION = 1e-3  # of a latent given those after it, without which a component may shrink to a point
 
@@ -52,7 +52,7 @@ class FullMixture(nn.Module):
   def log_prob(self, z: Array) -> Array:
     """log p(z) in nats, [..., Z] -> [...]."""
     white = jnp.einsum("...kz,kzy->...ky", z[..., None, :] - self.mean, self._factor(), precision="highest")
-    parts = jnp.sum(self._log_diagonal(), axis=-1) - 0.5 * jnp.sum(white**2 + LOG_2PI, axis=-1)
+    parts = jnp.sum(self._log_diagonal(), axis=-1) + gaussian_log_prob(white, 0.0, 0.0)
     return jax.nn.logsumexp(parts + jax.nn.log_softmax(self.logits), axis=-1)
 
   def sample(self, keys: Array) -> Array:
