@@ -22,7 +22,7 @@ class Own(ArraySource):
 
 
 def rows(images, labels, *, native=(4, 4, 1), kind="images", shape=None):
-  source = Own("own", native, 3, {"train": 6}, lambda split: (images, labels), kind)
+  source = Own("own", native, 3, {"train": 6}, lambda split: (images, labels), kind, in_memory=False)
   return Split(source, ("train", 0, 6), shape or native, "crop").rows(np.arange(6))
 
 
