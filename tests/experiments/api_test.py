@@ -25,8 +25,9 @@ def workdir(tmp_path_factory):
 
 
 def test_a_config_takes_settings_by_path():
-  config = api.load_config("vae:digits,tiny", {"train.batch_size": 24, "optim": {"name": "sgd", "learning_rate": 0.5}})
-  assert config.is_locked and config.train.batch_size == 24 and config.optim.name == "sgd"
+  sgd = {"name": "sgd", "learning_rate": 0.5}
+  config = api.load_config("vae:digits,tiny", {"train.batch_size": 24, "optim.momentum": 0.9, "optim": sgd})
+  assert config.is_locked and config.train.batch_size == 24 and config.optim.to_dict() == {**sgd, "momentum": 0.9}
   with pytest.raises(ConfigError, match=r'config\.train\.batch_sise is unknown.*did you mean "batch_size"'):
     api.load_config("vae:digits", {"train.batch_sise": 8})
   with pytest.raises(ConfigError, match="batch_size=0 must be above 0"):
