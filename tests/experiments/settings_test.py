@@ -35,7 +35,7 @@ MISTAKES = [
   ("train --workdir={new} --config=vae:tinny", "--config=vae:tinny", 'did you mean "tiny"?'),
   ("train --workdir={new} --config=dcgan:npy", 'variant "npy"', "is set as in --config.data.name=npy"),
   ("train --workdir={new} --config=vae:mnist,digits", "--config=vae:mnist,digits", "two data sets"),
-  ("train --workdir={new}", "--config=NAME", "classifier, conv_hvae, cvae, dcgan, diffaugment, "),
+  ("train --workdir={new}", "--config=NAME", "classifier, cvae, dcgan, diffaugment, "),
   ("train --config=vae", "--workdir", "is missing"),
   # How words are put together.
   (VAE + "word", '"word"', "--name=value"),
