@@ -58,8 +58,8 @@ def latents(directory: str, name: str) -> ArraySource:
   file = file_of(Path(directory), name)
   if not file.is_file():
     raise ConfigError(
-      f'config.data.name="{name}": {file} is missing; experiments.train --config=samplers writes it into the run of a '
-      "VAE that --config.data.dir names"
+      f'config.data.name="{name}": {file} is missing; config.data.dir must name the run of a VAE, where the command '
+      "that trained the density writes its latents again"
     )
   with np.load(file, allow_pickle=False) as archive:
     splits = {split: archive[split] for split in SPLITS}
