@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from scipy import special
 
 from common import random
 from common.data import images
@@ -25,15 +26,7 @@ NEIGHBOURS = 8  # around the result, 3x3
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-  """Names pictures in ``spec.pixel_range``.
-
-  Attributes:
-    name: with the hash of its weights.
-    num_classes: K.
-    embedder: of the extractor.
-    spec: of the pictures.
-    shape: to which the margin of training is cut off, where there was one.
-  """
+  """Names the classes of images in ``spec.pixel_range``, which are cut to ``shape`` where training padded them."""
 
   name: str
   num_classes: int
@@ -42,16 +35,15 @@ class Classifier:
   shape: tuple[int, int, int]
 
   def log_odds(self, pictures: np.ndarray) -> np.ndarray:
-    """log p / (1 - p) of each class, [N, K]: unlike p it does not round to 1, so that the surest can be told apart."""
+    """Returns log p / (1 - p) of each class, [N, K]; unlike p it does not round to 1, so the surest differ."""
     pixels = without_margin(images.to_uint8(pictures, self.spec.pixel_range), self.shape)
     logits = np.asarray(self.embedder(pixels).logits, np.float64)
     others = np.where(np.eye(self.num_classes, dtype=bool), -np.inf, logits[:, None, :])
-    top = np.max(others, axis=-1, keepdims=True)
-    return logits - (top[..., 0] + np.log(np.sum(np.exp(others - top), axis=-1)))
+    return logits - special.logsumexp(others, axis=-1)
 
 
 def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Path) -> Classifier:
-  """The classifier that ``features`` names, for pictures of a model of ``spec`` that was trained on config.data.
+  """Returns the classifier that ``features`` names, for images of a model that was trained on ``data``, config.data.
 
   Raises:
     ConfigError: none of that name or for that data set, or features without classes.
@@ -85,22 +77,18 @@ def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Pat
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-  """What `add_terms` finds.
+  """A sum of latents as images, and what a classifier sees in them.
 
   Attributes:
-    terms: (sign, class) of each.
-    exemplars: [T, A, H, W, C], the surest first.
-    odds: their classes' log odds [T, A].
-    means: the pictures of the terms' mean latents, [T, H, W, C].
-    result: the picture of the sum, and of its neighbours, [1 + 8, H, W, C].
-    named: log odds [T + 1 + 8, K] of the means, of the result and of its neighbours.
-    length: |z| of the result, and the mean over what was drawn.
-    beyond: how many coordinates of the result are larger than any drawn, and how many there are.
-    classifier: who named the classes.
-    num: pictures that the exemplars are of.
+    exemplars: [T, A, H, W, C], for each of T terms the A images that are surest to show its class.
+    odds: log odds of the terms' classes for them, [T, A].
+    means: images of the terms' mean latents, [T, H, W, C].
+    result: images of the sum and of its neighbours, [1 + 8, H, W, C].
+    named: log odds [T + 1 + 8, K] of means and result.
+    length: |z| of the sum, and its mean over all sampled latents.
+    beyond: number of the sum's coordinates that are larger than any sampled one, and number of coordinates.
   """
 
-  terms: list[tuple[int, int]]
   exemplars: np.ndarray
   odds: np.ndarray
   means: np.ndarray
@@ -108,34 +96,28 @@ class Sum:
   named: np.ndarray
   length: tuple[float, float]
   beyond: tuple[int, int]
-  classifier: str
-  num: int
 
-  def report(self) -> list[str]:
-    """What a person should know beside the picture."""
-    average, count = self.exemplars.shape[1], len(self.terms)
-    lines = [f"classes are named by {self.classifier}, exemplars chosen from {self.num:,} pictures"]
-    for (sign, label), odds, mean in zip(self.terms, self.odds, self.named, strict=False):
+  def report(self, terms: list[tuple[int, int]], classifier: str, num: int) -> list[str]:
+    """Describes the picture in lines of text."""
+    count, average = self.exemplars.shape[:2]
+    lines = [f"classes are named by {classifier}, exemplars chosen from {num:,} pictures"]
+    for (sign, label), odds, mean in zip(terms, self.odds, self.named, strict=False):
       lines.append(
         f"{'+' if sign > 0 else '-'}{label}: {average} exemplars, the least sure of probability "
-        f"{_probability(odds.min()):.3f}; the picture of their mean is named {_name(mean)}"
+        f"{special.expit(odds.min()):.3f}; the picture of their mean is named {_name(mean)}"
       )
-    neighbours = np.argmax(self.named[count + 1 :], axis=1)
-    agree = int(np.sum(neighbours == np.argmax(self.named[count])))
-    lines += [
-      f"the result is named {_name(self.named[count])}; {agree} of {len(neighbours)} neighbours are named the same",
+    result, *neighbours = np.argmax(self.named[count:], axis=1)
+    return [
+      *lines,
+      f"the result is named {_name(self.named[count])}; {neighbours.count(result)} of {len(neighbours)} neighbours are "
+      "named the same",
       f"its latent has length {self.length[0]:.2f}, drawn ones {self.length[1]:.2f} on average; {self.beyond[0]} of "
       f"{self.beyond[1]} coordinates are beyond all drawn ones, and stay there",
     ]
-    return lines
-
-
-def _probability(odds: float) -> float:
-  return float(1.0 / (1.0 + np.exp(-odds)))
 
 
 def _name(odds: np.ndarray) -> str:
-  return f"{np.argmax(odds)} with probability {_probability(np.max(odds)):.3f}"
+  return f"{np.argmax(odds)} with probability {special.expit(np.max(odds)):.3f}"
 
 
 def add_terms(
@@ -143,12 +125,13 @@ def add_terms(
   state: PyTree,
   classifier: Classifier,
   terms: list[tuple[int, int]],
+  *,
   num: int,
   average: int,
   noise: float,
   seed: int,
 ) -> Sum:
-  """The sum of signed classes, each the mean of the ``average`` latents that ``classifier`` is surest of among ``num``.
+  """Adds signed classes, each the mean of the ``average`` latents that ``classifier`` is surest of among ``num``.
 
   Raises:
     ConfigError: fewer pictures of a class than ``average``.
@@ -160,23 +143,20 @@ def add_terms(
   signs = np.asarray([sign for sign, _ in terms], np.float32)
   shown = _summed(z, chosen, signs, noise, np.uint32(seed))
   pictures = sampler.decode(state, shown, None)
-  flat, spread = _flat(shown)[len(terms)], np.abs(_flat(z))
+  total, sampled = _flat(shown)[len(terms)], _flat(z)
   return Sum(
-    terms=terms,
     exemplars=drawn[chosen],
     odds=np.stack([odds[rows, label] for rows, (_, label) in zip(chosen, terms, strict=True)]),
     means=pictures[: len(terms)],
     result=pictures[len(terms) :],
     named=classifier.log_odds(pictures),
-    length=(float(np.linalg.norm(flat)), float(np.mean(np.linalg.norm(spread, axis=1)))),
-    beyond=(int(np.sum(np.abs(flat) > np.max(spread))), len(flat)),
-    classifier=classifier.name,
-    num=num,
+    length=(float(np.linalg.norm(total)), float(np.mean(np.linalg.norm(sampled, axis=1)))),
+    beyond=(int(np.sum(np.abs(total) > np.max(np.abs(sampled)))), len(total)),
   )
 
 
 def _surest(odds: np.ndarray, label: int, average: int) -> np.ndarray:
-  """The rows that are named ``label``, by falling odds: the first ``average``."""
+  """Returns the ``average`` rows that are named ``label`` with the highest odds, by falling odds."""
   named = np.flatnonzero(np.argmax(odds, axis=1) == label)
   if len(named) < average:
     raise ConfigError(
@@ -188,7 +168,7 @@ def _surest(odds: np.ndarray, label: int, average: int) -> np.ndarray:
 
 @jax.jit
 def _summed(z: Latents, chosen: Array, signs: Array, noise: Array, seed: Array) -> Latents:
-  """The means of the rows ``chosen`` [T, A] of z, their sum with ``signs`` [T], and with noise: [T + 1 + 8, ...]."""
+  """Returns the means of the rows ``chosen`` [T, A], their sum with ``signs`` [T], and neighbours: [T + 1 + 8, ...]."""
   rng = random.stream(jax.random.key(seed), "neighbours")
   leaves, treedef = jax.tree.flatten(z)
 
@@ -203,18 +183,17 @@ def _summed(z: Latents, chosen: Array, signs: Array, noise: Array, seed: Array) 
 
 
 def _flat(z: Latents) -> np.ndarray:
-  """[N, all coordinates]."""
+  """Returns all coordinates of each latent, [N, D]."""
   return np.concatenate([np.asarray(x).reshape(len(x), -1) for x in jax.tree.leaves(z)], axis=1)
 
 
 def panel(found: Sum, pixel_range: tuple[float, float]) -> np.ndarray:
-  """uint8 [H, W, C]: a column a term, its exemplars above their mean; then a gap; then 3x3 with the result amid."""
+  """Draws uint8 [H, W, C]: for each term a column of exemplars above their mean, a gap, and 3x3 around the result."""
   count, average, *shape = found.exemplars.shape
   rows = max(average + 1, 3)
   cells = np.full((rows, count + 4, *shape), 128, np.uint8)
   cells[:average, :count] = images.to_uint8(found.exemplars, pixel_range).swapaxes(0, 1)
   cells[average, :count] = images.to_uint8(found.means, pixel_range)
-  result, around = found.result[:1], found.result[1:]
-  block = np.concatenate([around[:4], result, around[4:]])
+  block = np.insert(found.result[1:], 4, found.result[0], axis=0)
   cells[rows - 3 :, count + 1 :] = images.to_uint8(block, pixel_range).reshape(3, 3, *shape)
   return images.grid(cells.reshape(-1, *shape), count + 4)

@@ -1,4 +1,4 @@
-"""Pictures of what a VAE's latents hold: reconstructions, traversals of its units, and the plane of two of them."""
+"""Images of a VAE's latents: reconstructions, traversals of single units, and the plane of two."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,24 +16,24 @@ from experiments.restore import RestoredRun
 from vae.gaussian import unit_kl
 from vae.vae import VAE
 
-SPREAD = 3.0  # standard deviations of N(0, I) to each side
-LOOKED_AT = 1000  # images that units are ordered by
+SPREAD = 3.0  # standard deviations of N(0, 1) to each side
+LOOKED_AT = 1000  # images over which the rates are averaged
 
 
 def reconstructions(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> np.ndarray:
-  """``columns`` / 2 test images a row, each beside its reconstruction from one draw of z; [rows * columns, H, W, C]."""
+  """Returns ``columns`` / 2 test images a row, each beside its reconstruction from a draw of z: [N, H, W, C]."""
   batch, rng = _images(run, dataset, rows * (columns // 2))
   return np.asarray(jax.jit(_vae(run).visualize)(run.state, batch, rng)["reconstructions"])
 
 
 def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
-  """The first test image's posterior mean with one unit moved from -3 to 3, a row a unit, those of most rate first.
+  """Moves one unit of the first test image's posterior mean from -3 to 3 in each row, the units of highest rate first.
 
-  A model that is given labels is given that image's.
+  A conditional model receives the label of that image.
 
   Returns:
-    [rows * columns, H, W, C], and a line a row: the unit and its rate KL(q(z_i|x) || N(0, 1)) in nats, a mean over
-    1,000 images.
+    [rows * columns, H, W, C], and for each row a line with the unit and its rate KL(q(z_i|x) || N(0, 1)) in nats, the
+    mean over 1,000 images.
   """
   vae = _vae(run)
   if not vae.normal_latents:
@@ -50,7 +50,7 @@ def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> t
 
 
 def manifold(run: RestoredRun, columns: int) -> np.ndarray:
-  """E[x|z] over a square of two latents, at the normal quantiles of equal steps (Kingma & Welling 2013, Fig. 4)."""
+  """Returns E[x|z] over a grid of two latents at equally spaced normal quantiles (Kingma & Welling 2013, Fig. 4)."""
   vae = _vae(run)
   if not vae.normal_latents or run.config.model.z_dim != 2:
     raise ConfigError("--show=manifold is for two latents under N(0, I); train with --config.model.z_dim=2")
@@ -70,7 +70,7 @@ def _vae(run: RestoredRun) -> VAE:
 
 
 def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
-  """The first ``num`` test images, prepared as in evaluation."""
+  """Returns the first ``num`` test images, prepared as in evaluation, and the key of the draws."""
   rng = random.stream(jax.random.key(run.config.seed), "show")
   raw = dataset.test.rows(np.arange(min(num, len(dataset.test))))
   raw = jax.tree.map(jnp.asarray, {**raw, "index": np.arange(len(raw["label"]), dtype=np.int32)})

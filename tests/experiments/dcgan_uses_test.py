@@ -76,8 +76,8 @@ class Brightest:
 
 def test_the_sum_is_of_the_surest_latents():
   words = {"average": 3, "noise": 0.25, "seed": 1}
-  found = add_terms(Identity(), None, Brightest(), [(1, 2), (-1, 0), (1, 3)], num=200, **words)
-  again = add_terms(Identity(), None, Brightest(), [(1, 2), (-1, 0), (1, 3)], num=200, **words)
+  terms = [(1, 2), (-1, 0), (1, 3)]
+  found, again = (add_terms(Identity(), None, Brightest(), terms, num=200, **words) for _ in range(2))
   np.testing.assert_array_equal(again.result, found.result)
   with pytest.raises(ConfigError, match="of 4 pictures 2 are named class 2, fewer than --average=3; raise --num"):
     add_terms(Identity(), None, Brightest(), [(1, 2)], num=4, **words)
@@ -90,7 +90,7 @@ def test_the_sum_is_of_the_surest_latents():
   assert np.abs(noise).max() <= 0.25 + 1e-6 and np.abs(noise).max() > 0.2 and len(np.unique(noise)) == 32
   assert found.beyond == (np.sum(np.abs(total) > np.abs(z).max()), 4)
   assert found.length == pytest.approx((np.linalg.norm(total), np.mean(np.linalg.norm(z, axis=1))))
-  assert f"the result is named {np.argmax(total)} with" in found.report()[4]
+  assert f"the result is named {np.argmax(total)} with" in found.report(terms, "brightest", 200)[4]
   picture = panel(found, (-1.0, 1.0))
   assert picture.shape == (4 * 36, 7 * 36, 1)  # three exemplars and their mean; three terms, a gap, 3x3
   cells = picture.reshape(4, 36, 7, 36)[:, 2:-2, :, 2:-2].swapaxes(1, 2)[:, :, ::16, ::16]

@@ -118,13 +118,12 @@ def write_golden() -> None:
 
 
 def write_torch_files() -> None:
-  """A few tensors in both formats of torch.save; three share one storage."""
+  """Writes a few tensors, three of which share one storage."""
   import torch
 
   whole = torch.arange(24.0).reshape(2, 3, 4)
   tensors = {"whole": whole, "transposed": whole.permute(2, 0, 1), "part": whole[1, 1:], "count": torch.tensor(7)}
-  torch.save(tensors, GOLDEN.parent / "tensors_zip.pth")
-  torch.save(tensors, GOLDEN.parent / "tensors_legacy.pth", _use_new_zipfile_serialization=False)
+  torch.save(tensors, GOLDEN.parent / "tensors.pth", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":

@@ -15,20 +15,20 @@ from common.evaluation.features import classifier_file, inception_weights
 from common.evaluation.features.inception_weights import FILE_NAME, convert, from_torch, inception_path, load_inception
 from experiments.command_line import compilation_cache
 from tests.common.evaluation.features.inception_reference import state_dict
-from tests.common.evaluation.features.torch_saving import Calls, state_dict_file, zip_file
+from tests.common.evaluation.features.torch_saving import Calls, state_dict_file, torch_file
 from tests.experiments import runs
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-  """A file of all tensors and counters in the older format, and the cache that the command writes to."""
+  """A file of all tensors and counters and the cache that the command writes to."""
   directory = tmp_path_factory.mktemp("weights")
   source = directory / "weights.pth"
   counters = {
     name.replace("weight", "num_batches_tracked"): np.array(0) for name in state_dict() if "bn.weight" in name
   }
   assert len(state_dict()) == 472 and len(counters) == 94
-  source.write_bytes(state_dict_file(state_dict() | counters, legacy=True))
+  source.write_bytes(state_dict_file(state_dict() | counters))
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XDG_CACHE_HOME", str(directory))
     assert runs.call("convert_inception", f"--weights={source}", "--other_weights") == 0
@@ -110,7 +110,7 @@ def test_files_that_are_not_there_are_named_with_where_to_get_them(tmp_path: Pat
 
 def test_what_the_command_cannot_read_or_write_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
   planted = tmp_path / "planted.pth"
-  planted.write_bytes(zip_file({"a": Calls(os.mkdir, str(tmp_path / "ran"))}, {}))
+  planted.write_bytes(torch_file({"a": Calls(os.mkdir, str(tmp_path / "ran"))}, {}))
   for words, error in [
     ((), "--weights=... is missing"),
     ((f"--weights={planted}", "--out=a.npz"), "--out=a.npz must end in .safetensors"),

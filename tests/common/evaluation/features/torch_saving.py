@@ -4,7 +4,6 @@ import io
 import pickle
 import sys
 import types
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,16 +56,12 @@ class _Reference:
   def __init__(self, tensor: Tensor):
     kind = FloatStorage if tensor.storage.dtype == np.float32 else LongStorage
     self.description = ("storage", kind, tensor.key, "cpu", tensor.storage.size)
-    self.part = tensor.part  # of another storage, in the older format
+    self.part = tensor.part  # where the storage is part of another one
 
 
 class _Pickler(pickle.Pickler):
-  legacy = False
-
   def persistent_id(self, item: Any) -> Any:
-    if not isinstance(item, _Reference):
-      return None
-    return (*item.description, item.part) if self.legacy else item.description
+    return (*item.description, item.part) if isinstance(item, _Reference) else None
 
 
 @contextmanager
@@ -81,38 +76,21 @@ def _named_as_in_torch() -> Iterator[None]:
     yield
 
 
-def _pickled(item: Any, legacy: bool) -> bytes:
+def _pickled(item: Any) -> bytes:
   stream = io.BytesIO()
-  pickler = _Pickler(stream, protocol=2)
-  pickler.legacy = legacy
   with _named_as_in_torch():
-    pickler.dump(item)
+    _Pickler(stream, protocol=2).dump(item)
   return stream.getvalue()
 
 
-def zip_file(
-  item: Any, storages: Mapping[str, np.ndarray], compression: int = zipfile.ZIP_STORED, byteorder: str = "little"
-) -> bytes:
-  """The format since PyTorch 1.6."""
-  stream = io.BytesIO()
-  with zipfile.ZipFile(stream, "w", compression) as archive:
-    archive.writestr("archive/data.pkl", _pickled(item, legacy=False))
-    archive.writestr("archive/byteorder", byteorder)
-    archive.writestr("archive/version", "3\n")
-    for key, storage in storages.items():
-      archive.writestr(f"archive/data/{key}", storage.tobytes())
-  return stream.getvalue()
-
-
-def legacy_file(item: Any, storages: Mapping[str, np.ndarray], magic: Any = MAGIC) -> bytes:
-  """The format before."""
-  pickles = (magic, VERSION, MACHINE, item, list(storages))
-  head = b"".join(_pickled(part, legacy=True) for part in pickles)
+def torch_file(item: Any, storages: Mapping[str, np.ndarray], magic: Any = MAGIC) -> bytes:
+  """A file in the format before PyTorch 1.6."""
+  head = b"".join(map(_pickled, (magic, VERSION, MACHINE, item, list(storages))))
   return head + b"".join(s.size.to_bytes(8, "little") + s.tobytes() for s in storages.values())
 
 
-def state_dict_file(arrays: Mapping[str, np.ndarray], *, legacy: bool = False) -> bytes:
-  """One storage an array, as a state dict of PyTorch, which carries its versions as an attribute."""
+def state_dict_file(arrays: Mapping[str, np.ndarray]) -> bytes:
+  """One storage for each array, as in a state dict of PyTorch, which carries its versions as an attribute."""
   state = OrderedDict((name, Tensor(array, str(i))) for i, (name, array) in enumerate(arrays.items()))
   state._metadata = OrderedDict({"": {"version": 1}})
-  return (legacy_file if legacy else zip_file)(state, {str(i): array for i, array in enumerate(arrays.values())})
+  return torch_file(state, {str(i): array for i, array in enumerate(arrays.values())})
