@@ -1,13 +1,14 @@
-"""From nats an image to bits a dimension, where the likelihood is one of the stored pixels.
+"""Bits per dimension, for models whose likelihood is a probability of the stored pixels.
 
-Dimensions are pixels times channels. How the pixels came to what the model sees decides what, if anything, is added:
+The number of dimensions is pixels times channels. The path from the stored pixels to the model's input decides what is
+added to its nats:
 
-- Bernoulli on binarized pixels, or a likelihood of the 256 levels on grey values as they are: a probability of the
-  pixels themselves; nothing is added.
+- Bernoulli on binarized pixels, or a likelihood of the 256 levels on unchanged grey values: a probability of the pixels
+  themselves, so nothing is added.
 - A density on dequantized pixels, low + (high - low) (v + u) / 256 of the grey value v with u uniform in [0, 1):
   -log P(v) <= E_u[-log p(x)] + log(256 / (high - low)) a dimension (Theis et al. 2016, arXiv:1511.01844, Section 3.1).
-- A density on grey values as they are is not bounded by any probability, and a Bernoulli on grey values is no
-  likelihood: bits have no meaning.
+- A density on unchanged grey values is not bounded by any probability, and a Bernoulli on grey values is no likelihood:
+  bits have no meaning.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from common.data.spec import Spec
 from common.errors import ConfigError
 from common.evaluation.metrics.bound import Bound
 from common.evaluation.metrics.importance import CHUNK, ImportanceNll
-from common.evaluation.metrics.likelihood import LikelihoodResult, Model, mean_score
+from common.evaluation.metrics.likelihood import LikelihoodResult, Model, check_positive, mean_score, no_density
 
 GREY_VALUES = 256
 SUPPORT = {  # of a pixel under each likelihood
@@ -34,7 +35,7 @@ SUPPORT = {  # of a pixel under each likelihood
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
-  """What turns nats an image into bits a dimension.
+  """Converts nats per image into bits per dimension.
 
   Attributes:
     count: dimensions of an image.
@@ -47,15 +48,15 @@ class Dimensions:
   description: str
 
   def bits(self, nats: np.ndarray) -> np.ndarray:
-    """-log p in nats an image -> bits a dimension."""
+    """Converts -log p in nats per image, [N], into bits per dimension."""
     return (np.asarray(nats, np.float64) / self.count + self.nats) / math.log(2.0)
 
 
 def dimensions(spec: Spec, config: Any) -> Dimensions:
-  """Of images as ``config`` prepares them, under its likelihood.
+  """Returns the conversion for images as ``config`` prepares them, under its likelihood.
 
   Raises:
-    ConfigError: bits a dimension have no meaning for it.
+    ConfigError: bits per dimension have no meaning for it.
   """
   name, data = config.likelihood.name, config.data
   if spec.kind != "images":
@@ -64,11 +65,8 @@ def dimensions(spec: Spec, config: Any) -> Dimensions:
     raise ConfigError(f'bits_per_dim: of likelihood "{name}" only nats are known; known: {", ".join(sorted(SUPPORT))}')
   count, (low, high) = math.prod(spec.image_shape), spec.pixel_range
   if SUPPORT[name] == "binary":
-    if data.binarize == "none":
-      raise ConfigError(
-        f'bits_per_dim: config.likelihood.name="{name}" on grey values is a cross-entropy and no likelihood; set '
-        'config.data.binarize="dynamic"'
-      )
+    if reason := no_density(config):
+      raise ConfigError(f'bits_per_dim: config.likelihood.name="{name}" {reason}; set config.data.binarize="dynamic"')
     return Dimensions(count, 0.0, "binarized pixels")
   if SUPPORT[name] == "levels":
     if data.binarize != "none":
@@ -78,7 +76,7 @@ def dimensions(spec: Spec, config: Any) -> Dimensions:
     return Dimensions(count, 0.0, f"{GREY_VALUES} grey values")
   if not data.dequantize:
     raise ConfigError(
-      f'bits_per_dim: config.likelihood.name="{name}" is a density, which on grey values as they are has no bound; set '
+      f'bits_per_dim: config.likelihood.name="{name}" is a density, which has no bound on unchanged grey values; set '
       "config.data.dequantize=True"
     )
   return Dimensions(count, math.log(GREY_VALUES / (high - low)), "uniform dequantization, one draw each")
@@ -86,7 +84,7 @@ def dimensions(spec: Spec, config: Any) -> Dimensions:
 
 @dataclasses.dataclass(frozen=True)
 class BitsPerDim:
-  """ "bits_per_dim" of the likelihood's bound.
+  """Computes "bits_per_dim" from a bound on the likelihood.
 
   Attributes:
     k: draws of z for each image: 1 for the evidence lower bound, more for the importance-weighted one.
@@ -98,14 +96,13 @@ class BitsPerDim:
   better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
 
   def __post_init__(self):
-    if self.k < 1 or self.chunk < 1:
-      raise ConfigError(f"k={self.k} and chunk={self.chunk} must be 1 or more")
+    check_positive(self, "k", "chunk")
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
-    """Over all images of the split.
+    """Scores all images of the split.
 
     Raises:
-      ConfigError: bits a dimension have no meaning for the model's config.
+      ConfigError: bits per dimension have no meaning for the model's config.
     """
     scale = dimensions(model.spec, model.config)
     if self.k == 1:

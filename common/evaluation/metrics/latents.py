@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from common import random
 from common.data.batches import EvalFeed
 from common.errors import ConfigError
-from common.evaluation.metrics.likelihood import LikelihoodResult, Model, PerImage, mean_score, place
+from common.evaluation.metrics.likelihood import LikelihoodResult, Model, check_positive, mean_score, place
 from common.evaluation.metrics.score import Score
 from common.parallel import compile_step, local_rows, place_batch, replicate
 from common.types import Array, Batch, PyTree
@@ -172,10 +172,9 @@ class Latents:
   }
 
   def __post_init__(self):
-    if self.threshold < 0 or self.samples < 1 or self.block < 1:
-      raise ConfigError(
-        f"threshold={self.threshold} must be 0 or more, samples={self.samples} and block={self.block} 1 or more"
-      )
+    check_positive(self, "samples", "block")
+    if self.threshold < 0:
+      raise ConfigError(f"threshold={self.threshold} must be 0 or more")
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
     """Over all images of the split.
@@ -193,7 +192,7 @@ class Latents:
       drawn = {name: jnp.swapaxes(a, 0, 1) for name, a in {"z": flat, "log_q": log_q, "log_p": log_p}.items()}
       return {"mean": mean, "log_var": log_var, **drawn}
 
-    posteriors = model.compiled(self, lambda: PerImage(values, model.spec, model.config, model.mesh))
+    posteriors = model.per_image(self, values)
     mixture = model.compiled((self, "mixture"), lambda: Mixture(model.mesh, self.block))
     found = posteriors(model.state, feed)
     z = found["z"].reshape(-1, found["z"].shape[-1])

@@ -1,4 +1,4 @@
-"""The contract of likelihood metrics, and how a value for each image of a split is computed on all devices.
+"""The contract of likelihood metrics, and the computation of a value for each image of a split on all devices.
 
 The metrics are in bound.py, importance.py, annealed.py, latents.py and bits_per_dim.py.
 """
@@ -27,7 +27,7 @@ ImageFunction = Callable[[PyTree, Batch, Array], PyTree]  # state, rows [B], key
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """What likelihood metrics work on.
+  """The input of likelihood metrics.
 
   Attributes:
     algorithm: a model with latent variables.
@@ -35,7 +35,7 @@ class Model:
     spec: of its data.
     config: of its run; images are prepared and draws are seeded as `common.evaluation.validation.Evaluator` does.
     mesh: the devices.
-    programs: what `compiled` made so far.
+    programs: the results of `compiled`.
   """
 
   algorithm: LatentVariable
@@ -53,27 +53,38 @@ class Model:
       )
 
   def check_density(self, metric: str) -> None:
-    """Raises ConfigError, which names the metric, where log p(x) has no meaning."""
+    """Raises ConfigError, which names the metric, if log p(x) has no meaning."""
     if reason := no_density(self.config):
       raise ConfigError(
-        f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so that no log p(x) is to be '
-        "estimated; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
+        f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so there is no log p(x) to '
+        "estimate; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
       )
     if self.config.posterior.name == "vector_quantized":
       raise ConfigError(
-        f'{metric}: config.posterior.name="vector_quantized" has codes for z, and q(z|x) is one of them: draws of z do '
-        "not lead to log p(x); take --metrics=bound, which bounds it"
+        f'{metric}: config.posterior.name="vector_quantized" has codes for z, and q(z|x) is a single one: draws of z '
+        "do not lead to log p(x); take --metrics=bound, which bounds it"
       )
 
   def compiled(self, key: Hashable, make: Callable[[], T]) -> T:
-    """``make()`` at the first call with ``key``, and the same object from then on; it must not hold the state."""
+    """Returns ``make()``, called once for each ``key``; the object must not hold the state."""
     if key not in self.programs:
       self.programs[key] = make()
     return self.programs[key]
 
+  def per_image(self, key: Hashable, function: ImageFunction) -> "PerImage":
+    """Returns ``function`` compiled for every image of a split, kept under ``key`` as `compiled` does."""
+    return self.compiled(key, lambda: PerImage(function, self.spec, self.config, self.mesh))
+
+
+def check_positive(metric: Any, *names: str) -> None:
+  """Raises ConfigError unless the named settings of a metric are 1 or more."""
+  for name in names:
+    if getattr(metric, name) < 1:
+      raise ConfigError(f"{name}={getattr(metric, name)} must be 1 or more")
+
 
 def no_density(config: Any) -> str:
-  """Why the run's likelihood is no log-density or log-probability of its images; empty where it is one."""
+  """Says why the run's likelihood is no log-density or log-probability of its images; empty if it is one."""
   if config.likelihood.name == "bernoulli" and config.data.binarize == "none":
     return 'is a cross-entropy and no likelihood on grey values (config.data.binarize="none")'
   return ""
@@ -81,12 +92,12 @@ def no_density(config: Any) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodResult:
-  """What a likelihood metric gives.
+  """The result of a likelihood metric.
 
   Attributes:
     scores: by name.
     per_image: {name: [N]} in the order of the split, for `common.evaluation.metrics.estimate.paired_difference`.
-    arrays: what is one figure for each latent, or describes the estimate.
+    arrays: figures for each latent, or that describe the estimate.
   """
 
   scores: dict[str, Score]
@@ -98,24 +109,24 @@ class LikelihoodMetric(Protocol):
   """A frozen dataclass whose fields are its settings, each with a default.
 
   Attributes:
-    better: {name of a score: "min" or "max"}; a score that is no quality of its own is "".
+    better: {name of a score: "min" or "max"}; "" for a score that is not a quality by itself.
   """
 
   @property
   def better(self) -> dict[str, str]: ...
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
-    """The scores of the split of ``feed``; every draw depends on (config.seed, the image's number, its own) only.
+    """Returns the scores of the split of ``feed``; a draw depends on (config.seed, image's index, draw's number) only.
 
     Raises:
-      ConfigError: a model that the metric has no meaning for.
+      ConfigError: the metric has no meaning for this model.
       ValueError: values that are not finite, or too few images.
     """
     ...
 
 
 def mean_score(values: np.ndarray, method: str) -> Score:
-  """The mean of one value for each image, [N]; ``method`` is preceded by the number of images.
+  """Returns the mean of one value for each image, [N]; the number of images precedes ``method``.
 
   Raises:
     ValueError: as `common.evaluation.metrics.estimate.estimate`.
@@ -125,19 +136,19 @@ def mean_score(values: np.ndarray, method: str) -> Score:
 
 
 def place(values: PyTree, position: Array, size: int) -> PyTree:
-  """Rows [b, ...] of a device at their positions mod ``size`` of the whole batch, [size, ...], and 0 elsewhere.
+  """Puts a device's rows [b, ...] at their positions modulo ``size`` in a batch of zeros [size, ...].
 
-  What a compiled step gives is summed over the devices, so that the sum has all rows in order.
+  A compiled step sums its results over the devices, so that the sum has all rows in order.
   """
   return jax.tree.map(lambda rows: jnp.zeros((size, *rows.shape[1:]), rows.dtype).at[position % size].set(rows), values)
 
 
 class PerImage:
-  """``function`` of every image of a split on all devices; compiled once for each batch size.
+  """Evaluates ``function`` for every image of a split on all devices; compiled once for each batch size.
 
   Args:
     function: (state, batch of leaves [B, ...], key) -> arrays [B, ...]; row i must depend on row i of the batch and the
-      key only. It sees one device's rows.
+      key only. It receives one device's rows.
     spec: of the data.
     config: of the run.
     mesh: the devices; each takes its share of a batch.
@@ -150,19 +161,19 @@ class PerImage:
       values = function(state, batch, rng)
       return (), place((values, batch["mask"]), index, len(index) * mesh.size)
 
-    # Not the global view, where a loop over images that lie on several devices would move them all to each.
+    # In the global view, a loop over images on several devices would move all of them to each device.
     self.step = compile_step(step, mesh, "shard_map", batch_axis=EvalFeed.batch_axis, donate=False)
 
   def batch(self, state: PyTree, data: PyTree, inputs: PyTree) -> PyTree:
-    """The values of one batch of inputs, as numpy [B, ...] without the padding."""
+    """Returns the values of one batch of inputs, as numpy [B, ...] without the padding."""
     values, mask = jax.device_get(self.step(state, data, inputs)[1])
     return jax.tree.map(lambda rows: rows[mask > 0], values)
 
   def batches(self, state: PyTree, feed: EvalFeed) -> Iterator[PyTree]:
-    """The values of a batch of the split after the other."""
+    """Yields the values of each batch of the split."""
     for inputs in feed:
       yield self.batch(state, feed.data, inputs)
 
   def __call__(self, state: PyTree, feed: EvalFeed) -> PyTree:
-    """The values of all images of the split in its order, [N, ...]."""
+    """Returns the values of all images of the split in its order, [N, ...]."""
     return jax.tree.map(lambda *parts: np.concatenate(parts), *self.batches(state, feed))

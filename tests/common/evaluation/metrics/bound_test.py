@@ -122,5 +122,5 @@ def test_programs_are_kept_for_other_states():
 
 
 def test_settings_without_meaning():
-  with pytest.raises(ConfigError, match="samples=0 and chunk=500 must be 1 or more"):
+  with pytest.raises(ConfigError, match="samples=0 must be 1 or more"):
     Bound(samples=0)
