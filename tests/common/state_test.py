@@ -116,9 +116,7 @@ def test_averaging_leaves_the_distribution_of_pictures_where_it_is():
   net, _ = jax.lax.scan(step, net, length=150)
 
   def pictures(variables):
-    moments = Moments(4)
-    moments.add(module.apply(variables, z, train=False))
-    return moments.gaussian()
+    return Moments.of(module.apply(variables, z, train=False)).gaussian()
 
   raw, averaged = pictures(net.variables()), pictures(net.variables(ema=True))
   mixed = pictures({"params": net.ema_params, **net.mutable})

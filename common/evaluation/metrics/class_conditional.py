@@ -1,24 +1,24 @@
-"""Whether pictures that were drawn of a class are of that class, and as good and diverse as its real ones."""
+"""Whether images that were sampled for a class show that class, and are as good and diverse as its real images."""
 
 import dataclasses
 from typing import ClassVar
 
 import numpy as np
 
-from common.errors import ConfigError
 from common.evaluation.metrics.frechet import FrechetDistance
+from common.evaluation.metrics.jackknife import check_groups
 from common.evaluation.metrics.labels import labels_of, logits_of, share
 from common.evaluation.metrics.score import Need, SampleSet, Score
 
 
 @dataclasses.dataclass(frozen=True)
 class IntraFrechet:
-  """The mean over the classes of the Frechet distance within a class (Miyato & Koyama 2018, arXiv:1802.05637).
+  """The mean over classes of the Frechet distance within a class (Miyato & Koyama 2018, arXiv:1802.05637).
 
-  A class has a part of the samples only, and fewer samples make the distance larger: the method says how few.
+  Fewer samples make a distance larger, and a class has only some of them: the method says how many.
 
   Attributes:
-    groups: of the jackknife within each class, 2 or more.
+    groups: groups of the jackknife within each class, 2 or more.
   """
 
   groups: int = 10
@@ -26,8 +26,7 @@ class IntraFrechet:
   better: ClassVar[dict[str, str]] = {"intra_frechet": "min"}
 
   def __post_init__(self) -> None:
-    if self.groups < 2:
-      raise ConfigError(f"groups={self.groups}: a jackknife needs 2 or more")
+    check_groups(self.groups)
 
   def least(self) -> tuple[int, int]:
     return FrechetDistance(groups=self.groups).least()
@@ -56,9 +55,9 @@ def _of_class(samples: SampleSet, labels: np.ndarray, label: int, whose: str, le
 
 @dataclasses.dataclass(frozen=True)
 class LabelAgreement:
-  """The share of generated pictures that the classifier takes for the class they were drawn of.
+  """The share of generated images that the classifier assigns to the class for which they were sampled.
 
-  "label_agreement_real" is the classifier's own accuracy. A model that has one good picture a class agrees too.
+  "label_agreement_real" is the classifier's own accuracy. A model with a single good image per class agrees too.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"logits", "labels"})

@@ -1,7 +1,7 @@
 """The Frechet distance between Gaussians fitted to features (Heusel et al. 2017, arXiv:1706.08500, Eq. 6).
 
-It goes by the name of its extractor: only InceptionV3's features of 2015 make it an FID. Moments are kept in float64 on
-the host, as float32 sums are off in the digits that two close sets differ in.
+Its name includes the extractor: it is an FID only with the features of InceptionV3 of 2015. Moments are float64 on the
+host, because float32 sums are wrong in the digits in which two close sets differ.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.evaluation.metrics.feature_sets import check_mode, check_pair
-from common.evaluation.metrics.jackknife import group_ids, jackknife_error
+from common.evaluation.metrics.jackknife import check_groups, group_ids, jackknife_error
 from common.evaluation.metrics.score import Need, SampleSet, Score
 
 
@@ -19,15 +19,15 @@ from common.evaluation.metrics.score import Need, SampleSet, Score
 class Gaussian:
   """A mean [D] and a covariance [D, D] (n - 1 in its denominator) in float64, and the number of features behind them.
 
-  Of ``count`` features the covariance has rank count - 1 at most; the distance between two samples of one distribution
-  falls towards 0 about as 1 / count, so that only distances of equal counts compare.
+  The rank of the covariance is at most count - 1, and the distance between two samples of one distribution falls
+  towards 0 about as 1 / count, so that only distances with equal counts compare.
 
   Attributes:
     mean: [D].
     covariance: [D, D].
-    count: of features.
-    factor: of fewer features than dimensions, A [count, D] with A'A the covariance: exact where roots of a singular
-      matrix are not. None of more.
+    count: number of features.
+    factor: A [count, D] with A'A the covariance, if there are fewer features than dimensions: exact where roots of a
+      singular matrix are not. None otherwise.
   """
 
   mean: np.ndarray
@@ -36,74 +36,54 @@ class Gaussian:
   factor: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True)
 class Moments:
-  """Mean and scatter of features that come in batches, merged as Chan et al. 1983 do: exact however they are cut up.
+  """Count, mean [D] and scatter [D, D] of features; also the features if they are fewer than their dimensions."""
 
-  So long as they are fewer than their dimensions, the features themselves are kept as well.
-  """
+  count: int
+  mean: np.ndarray
+  scatter: np.ndarray
+  rows: np.ndarray | None
 
-  def __init__(self, dim: int):
-    self._count, self._mean, self._scatter = 0, np.zeros(dim), np.zeros((dim, dim))
-    self._rows: np.ndarray | None = np.zeros((0, dim))
-
-  def add(self, features: np.ndarray, mask: np.ndarray | None = None) -> None:
-    """Adds features [B, D]; rows with mask 0 do not count.
-
-    Raises:
-      ValueError: another shape, or values that are not finite.
-    """
+  @classmethod
+  def of(cls, features: np.ndarray) -> "Moments":
+    """Returns the moments of features [N, D], N of 1 or more."""
     rows = np.asarray(features, np.float64)
-    if rows.ndim != 2 or rows.shape[1] != len(self._mean):
-      raise ValueError(f"features of shape {rows.shape} are not [B, {len(self._mean)}]")
-    if mask is not None:
-      rows = rows[np.asarray(mask) > 0]
-    if not np.all(np.isfinite(rows)):
-      raise ValueError(f"{np.sum(~np.isfinite(rows).all(axis=1))} of {len(rows)} features are not finite")
-    if not len(rows):
-      return
     mean = rows.mean(axis=0)
     centred = rows - mean
-    self._merge(len(rows), mean, centred.T @ centred, rows)
-
-  def merge(self, other: "Moments") -> None:
-    """Adds all that the other has been given."""
-    if other._count:
-      self._merge(other._count, other._mean, other._scatter, other._rows)
+    return cls(len(rows), mean, centred.T @ centred, rows if len(rows) < len(mean) else None)
 
   @classmethod
   def merged(cls, parts: "Sequence[Moments]") -> "Moments":
-    """What all of them have been given, one or more."""
-    whole = cls(len(parts[0]._mean))
-    for part in parts:
-      whole.merge(part)
-    return whole
-
-  def _merge(self, count: int, mean: np.ndarray, scatter: np.ndarray, rows: np.ndarray | None) -> None:
-    shift, total = mean - self._mean, self._count + count
-    self._scatter += scatter + np.outer(shift, shift) * (self._count * count / total)
-    self._mean += shift * (count / total)
-    self._count = total
-    few = self._rows is not None and rows is not None and total < len(self._mean)
-    self._rows = np.concatenate([self._rows, rows]) if few else None
+    """Returns the moments of the union of one or more sets (Chan et al. 1983)."""
+    count = sum(part.count for part in parts)
+    mean = sum((part.count / count * part.mean for part in parts), np.zeros_like(parts[0].mean))
+    shifts = [part.mean - mean for part in parts]
+    scatter = sum(
+      (part.scatter + part.count * np.outer(shift, shift) for part, shift in zip(parts, shifts, strict=True)),
+      np.zeros_like(parts[0].scatter),
+    )
+    few = [part.rows for part in parts if part.rows is not None] if count < len(mean) else []
+    return cls(count, mean, scatter, np.concatenate(few) if few else None)
 
   def gaussian(self) -> Gaussian:
-    """What has been added so far.
+    """Returns the Gaussian with these moments.
 
     Raises:
       ValueError: fewer than two features.
     """
-    if self._count < 2:
-      raise ValueError(f"{self._count} features have no covariance; add 2 or more")
-    factor = None if self._rows is None else (self._rows - self._mean) / np.sqrt(self._count - 1)
-    return Gaussian(self._mean.copy(), self._scatter / (self._count - 1), self._count, factor)
+    if self.count < 2:
+      raise ValueError(f"{self.count} features have no covariance; add 2 or more")
+    factor = None if self.rows is None else (self.rows - self.mean) / np.sqrt(self.count - 1)
+    return Gaussian(self.mean, self.scatter / (self.count - 1), self.count, factor)
 
 
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
-  """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), 0 or more; in squared units of the features.
+  """Returns |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), 0 or more, in squared units of the features.
 
-  With C = A'A, that last trace is the sum of the singular values of A1 A2'. A is the symmetric root of C, or the
-  centred features where they are fewer than their dimensions: neither needs full rank, a small multiple of I, or the
-  real part of a complex root.
+  With C = A'A, the last trace is the sum of the singular values of A1 A2'. A is the symmetric root of C, or the centred
+  features if they are fewer than their dimensions. Neither needs full rank, a small multiple of I, or the real part of
+  a complex root.
 
   Raises:
     ValueError: features of different sizes.
@@ -132,12 +112,12 @@ def torch_fidelity_frechet(first: np.ndarray, second: np.ndarray) -> float:
 class FrechetDistance:
   """`frechet_distance` of real and generated features.
 
-  Its error is of the jackknife (jackknife.py). What few samples add to the distance is in all groups alike, so that the
-  error is of the chance and not of that bias.
+  The error comes from the jackknife (jackknife.py). It covers chance and not the bias of few samples, which all groups
+  share.
 
   Attributes:
-    mode: "exact", or "torch_fidelity" for the arithmetic of that package; the error is the exact one's in both.
-    groups: of the jackknife, 2 or more; so many distances are computed.
+    mode: "exact", or "torch_fidelity" for the arithmetic of that package; both have the error of the exact one.
+    groups: groups of the jackknife, 2 or more, each of which costs a distance.
   """
 
   mode: str = "exact"
@@ -147,8 +127,7 @@ class FrechetDistance:
 
   def __post_init__(self) -> None:
     check_mode(self.mode)
-    if self.groups < 2:
-      raise ValueError(f"groups={self.groups}: a jackknife needs 2 or more")
+    check_groups(self.groups)
 
   def least(self) -> tuple[int, int]:
     return (max(self.groups, 4),) * 2
@@ -156,7 +135,10 @@ class FrechetDistance:
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
     features = check_pair(real, fake, self.least())
     groups = group_ids([len(rows) for rows in features], self.groups, seed)
-    sides = [_grouped(rows, ids, self.groups) for rows, ids in zip(features, groups, strict=True)]
+    sides = [
+      [Moments.of(rows[ids == group]) for group in range(self.groups)]
+      for rows, ids in zip(features, groups, strict=True)
+    ]
     value = frechet_distance(*(Moments.merged(side).gaussian() for side in sides))
     without = [
       frechet_distance(*(Moments.merged([*side[:i], *side[i + 1 :]]).gaussian() for side in sides))
@@ -169,18 +151,7 @@ class FrechetDistance:
     return {"frechet": Score(value, error, method, range=(0.0, np.inf), freedom=self.groups - 1)}
 
 
-def _grouped(features: np.ndarray, ids: np.ndarray, groups: int) -> list[Moments]:
-  """Moments of the rows [N, D] of each group, by their groups [N]."""
-  parts = []
-  for group in range(groups):
-    rows = np.flatnonzero(ids == group)
-    parts.append(Moments(features.shape[1]))
-    for start in range(0, len(rows), 4096):
-      parts[-1].add(features[rows[start : start + 4096]])
-  return parts
-
-
 def _root(covariance: np.ndarray) -> np.ndarray:
-  """The symmetric square root; eigenvalues that rounding made negative count as 0."""
+  """Returns the symmetric square root; eigenvalues that rounding made negative count as 0."""
   values, vectors = np.linalg.eigh(covariance)
   return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -1,8 +1,8 @@
 """Improved precision and recall of features (Kynkaanniemi et al. 2019, arXiv:1904.06991, Eqs. 1 and 2).
 
-The manifold of a set is the union of balls about its points, each as far as the point's k-th neighbour in the set.
-Precision is the share of generated points on the real manifold, recall the share of real points on the generated one.
-Both depend on how many points make the manifold: only figures of equal numbers compare.
+The manifold of a set is the union of balls around its points, each with a radius of the distance to the k-th neighbour
+in the set. Precision is the share of generated points on the real manifold, recall the share of real points on the
+generated one. Both depend on the number of points in the manifold, so that only scores with equal numbers compare.
 """
 
 import dataclasses
@@ -19,20 +19,26 @@ from common.evaluation.metrics.score import Need, SampleSet, Score
 
 
 def on_manifold(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
-  """Whether each query lies within some point's distance to its k-th other point, bool [N]; the surface belongs to it.
+  """Returns whether each query is within some point's distance to its k-th other point, surface included: bool [N].
 
   Args:
     queries: [N, D].
     points: [M, D] with M above k.
-    k: which neighbour, the point itself not counted.
+    k: which neighbour; the point itself does not count.
   """
   return balls_around(queries, points, kth_distance(points, k)) > 0
 
 
 def precision_and_recall(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, tuple[float, float]]:
-  """{"precision", "recall"} of [N, D] and [M, D], each with its binomial error, the other set held fixed."""
+  """Returns {"precision", "recall"} of [N, D] and [M, D], each with its binomial error for a fixed other set."""
   hits = {"precision": on_manifold(fake, real, k), "recall": on_manifold(real, fake, k)}
   return {name: (value := float(np.mean(on)), binomial_error(value, len(on))) for name, on in hits.items()}
+
+
+def check_parts(k: int, parts: int) -> None:
+  """Raises ValueError unless there is a k-th neighbour, and a spread over parts."""
+  if k < 1 or parts < 2:
+    raise ValueError(f"k={k} must be 1 or more, and parts={parts} 2 or more")
 
 
 def scores_of_parts(
@@ -43,19 +49,19 @@ def scores_of_parts(
   seed: int,
   shares: Mapping[str, int],
 ) -> dict[str, Score]:
-  """Scores of a statistic that rests on neighbours, with errors for the chance in both sets.
+  """Scores a statistic that depends on neighbours, with errors for the chance in both sets.
 
-  The error is the spread over disjoint random parts of both sets, over the root of their number: unlike sets with rows
-  left out or drawn twice, parts are independent and have proper neighbours. That of the statistic itself, with one set
-  held fixed, is the least that it can be, and stands in where parts happen to agree.
+  The error is the spread over disjoint random parts of both sets, divided by the root of their number. Unlike sets with
+  rows left out or repeated, parts are independent and have proper neighbours. The statistic's own error, for one fixed
+  set, is a lower bound, which matters if parts happen to agree.
 
   Args:
-    statistic: features [N, D] and [M, D] -> {name: (value, error with one set held fixed)}.
+    statistic: features [N, D] and [M, D] -> {name: (value, error for one fixed set)}.
     real: [N, D].
     fake: [M, D].
     parts: 2 or more.
-    seed: of the parts.
-    shares: {name of a share: of how many pictures it is}; what is not among them is 0 or more.
+    seed: seed of the parts.
+    shares: {name of a share: its number of images}; all others range from 0 upwards.
   """
   rng = np.random.Generator(np.random.Philox(seed))
   cuts = [rng.permutation(len(rows))[: len(rows) // parts * parts].reshape(parts, -1) for rows in (real, fake)]
@@ -73,11 +79,11 @@ def scores_of_parts(
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecall:
-  """`on_manifold` of generated pictures in the real ones (precision) and the other way round (recall).
+  """`on_manifold` of generated images in the real manifold (precision) and vice versa (recall).
 
   Attributes:
-    k: which neighbour sets a radius; the paper's is 3.
-    parts: disjoint parts of both sets that the errors come from.
+    k: the neighbour that sets a radius; 3 in the paper.
+    parts: number of disjoint parts of both sets, from which the errors come.
   """
 
   k: int = 3
@@ -86,8 +92,7 @@ class PrecisionRecall:
   better: ClassVar[dict[str, str]] = {"precision": "max", "recall": "max"}
 
   def __post_init__(self) -> None:
-    if self.k < 1 or self.parts < 2:
-      raise ValueError(f"k={self.k} must be 1 or more, and parts={self.parts} 2 or more")
+    check_parts(self.k, self.parts)
 
   def least(self) -> tuple[int, int]:
     return (self.parts * (self.k + 1),) * 2

@@ -60,9 +60,7 @@ def protocol_of(features, reference, num_real=0, data=DATA):
 
 
 def trace(features: np.ndarray) -> float:
-  moments = Moments(features.shape[1])
-  moments.add(features)
-  return float(np.trace(moments.gaussian().covariance))
+  return float(np.trace(Moments.of(features).gaussian().covariance))
 
 
 def test_a_score_does_not_depend_on_devices_or_batches(reference):
