@@ -1,4 +1,4 @@
-"""Claims a workdir for one run, and trains to the end: shared by all commands that train."""
+"""The steps of api.train and api.check: builds an algorithm on its data, claims a workdir, and trains to the end."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,17 +7,49 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from common import parallel
+from common.algorithm import Trainable
+from common.data.dataset import Dataset, open_dataset
+from common.data.latents import is_latents
 from common.data.spec import Spec
 from common.errors import ConfigError, NonFiniteError
+from common.state import transfer_weights
 from common.training import workdir as description
 from common.training.lock import LockedError, WorkdirLock
 from common.training.log import Status
+from common.training.program import Program
 from common.training.trainer import Run
+from common.types import PyTree
 from configs import schema
+from experiments import build_algorithm
 from experiments.command_line import flags as command_line
-from experiments.restore import read_config, with_arguments
+from experiments.restore import read_config, restore, with_arguments
+
+
+def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
+  """Opens the data set and builds the algorithm; a config for latents is completed by the run that they belong to."""
+  parallel.check_devices(config.parallel.mode, config.train.batch_size)
+  if dataset is None and is_latents(config.data.name):
+    from experiments.fitted_prior import with_latents
+
+    config = with_latents(config, status)
+  with status.phase("reading the data set"):
+    dataset = dataset or open_dataset(config.data)
+    return config, dataset, build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
+
+
+def initial_state(program: Program, init_from: str | Path, partly: bool, status: Status) -> PyTree:
+  """Returns a fresh state, with the weights of ``init_from`` if that is given, or with those that fit if ``partly``."""
+  if not init_from:
+    return program.init()
+  other = restore(Path(init_from), "last", parallel.make_mesh())
+  status.line(f"weights from step {other.step:,} of {init_from}")
+  state, fresh = transfer_weights(other.state, program.init(), partly=partly)
+  for line in fresh:
+    status.line(f"not from there: {line}")
+  return state
 
 
 @contextmanager

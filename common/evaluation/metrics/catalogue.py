@@ -33,6 +33,24 @@ LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMet
 GROUPS = {"kid": ("kernel_distance",), "prdc": ("precision_recall", "density_coverage")}
 
 
+def sections_of(metrics: str | Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+  """Returns {name: {setting: value}} of such a mapping, or of names with commas; names of GROUPS are resolved.
+
+  Raises:
+    ConfigError: an unknown name, or no name at all.
+  """
+  known = [*SAMPLE_METRICS, *LIKELIHOOD_METRICS, "model"]
+  if isinstance(metrics, str):
+    words = filter(None, metrics.split(","))
+    metrics = {name: {} for word in words for name in GROUPS.get(word, (word,))}
+  for name in metrics:
+    if name not in known:
+      raise ConfigError(f'--metrics: "{name}" is not one of {", ".join([*known, *GROUPS])}{nearest(name, known)}')
+  if not metrics:
+    raise ConfigError(f"--metrics is empty; name some of {', '.join(known)}")
+  return dict(metrics)
+
+
 def build_metrics(table: Mapping[str, str], sections: Mapping[str, Any], path: str) -> dict[str, Any]:
   """{name: metric} of {name: {setting: value}}.
 
