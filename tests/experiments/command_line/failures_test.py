@@ -104,14 +104,16 @@ def test_more_memory_than_there_is(tmp_path, capfd):
 
 def test_nobody_reads_and_nothing_takes_what_is_printed():
   command = [sys.executable, "-m", "experiments.sample", "--help"]
+  buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+  options = {"cwd": ROOT, "env": buffered, "stderr": subprocess.PIPE, "text": True, "check": False}
   with open("/dev/full", "wb") as full:
-    done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdout=full, **options)
   assert done.returncode == 2 and "No space left on device" in done.stderr and len(done.stderr.splitlines()) == 2
   read, write = os.pipe()
   os.close(read)
-  done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+  done = subprocess.run(command, stdout=write, **options)
   os.close(write)
-  assert (done.returncode, done.stderr) == (141, b"")
+  assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_processes_that_never_come(monkeypatch):
