@@ -28,7 +28,7 @@ def geometries():
     yield Geometry(size, (kernel, kernel), (stride, stride), tuple(map(tuple, pads)))
   yield Geometry((8, 7), (2, 3), (2, 1), ((0, 1), (3, 0)))
   yield Geometry((5, 5), (1, 2), (3, 4), ((0, 0), (1, 0)))
-  # Kernels that tile the image, and such as would without their padding.
+  # Kernels that tile the image, and those that would without their padding.
   for padding in (((0, 0), (0, 0)), ((0, 1), (0, 2)), ((1, 0), (0, 0)), ((0, 0), (1, 1)), ((1, -1), (0, 0))):
     yield Geometry((6, 9), (2, 3), (2, 3), padding)
 
@@ -38,13 +38,13 @@ def lax_conv(geometry, x, w):
 
 
 def lax_input_gradient(geometry, g, w):
-  x = jnp.zeros((g.shape[0], *geometry.input_size, w.shape[2]))
-  return jax.linear_transpose(lambda x: lax_conv(geometry, x, w), x)(g)[0]
+  shape = (len(g), *geometry.input_size, w.shape[2])
+  return jax.linear_transpose(lambda x: lax_conv(geometry, x, w), jnp.zeros(shape))(g)[0]
 
 
 def lax_kernel_gradient(geometry, x, g):
-  w = jnp.zeros((*geometry.kernel_size, x.shape[-1], g.shape[-1]))
-  return jax.linear_transpose(lambda w: lax_conv(geometry, x, w), w)(g)[0]
+  shape = (*geometry.kernel_size, x.shape[-1], g.shape[-1])
+  return jax.linear_transpose(lambda w: lax_conv(geometry, x, w), jnp.zeros(shape))(g)[0]
 
 
 def normal(*shape, seed=0):
@@ -81,16 +81,16 @@ def assert_close(actual, expected, message=""):
     np.testing.assert_allclose(a, e, rtol=0, atol=1e-5 * max(1e-3, float(np.max(np.abs(e)))), err_msg=message)
 
 
-@pytest.mark.parametrize(
-  ("fn", "reference", "places"),
-  [
-    (forward, lax_conv, (0, 1)),
-    (input_gradient, lax_input_gradient, (2, 1)),
-    (kernel_gradient, lax_kernel_gradient, (0, 2)),
-  ],
-  ids=["forward", "input_gradient", "kernel_gradient"],
-)
-def test_values_and_two_derivatives_equal_lax(fn, reference, places):
+MAPS = {
+  "forward": (forward, lax_conv, (0, 1)),
+  "input_gradient": (input_gradient, lax_input_gradient, (2, 1)),
+  "kernel_gradient": (kernel_gradient, lax_kernel_gradient, (0, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_values_and_two_derivatives_equal_lax(name):
+  fn, reference, places = MAPS[name]
   cases = [(geometry, [operands(geometry)[i] for i in places]) for geometry in geometries()]
 
   def run(fn):
@@ -131,16 +131,13 @@ def test_scan_and_vmap():
   actual = jax.jit(jax.vmap(lambda w: descend(forward, w)))(ws)
   expected = jax.jit(lambda: jnp.stack([descend(lax_conv, w) for w in ws]))()
   assert_close(actual, expected)
-  # With a batch axis on both operands, a convolution becomes a grouped one.
-  xs = jnp.stack([x, 2.0 * x])
+  xs = jnp.stack([x, 2.0 * x])  # with a batch axis on both operands, a convolution becomes a grouped one
   both = jax.jit(jax.vmap(derivatives(lambda x, w: forward(GEOMETRY, x, w), 1)))(xs, ws)
   one = jax.jit(derivatives(lambda x, w: lax_conv(GEOMETRY, x, w), 1))
   assert_close(both, jax.tree.map(lambda *leaves: jnp.stack(leaves), one(xs[0], ws[0]), one(xs[1], ws[1])))
 
 
 class Autoencoder(nn.Module):
-  """A network of both modules for the tests of transformations."""
-
   form: str = "auto"
 
   @nn.compact
@@ -155,12 +152,10 @@ def loss(params, x, form="canonical"):
 
 @pytest.mark.parametrize("mode", ["shard_map", "pmap", "jit"])
 def test_eight_devices_equal_one(mode):
-  devices = jax.device_count()
-  assert devices == 8
   x = jnp.asarray(normal(16, 6, 6, 2))
   params = variables_of(Autoencoder(), x)
   expected = jax.jit(jax.grad(lambda p: loss(p, x, "lax")))(params)
-  mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+  mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 
   def gradient(params, x):
     params = jax.tree.map(lambda p: lax.pcast(p, "data", to="varying"), params)
@@ -170,7 +165,7 @@ def test_eight_devices_equal_one(mode):
     actual = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(P(), P("data")), out_specs=P()))(params, x)
   elif mode == "pmap":
     mean_gradient = jax.pmap(lambda p, x: lax.pmean(jax.grad(loss)(p, x), "data"), "data", in_axes=(None, 0))
-    actual = jax.tree.map(lambda g: g[0], mean_gradient(params, x.reshape(devices, -1, *x.shape[1:])))
+    actual = jax.tree.map(lambda g: g[0], mean_gradient(params, x.reshape(8, -1, *x.shape[1:])))
   else:
     sharded = jax.device_put(x, jax.NamedSharding(mesh, P("data")))
     actual = jax.jit(jax.grad(loss))(jax.device_put(params, jax.NamedSharding(mesh, P())), sharded)
@@ -179,19 +174,16 @@ def test_eight_devices_equal_one(mode):
 
 def test_conv_equals_flax():
   x = normal(2, 9, 8, 3)
-  paddings = ("SAME", "VALID", EXPLICIT, 1)
   variables = variables_of(Conv(5, (3, 4)), x)
   assert jax.tree.map(np.shape, variables["params"]) == {"kernel": (3, 4, 3, 5), "bias": (5,)}
 
-  @jax.jit
-  def run(variables):
-    kwargs = [{"features": 5, "kernel_size": (3, 4), "strides": (2, 1), "padding": padding} for padding in paddings]
-    forms = [[Conv(**k, form=form).apply(variables, x) for k in kwargs] for form in ("canonical", "lax")]
-    return *forms, [nn.Conv(**k).apply(variables, x) for k in kwargs]
+  def run(layer, **form):
+    layers = [layer(5, (3, 4), (2, 1), padding, **form) for padding in ("SAME", "VALID", EXPLICIT, 1)]
+    return jax.jit(lambda variables: [layer.apply(variables, x) for layer in layers])(variables)
 
-  canonical, plain, expected = run(variables)
-  assert_close(canonical, expected)
-  assert_close(plain, expected)
+  expected = run(nn.Conv)
+  for form in ("canonical", "lax"):
+    assert_close(run(Conv, form=form), expected)
 
 
 def scattered(x, kernel, stride, low, output_size):
