@@ -10,9 +10,8 @@ import numpy as np
 from common.errors import ConfigError, nearest
 from common.evaluation import records
 from common.evaluation.metrics.estimate import Estimate, paired_difference
+from common.evaluation.records import Record
 from common.training.workdir import flatten
-
-Record = dict[str, Any]
 
 MEASURED = ("extractor_accuracy", "extractor_accuracy_real")  # of the protocol: they follow from its other fields
 
@@ -195,14 +194,3 @@ def paired(first: Mapping[str, Path], second: Mapping[str, Path]) -> Iterator[Pa
       for key in a.files:
         if key != "about" and key in b.files:
           yield Pair(key, first[name], second[name], paired_difference(a[key], b[key]))
-
-
-def join_compared(words: list[str]) -> list[str]:
-  """Turns ``--compare A B C`` into ``--compare=A,B,C``, which absl understands."""
-  joined: list[str] = []
-  for word in words:
-    if joined and not word.startswith("-") and joined[-1].lstrip("-").startswith("compare"):
-      joined[-1] += ("," if "=" in joined[-1] else "=") + word
-    else:
-      joined.append(word)
-  return joined

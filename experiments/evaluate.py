@@ -126,8 +126,17 @@ def _metrics_of_flag() -> str | dict[str, Any]:
   return {str(name): dict(value) for name, value in parsed.items()}
 
 
-if __name__ == "__main__":
-  from experiments.comparison import join_compared
+def join_compared(words: list[str]) -> list[str]:
+  """Turns ``--compare A B C`` into ``--compare=A,B,C``, which absl understands."""
+  joined: list[str] = []
+  for word in words:
+    if joined and not word.startswith("-") and joined[-1].lstrip("-").startswith("compare"):
+      joined[-1] += ("," if "=" in joined[-1] else "=") + word
+    else:
+      joined.append(word)
+  return joined
 
+
+if __name__ == "__main__":
   sys.argv = join_compared(sys.argv)
   command_line.run(main, __doc__, define_flags)

@@ -15,8 +15,9 @@ from common.data.picture_files import Report
 from common.errors import ConfigError
 from common.evaluation.metrics.catalogue import SAMPLE_METRICS
 from common.evaluation.pictures import Pictures, open_reference, without_margin
+from common.evaluation.records import Record
 from common.evaluation.scoring import Scoring, Settings
-from experiments.scoring import Record, Sections, metrics_in, report
+from experiments.scoring import Sections, metrics_in, report
 
 
 def score_files(

@@ -22,6 +22,7 @@ from common import files
 from common.data.catalogue import open_source
 from common.errors import ConfigError, nearest
 from common.evaluation import records
+from common.evaluation.records import Record
 from experiments.command_line import flags as command_line
 from experiments.command_line.failures import EXIT_INTERRUPTED
 from experiments.comparison import is_floor, kind, markdown, paired, per_image_of
@@ -30,7 +31,6 @@ from experiments.score_table import calibration
 from experiments.tables import TABLES, Row, Table
 
 FLAGS = flags.FLAGS
-Record = dict[str, Any]
 
 
 def define_flags() -> None:

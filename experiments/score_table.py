@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from common.evaluation.records import Record
 from common.training.workdir import flatten
 from experiments.comparison import interval_of, is_floor, kind, name_of
 
-Record = dict[str, Any]
 WIDTH = 110
 
 

@@ -19,7 +19,7 @@ from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRI
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
 from common.evaluation.pictures import drawn, open_reference
-from common.evaluation.records import Protocol, ScoreRecord
+from common.evaluation.records import Protocol, Record, ScoreRecord
 from common.evaluation.sampling import Sampler
 from common.evaluation.scoring import Scoring, Settings
 from common.evaluation.validation import Evaluator
@@ -28,7 +28,6 @@ from experiments import api
 from experiments.restore import RestoredRun, locate, open_data
 
 Sections = Mapping[str, Mapping[str, Any]]  # the metrics, {name: {setting: value}}
-Record = dict[str, Any]
 
 
 def metrics_in(table: Mapping[str, str], sections: Sections) -> dict[str, Any]:

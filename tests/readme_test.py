@@ -30,9 +30,7 @@ def test_every_command_is_understood_and_finds_what_it_asks_for():
     command_line.forget()
     module.define_flags()
     if name == "evaluate":
-      from experiments.comparison import join_compared
-
-      words = join_compared(words)
+      words = module.join_compared(words)
     command_line.parse([name, *words], name == "train")
     if "--help" in words:
       continue

@@ -14,6 +14,7 @@ from common import files
 from common.evaluation.metrics.score import Score
 from common.training.workdir import versions
 
+Record = dict[str, Any]  # a ScoreRecord as JSON
 FILE = "evaluations.jsonl"  # in a workdir
 PER_IMAGE = "per_image"  # in a workdir: a file for each metric with a value for each image
 
@@ -76,7 +77,7 @@ class ScoreRecord:
     """The standard error of the value; NaN if it is unknown."""
     return self.score.standard_error if isinstance(self.score, Score) else math.nan
 
-  def to_json(self) -> dict[str, Any]:
+  def to_json(self) -> Record:
     """Returns the record as it is printed and stored."""
     figure = self.score if isinstance(self.score, Score) else None
     has_error = figure is not None and math.isfinite(figure.standard_error)
@@ -96,7 +97,7 @@ class ScoreRecord:
     }
 
 
-def append(workdir: Path, line: dict[str, Any]) -> None:
+def append(workdir: Path, line: Record) -> None:
   """Adds a record to the workdir's evaluations.jsonl."""
   files.append(workdir / FILE, json.dumps(line))
 

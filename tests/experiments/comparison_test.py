@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import ConfigError
 from experiments import comparison, score_table
+from experiments.evaluate import join_compared
 
 UINT8, JPEG = "uint8, rounded", "uint8, JPEG of quality 10"
 
@@ -110,4 +111,4 @@ def test_the_table_has_floors_and_arrays_and_any_protocol():
 
 @pytest.mark.parametrize("words", [["--compare", "a", "b"], ["--compare=a", "b"]])
 def test_compare_takes_several_words(words):
-  assert comparison.join_compared(["evaluate", *words, "--out=x"]) == ["evaluate", "--compare=a,b", "--out=x"]
+  assert join_compared(["evaluate", *words, "--out=x"]) == ["evaluate", "--compare=a,b", "--out=x"]
