@@ -79,15 +79,15 @@ def test_lossy_files_are_ranked_with_no_others(ranked):
   run = record(5.0, quantization=UINT8)
   others = [
     floor(1.0, 50, quantization=UINT8),
-    files(3.0, "png", quantization="files", files={"formats": {"PNG": 100}}),
     files(4.0, "jpeg", quantization=JPEG),
     files(2.0, "other jpeg", quantization=JPEG, files={"left_out": {"hidden": 1}}),
+    files(3.0, "png", quantization="files", files={"formats": {"PNG": 100}}),
   ]
   code, tables, out = ranked([run, *others])
   assert (code, tables) == (1, [[3.0, 5.0, 1.0], [2.0, 4.0, 1.0]])
   assert f"; quantization: {UINT8} against {JPEG}" in out
   code, tables, _ = ranked(others)  # no run that PNG would fit
-  assert (code, tables) == (1, [[3.0, 1.0], [2.0, 4.0, 1.0]])
+  assert (code, tables) == (1, [[2.0, 4.0, 1.0], [3.0, 1.0]])
 
 
 def test_the_table_has_floors_and_arrays_and_any_protocol():

@@ -116,12 +116,13 @@ def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, ca
 
 
 def test_likelihoods_and_their_paired_difference(trained, capfd):
-  lines = scores(capfd, f"--workdir={trained}", "--metrics={'bound': {}, 'nll': {'k': 10}}")
+  ais = {"images": 5, "chains": 2, "temperatures": 2, "leapfrog": 1, "pilots": 1}
+  lines = scores(capfd, f"--workdir={trained}", f"--metrics={ {'bound': {}, 'nll': {'k': 10}, 'ais': ais} }")
   found = {line["metric"]: line for line in lines}
   assert -found["elbo"]["value"] > found["nll"]["value"] > 0  # k = 10 is the tighter bound
   assert found["nll"]["settings"]["k"] == 10 and found["nll"]["standard_error"] > 0
   assert found["nll"]["protocol"]["binarize"] == "dynamic" and found["nll"]["protocol"]["n_real"] == 300
-  assert len(found["nll"]["protocol"]["real_sha"]) == 8
+  assert len(found["nll"]["protocol"]["real_sha"]) == 8 and found["ais_nll"]["protocol"]["n_real"] == 5
   assert call("evaluate", f"--compare={trained},{trained}") == 0
   out = capfd.readouterr().out
   assert "## Paired differences" in out and "| nll | " in out and "| 0 | 0 | 300 |" in out

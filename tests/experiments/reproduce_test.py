@@ -148,7 +148,8 @@ def test_rows_of_one_run_are_its_stops_and_none_is_scored_too_late(queue, tmp_pa
   assert [command[0] for command in commands] == ["train", "evaluate"] * 2
   assert all(f"--workdir={workdir}" in command for command in commands)
   assert [f"--config.train.num_steps={steps}" in commands[at] for at, steps in ((0, 20), (2, 40))] == [True, True]
-  assert [entry["row"] for entry in json.loads((tmp_path / "smoke-A.json").read_text())] == ["short", "long"]
+  entries = json.loads((tmp_path / "smoke-A.json").read_text())
+  assert [(entry["row"], len(entry["records"])) for entry in entries] == [("short", 5), ("long", 5)]  # its own only
   (workdir / "config.json").write_text(
     json.dumps({"version": schema.VERSION, "family": "vae", "train": {"num_steps": 40}})
   )
