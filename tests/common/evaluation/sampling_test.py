@@ -30,7 +30,7 @@ def sampler(variant=GAN, **ways):
   return algorithm, state, Sampler(algorithm, dataset_of(variant).spec, make_mesh(1), batch_size=16, **ways)
 
 
-def test_labels_are_drawn_of_those_that_occur_in_training():
+def test_labels_are_drawn_from_those_that_occur_in_training():
   algorithm, _ = untrained(GAN)
   gaps = dataclasses.replace(dataset_of(GAN).spec, num_classes=11, classes=(1, 3, 10))
   labels = Sampler(algorithm, gaps, make_mesh(1)).labels(0, np.arange(300))
@@ -39,7 +39,7 @@ def test_labels_are_drawn_of_those_that_occur_in_training():
 
 
 @pytest.mark.parametrize("bound", [0.5, 2.0])
-def test_truncated_draws_are_of_the_truncated_normal(bound):
+def test_truncated_draws_follow_the_truncated_normal(bound):
   z = random.normal(random.row_keys(jax.random.key(0), jnp.arange(2000)), (5,))
   cut = np.asarray(random.truncated(z, bound))
   assert np.abs(cut).max() <= bound and np.all((cut > 0) == (z > 0))
@@ -88,7 +88,7 @@ def test_standing_statistics_are_the_mean_over_batches():
     (GAN, {"batch_norm": "standin"}, '--batch_norm="standin" is not one of running, standing; did you mean'),
   ],
 )
-def test_a_way_that_the_model_has_not_is_refused(variant, way, message):
+def test_a_way_that_the_model_lacks_is_refused(variant, way, message):
   with pytest.raises(ConfigError, match=message):
     sampler(variant, **way)
 
