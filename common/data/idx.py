@@ -58,8 +58,8 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
   for split, (images, path) in files.items():
     if shapes[split][0] != len(labels[split]):
       raise ConfigError(f"{images} has {shapes[split][0]} images, but {path} has {len(labels[split])} labels")
-  first = next(iter(files))
-  place, training_labels = files[first][0].parent, labels[first]
+  split = next(iter(files))
+  place, training_labels = files[split][0].parent, labels[split]
   known = _OF_LABELS.get(hashlib.sha256(training_labels.astype(np.uint8).tobytes()).hexdigest()[:8], name)
   if known != name and name in _OF_LABELS.values():  # their files have the same names and sizes
     raise ConfigError(f"{place} has the files of {known}; set --config.data.name={known}")
@@ -71,7 +71,8 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
   def load(split: str) -> tuple[np.ndarray, np.ndarray]:
     return _read(files[split][0], 3)[..., None], labels[split]
 
-  white, notes = white_of_all({str(path): _first_images(path, max(height * width, 1)) for path, _ in files.values()})
+  first = {str(path): _beginning(path, 16 + _GLIMPSE * height * width)[16:] for path, _ in files.values()}
+  white, notes = white_of_all({path: [np.frombuffer(pixels, np.uint8)] for path, pixels in first.items() if pixels})
   if name.startswith("emnist"):
     notes = (*notes, "EMNIST's own files have rows and columns swapped; these are read as stored")
   num_classes = _NUM_CLASSES.get(name, int(training_labels.max(initial=0)) + 1)
@@ -85,12 +86,6 @@ def _shape(path: pathlib.Path, ndim: int) -> tuple[int, ...]:
   if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, 8, ndim)):
     raise ConfigError(f"{path} is not an IDX file of unsigned bytes with {ndim} axes; it begins with {header[:4]!r}")
   return struct.unpack(f">{ndim}I", header[4:])
-
-
-def _first_images(path: pathlib.Path, size: int) -> np.ndarray:
-  """Reads the first images of ``size`` bytes, uint8 [N, size]."""
-  pixels = np.frombuffer(_beginning(path, 16 + _GLIMPSE * size), np.uint8, offset=16)
-  return pixels[: pixels.size // size * size].reshape(-1, size)
 
 
 def _read(path: pathlib.Path, ndim: int) -> np.ndarray:

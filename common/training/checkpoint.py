@@ -139,7 +139,11 @@ class Checkpoints:
     leaves, treedef = _by_name(like)
     path = self._directory / record["data"]
     _match(path, record["leaves"], _describe(leaves))
-    targets = {name: _target(leaf) for name, leaf in leaves.items()}
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    targets = {
+      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
+      for name, leaf in leaves.items()
+    }
     restore_args = _library().checkpoint_utils.construct_restore_args(targets)
     try:
       stored = self._orbax.restore(path, args=_library().args.PyTreeRestore(item=targets, restore_args=restore_args))
@@ -249,11 +253,6 @@ def _by_name(tree: PyTree) -> tuple[dict[str, Any], Any]:
 
 def _describe(leaves: Mapping[str, Any]) -> dict[str, str]:
   return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
-
-
-def _target(leaf: Any) -> jax.ShapeDtypeStruct:
-  sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _match(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
