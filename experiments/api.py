@@ -138,6 +138,42 @@ def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "
   return restore_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
 
 
+def encode(
+  run: RestoredRun,
+  pixels: np.ndarray,
+  *,
+  labels: np.ndarray | None = None,
+  steps: int = 300,
+  learning_rate: float = 0.05,
+) -> dict[str, np.ndarray]:
+  """Finds latents of images: by a VAE's encoder, or through a GAN's generator by gradient descent.
+
+  Args:
+    run: what `load` returns.
+    pixels: uint8 [N, H, W, C] at the model's size.
+    labels: int32 [N], for a conditional model.
+    steps: updates of a GAN's search.
+    learning_rate: the search's first, in units of the latents.
+
+  Returns:
+    "z" [N, ...] ("z0", "z1", ... of several layers), "reconstructions" [N, H, W, C] in the model's pixel range, and
+    "error" [N], their mean squared error where white is 1. A VAE adds "mean" and "log_var" [N, Z], or "codes" [N, P].
+
+  Raises:
+    ConfigError: the run has no pictures to encode, or ``labels`` and the model do not go together.
+  """
+  from experiments.encoding import encode
+
+  return encode(run, pixels, labels, steps=steps, learning_rate=learning_rate)
+
+
+def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], *, labels: np.ndarray | None = None) -> np.ndarray:
+  """Returns the images [N, H, W, C] of latents as `encode` returns them: of "mean" where there is one, else of "z"."""
+  from experiments.encoding import decode
+
+  return decode(run, latents, labels)
+
+
 def export(workdir: str | Path, out: str | Path, *, checkpoint: str = "last") -> None:
   """Writes a run's weights, config, card and decoder to the new directory ``out``, which `load` takes as a workdir.
 
@@ -197,8 +233,18 @@ def _sampler_and_labels(run: Any, num: int, seed: int, labels: Any, options: Any
 
 
 def save_images(path: str | Path, run: RestoredRun, samples: Samples, columns: int = 8) -> None:
-  """Writes a .png (a grid, or a single image at its own size) or a .npz (uint8 images, and labels)."""
+  """Writes a .png (a grid, or a single image at its own size), a .npz (uint8 images, and labels), or a .gif or .webp.
+
+  A directory gets a PNG for each image. A film shows 15 images a second.
+  """
   path, spec = Path(path), run.spec
+  if path.is_dir():
+    for i, image in enumerate(pictures.to_uint8(samples.images, spec.pixel_range)):
+      pictures.save_png(path / f"{i:05d}.png", image)
+    return
+  if path.suffix in (".gif", ".webp"):
+    pictures.save_film(path, pictures.to_uint8(samples.images, spec.pixel_range))
+    return
   if path.suffix != ".npz":
     pictures.save_png(path, pictures.picture(samples.images, spec.kind, spec.pixel_range, columns))
     return

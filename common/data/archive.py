@@ -38,12 +38,12 @@ class Entry(NamedTuple):
 
 
 def entries(root: Path, left_out: Counter[str]) -> Iterator[Entry]:
-  """Yields the files of a folder or an archive; those of a folder and a zip in the order of their names.
+  """Yields the files of a folder or an archive, or a file itself; those of a folder and a zip in the order of names.
 
   Hidden files, links out of an archive, and files that links reach twice are left out and counted in ``left_out``.
 
   Raises:
-    ConfigError: ``root`` is neither a folder nor an archive, or the archive is damaged or encrypted.
+    ConfigError: ``root`` does not exist, or is a damaged or encrypted archive.
   """
   if root.is_dir():
     files, skipped = list_files(root)
@@ -52,8 +52,11 @@ def entries(root: Path, left_out: Counter[str]) -> Iterator[Entry]:
       size = file.stat().st_size if file.exists() else 0  # reading a broken link raises an error that names it
       yield Entry(file.relative_to(root).as_posix(), size, file.read_bytes)
     return
+  if not root.is_file():
+    raise ConfigError(f"{root} does not exist; name a folder, an archive ({', '.join(SUFFIXES)}) or a file")
   if not is_archive(root):
-    raise ConfigError(f"{root} is neither a folder nor an archive ({', '.join(SUFFIXES)})")
+    yield Entry(root.name, root.stat().st_size, root.read_bytes)
+    return
   unpack = _zip if root.name.lower().endswith(".zip") else _tar
   with _named(root):
     for name, size, read in unpack(root):

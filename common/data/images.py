@@ -56,3 +56,17 @@ def save_png(path: Path, image: np.ndarray) -> bytes:
   Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
   files.write(path, encoded.getvalue())
   return encoded.getvalue()
+
+
+def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
+  """Writes images uint8 [N, H, W, 1 or 3] as an endless .gif or .webp; small ones are magnified as in `grid`."""
+  from PIL import Image
+
+  factor = max(1, -(-4 * MIN_CELL // images.shape[1]))
+  large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  first, *rest = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in large)
+  encoded = io.BytesIO()
+  kind = path.suffix[1:].upper()
+  first.save(encoded, kind, save_all=True, append_images=rest, duration=round(1000 / per_second), loop=0)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  files.write(path, encoded.getvalue())

@@ -36,6 +36,13 @@ class Pictures:
   report: Report = dataclasses.field(default_factory=Report)
   damaged: list[str] = dataclasses.field(default_factory=list)
 
+  def add(self, other: "Pictures") -> None:
+    """Appends the pictures of another place."""
+    self.names += other.names
+    self.pixels += other.pixels
+    self.damaged += other.damaged
+    self.tables |= other.tables
+
   @property
   def damage(self) -> str:
     """Says how many pictures cannot be read, and which; "" if all can."""

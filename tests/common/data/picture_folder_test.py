@@ -148,5 +148,11 @@ def test_a_damaged_or_locked_archive_is_named(tmp_path):
   for name in ("cut.tgz", "no.zip"):
     with pytest.raises(ConfigError, match=f"{name} cannot be read: .*; pack it again"):
       read_pictures(tmp_path / name)
-  with pytest.raises(ConfigError, match="neither a folder nor an archive"):
-    read_pictures(tmp_path / "a.png")
+  with pytest.raises(ConfigError, match="nowhere does not exist; name a folder, an archive"):
+    read_pictures(tmp_path / "nowhere")
+
+
+def test_a_file_is_its_own_picture(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  pictures = read_pictures(tmp_path / "a.png")
+  assert pictures.names == ["a.png"] and (pictures.pixels[0] == COLOUR).all()

@@ -1,0 +1,93 @@
+"""Pictures to latents and back, for any model of the project; `experiments.api` documents both directions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common import random
+from common.algorithm import Generative
+from common.errors import ConfigError
+from common.evaluation.inversion import invert
+from common.types import Array, Latents
+from experiments.restore import RestoredRun
+from vae.vae import VAE
+
+BATCH = 32
+CANDIDATES = 256  # random latents, the nearest of which a search starts from
+
+
+def encode(
+  run: RestoredRun, pixels: np.ndarray, labels: np.ndarray | None, *, steps: int, learning_rate: float
+) -> dict[str, np.ndarray]:
+  model: Any = run.algorithm
+  spec = run.spec
+  if not isinstance(run.algorithm, Generative) or spec.kind != "images":
+    raise ConfigError(f"the run holds a {run.config.family} of {spec.kind}, which has no latents of pictures")
+  if (labels is not None) != model.conditional:
+    raise ConfigError("this model is given labels; give some" if model.conditional else "this model takes no labels")
+  low, high = spec.pixel_range
+
+  def of_vae(images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
+    y = None if labels is None else jax.nn.one_hot(labels, model.classes)
+    apply = lambda *args, method: model.network.apply(run.state.net.variables(ema=True), *args, method=method)  # noqa: E731
+    z = apply(images, y, keys, method="encode")
+    if model.network.has_codes:
+      return {"z": z, "codes": apply(z, method=lambda network, z: network.posterior.codes_of(z[0]))}
+    if model.network.gaussian and len(z) == 1:
+      mean, log_var = apply(images, y, method="moments")
+      return {"z": z, "mean": mean, "log_var": log_var}
+    return {"z": z}
+
+  def of_generator(images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
+    del keys
+    candidates = model.prior_sample(run.state, random.stream(jax.random.key(0), "candidates"), jnp.arange(CANDIDATES))
+    if labels is None:
+      decode = lambda z: model.decode(run.state, z)  # noqa: E731
+      return {"z": invert(decode, candidates, images, steps=steps, learning_rate=learning_rate).z}
+
+    def one(image: Array, label: Array) -> Latents:
+      decode = lambda z: model.decode(run.state, z, jnp.full(len(jax.tree.leaves(z)[0]), label))  # noqa: E731
+      found = invert(decode, candidates, image[None], steps=steps, learning_rate=learning_rate)
+      return jax.tree.map(lambda x: x[0], found.z)
+
+    return {"z": jax.lax.map(lambda row: one(*row), (images, labels))}
+
+  step = jax.jit(of_vae if isinstance(model, VAE) else of_generator)
+  keys = random.row_keys(random.stream(jax.random.key(0), "encode"), jnp.arange(len(pixels)))
+  parts = []
+  for start in range(0, len(pixels), BATCH):
+    rows = np.minimum(np.arange(start, start + BATCH), len(pixels) - 1)  # one shape, one compilation
+    images = low + (high - low) * (pixels[rows].astype(np.float32) / 255)
+    if run.config.data.binarize != "none":
+      images = np.where(images < (low + high) / 2, np.float32(low), np.float32(high))
+    out = step(images, None if labels is None else labels[rows], keys[rows])
+    parts.append(jax.tree.map(lambda x, start=start: np.asarray(x)[: len(pixels) - start], out))
+  whole = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+  layers = jax.tree.leaves(whole.pop("z"))
+  found = {f"z{i}" if len(layers) > 1 else "z": layer for i, layer in enumerate(layers)} | whole
+  again = decode(run, {name: layer for name, layer in found.items() if name.startswith("z")}, labels)
+  error = np.mean(((again - low) / (high - low) - pixels / np.float32(255)) ** 2, axis=(1, 2, 3))
+  return {**found, "reconstructions": again, "error": error}
+
+
+def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
+  model: Any = run.algorithm
+  shapes = jax.eval_shape(lambda state: model.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
+  leaves, structure = jax.tree.flatten(shapes)
+  single = "mean" if "mean" in latents else "z"
+  names = [single] if len(leaves) == 1 else [f"z{i}" for i in range(len(leaves))]
+  parts = [np.asarray(latents[name], np.float32) for name in names if name in latents]
+  if [x.shape[1:] for x in parts] != [x.shape[1:] for x in leaves]:
+    theirs = ", ".join(f"{name} {x.shape}" for name, x in latents.items() if name.startswith(("z", "mean")))
+    ours = ", ".join(f"{name} [N, {', '.join(map(str, x.shape[1:]))}]" for name, x in zip(names, leaves, strict=True))
+    raise ConfigError(f"the latents are {theirs or 'missing'}, and this model has {ours}; encode with the same run")
+  step = jax.jit(lambda z, labels: model.decode(run.state, z, labels))
+  images = []
+  for start in range(0, len(parts[0]), BATCH):
+    rows = np.minimum(np.arange(start, start + BATCH), len(parts[0]) - 1)
+    z = jax.tree.unflatten(structure, [jnp.asarray(x[rows]) for x in parts])
+    images.append(np.asarray(step(z, None if labels is None else labels[rows]))[: len(parts[0]) - start])
+  return np.concatenate(images)

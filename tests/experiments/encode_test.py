@@ -1,0 +1,101 @@
+"""Own pictures through a model and back: codes, files, films, and what does not go together."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.data.digits import digits
+from common.data.resize import fit
+from experiments import api
+from tests.experiments.dcgan_uses_test import untrained
+from tests.experiments.runs import call
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+  place = tmp_path_factory.mktemp("pictures")
+  images, labels = digits().read("test", np.arange(5))
+  for i, (image, label) in enumerate(zip(images[..., 0], labels, strict=True)):
+    (place / str(label)).mkdir(exist_ok=True)
+    Image.fromarray(image).save(place / str(label) / f"{i}.png")
+  return place
+
+
+def resized(file, shape):
+  with Image.open(file) as picture:
+    return fit(np.asarray(picture)[None, ..., None], shape, "crop")
+
+
+@pytest.mark.parametrize(
+  ("variant", "names"),
+  [
+    ("vae:digits,gaussian,tiny", {"z", "mean", "log_var"}),
+    ("hvae:digits,tiny", {"z0", "z1"}),
+    ("vq_vae:digits,tiny", {"z", "codes"}),
+    ("cvae:digits,tiny", {"z", "mean", "log_var", "labels"}),
+    ("dcgan:digits,tiny", {"z"}),
+    ("cgan:digits,tiny", {"z", "labels"}),
+  ],
+)
+def test_pictures_go_to_latents_and_back(tmp_path, pictures, variant, names, capfd):
+  workdir, out = untrained(tmp_path / "run", variant, seed=1), tmp_path / "mine.npz"
+  assert call("encode", f"--workdir={workdir}", f"--input={pictures}", f"--out={out}", "--steps=3") == 0
+  assert "5 pictures; root mean square error" in capfd.readouterr().out
+  with np.load(out) as file:
+    found = dict(file)
+  assert found.keys() == names | {"names", "error"} and all(len(x) == 5 for x in found.values())
+  run = api.load(workdir)
+  labels = found.get("labels")
+  parts = {name: x for name, x in found.items() if name.startswith("z")}
+  again = api.decode(run, parts, labels=labels)
+  low, high = run.spec.pixel_range
+  ordered = sorted(pictures.rglob("*.png"))
+  pixels = np.concatenate([resized(file, run.spec.image_shape) for file in ordered])
+  error = np.mean(((again - low) / (high - low) - pixels / 255) ** 2, axis=(1, 2, 3))
+  np.testing.assert_allclose(found["error"], error, rtol=1e-4)
+  if "codes" in names:
+    table = run.state.net.variables(ema=True)
+    assert found["codes"].min() >= 0 and found["codes"].max() < run.config.posterior.num_codes and table
+  with Image.open(out.with_suffix(".png")) as sheet:
+    assert sheet.size[0] == 8 * 36
+  film = tmp_path / "film.gif"
+  assert call("sample", f"--workdir={workdir}", f"--latents={out}", "--interpolate=3", f"--out={film}") == 0
+  with Image.open(film) as frames:
+    assert frames.format == "GIF"
+  assert call("sample", f"--workdir={workdir}", f"--latents={out}", f"--out={tmp_path / 'each'}/") == 0
+  assert len(list((tmp_path / "each").glob("*.png"))) == 5
+
+
+def test_a_search_comes_nearer_with_more_steps(tmp_path, pictures):
+  workdir = untrained(tmp_path / "run", "gan:digits,tiny", seed=1)
+  run = api.load(workdir)
+  pixels = digits().read("test", np.arange(4))[0]
+  few, many = (api.encode(run, pixels, steps=steps)["error"] for steps in (1, 100))
+  assert np.all(many < few)
+
+
+def test_what_does_not_go_together_is_said(tmp_path, pictures, capfd):
+  vae, cvae = (untrained(tmp_path / name, f"{name}:digits,tiny", seed=1) for name in ("vae", "cvae"))
+  (tmp_path / "bad.png").write_bytes(b"none")
+  (tmp_path / "noise.npz").write_bytes(b"PK none")
+  one = next(pictures.rglob("*.png"))
+  cases = {
+    ("encode", f"--workdir={vae}", f"--input={tmp_path / 'bad.png'}", f"--out={tmp_path}/a.npz"): "has no pictures",
+    ("encode", f"--workdir={vae}", "--input=/nowhere", f"--out={tmp_path}/a.npz"): "/nowhere does not exist",
+    ("encode", f"--workdir={cvae}", f"--input={one}", f"--out={tmp_path}/a.npz"): "no class is given; name one of 0, 1",
+    (
+      "encode",
+      f"--workdir={cvae}",
+      f"--input={one}",
+      f"--out={tmp_path}/a.npz",
+      "--label=x",
+    ): '"x" is no class',
+    ("sample", f"--workdir={vae}", f"--latents={tmp_path / 'noise.npz'}"): "cannot be read",
+    ("sample", f"--workdir={vae}", f"--latents={tmp_path / 'noise.npz'}", "--show=manifold"): "drop --show",
+  }
+  for words, said in cases.items():
+    assert call(*words) == 2
+    assert said in capfd.readouterr().err, words
+  assert call("encode", f"--workdir={cvae}", f"--input={one}", f"--out={tmp_path}/a.npz", "--label=3") == 0
+  assert call("sample", f"--workdir={vae}", f"--latents={tmp_path}/a.npz", "--interpolate=3") == 2
+  assert "goes between two pictures" in capfd.readouterr().err
