@@ -5,8 +5,8 @@ are magnified; a single one (--num=1) is written pixel by pixel, without a margi
 pictures each, on straight lines between two latents. For a VAE, --show=reconstructions puts test images beside their
 reconstructions, and --show=traversals moves one unit of z in each row, starting with the units that have the highest
 rate (both need the data set); --show=manifold shows the plane of two latents. --prior=runs/rae-gmm draws a VAE's
-latents from a density that was trained on the latents of this checkpoint (configs/samplers.py). --latents=mine.npz draws
-from the latents that experiments.encode found for your pictures.
+latents from a density that was trained on the latents of this checkpoint (configs/samplers.py). --latents=mine.npz
+draws from the latents that experiments.encode found for your pictures.
 
 --out=DIR/ (with the slash) writes each picture to a PNG of its own size. --out=NAME.gif or NAME.webp shows them one
 after the other, a fifteenth of a second each: --interpolate=30 --num=1 is a film of two seconds.

@@ -26,6 +26,7 @@ MAY_IMPORT = {
   "tests": set(FOLDERS),
 }
 FLOORS = ("layers", "data", "training", "evaluation")  # of common/: a room imports those before it and the loose files
+UPDATERS = ("common/state.py", "common/evaluation/inversion.py")  # of networks, and of latents
 OWNERS = {  # what only one file or folder may name
   "orbax": ("common/training/checkpoint.py",),
   "tensorflow_datasets": ("common/data/",),
@@ -42,7 +43,7 @@ OWNERS = {  # what only one file or folder may name
   "jax.lax.pmean": ("common/parallel.py",),
   "jax.lax.psum": ("common/parallel.py",),
   "jax.lax.all_gather": ("common/parallel.py",),
-  "optax.apply_updates": ("common/state.py",),
+  "optax.apply_updates": UPDATERS,
 }
 BANNED = {
   "pickle": "code from files",
@@ -179,11 +180,11 @@ def draws(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def optimizers(path: str, tree: ast.Module) -> Iterator[str]:
-  """Only common/state.py calls ``tx.update(grads, state)``: dict.update takes one argument."""
+  """Only state.py updates a network, and inversion.py latents, by ``tx.update(grads, state)``."""
   known = dict(imports(tree))
   for node in ast.walk(tree):
     called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update"
-    if not called or path.startswith(("common/state.py", "tests/")) or dotted(node.func, known) == "jax.config.update":
+    if not called or path.startswith((*UPDATERS, "tests/")) or dotted(node.func, known) == "jax.config.update":
       continue
     if len(node.args) > 1:
       yield f"calls {ast.unparse(node)}; common.state.apply_gradients does that"
