@@ -165,7 +165,13 @@ RECIPES = [  # variant, where, {path in the config: value}
   (
     "gan:mnist",
     "goodfeli/adversarial (1720041): mnist.yaml, __init__.py",
-    {"z_prior": "standard_uniform", "z_dim": 100, "train.batch_size": 100, "game.d_loss_scale": 0.5},
+    {
+      "z_prior": "standard_uniform",
+      "z_dim": 100,
+      "train.batch_size": 100,
+      "train.num_steps": 250 * 500,
+      "game.d_loss_scale": 0.5,
+    },
   ),
   (
     "dragan:mnist",

@@ -90,6 +90,8 @@ def test_both_networks_at_the_start_and_half_as_wide_from_a_size_on(wide_to):
   p = variables["params"]
   groups = [(4, 16), (4, 8), (4, 4)] if wide_to == 4 else [(4, 16)] * 3
   assert [p[f"Block_{i}"]["Conv_1"]["kernel"].shape[2:] for i in range(3)] == groups
+  gain = np.sqrt(2 / (1 + 0.2**2)) * 3**-0.25  # of three blocks in all
+  np.testing.assert_allclose(np.std(p["Block_0"]["Conv_1"]["kernel"]), gain / np.sqrt(9 * 4), rtol=0.12)
 
   def joined(x, name):
     return x @ p[name]["kernel"][0, 0] if wide_to == 4 else x
@@ -104,6 +106,7 @@ def test_both_networks_at_the_start_and_half_as_wide_from_a_size_on(wide_to):
   module, x = Discriminator((16, 16, 3), **sizes), jnp.asarray(RNG.normal(size=(2, 16, 16, 3)), jnp.float32)
   variables = fresh(module, x, keys=None)
   p = variables["params"]
+  np.testing.assert_allclose(np.std(p["basis"]), 0.25, rtol=0.25)
   h = x @ p["Conv_0"]["kernel"][0, 0]
   for name in ("to_8x8", "to_4x4"):
     h = joined(smooth_halve(h), name)
