@@ -11,7 +11,7 @@ from configs import schema
 _MNIST = {"image_size": 28, "channels": 1, "train_split": "train[:50000]", "validation_split": "train[50000:]"}
 _CIFAR = {"image_size": 32, "channels": 3, "train_split": "train[:45000]", "validation_split": "train[45000:]"}
 DATASETS: dict[str, dict[str, Any]] = {
-  "digits": {"name": "digits", "image_size": 8, "channels": 1},
+  "digits": {"name": "digits", "image_size": 8, "channels": 1, "resize": "crop"},
   "fashion_mnist": {"name": "fashion_mnist", **_MNIST},
   "mnist": {"name": "mnist", **_MNIST},
   "cifar10": {"name": "cifar10", **_CIFAR},
@@ -84,12 +84,8 @@ def use_dataset(config: ConfigDict, dataset: str, *, image_size: int = 0, tiny: 
   if image_size:
     config.data.image_size = image_size
   config.evaluate.features = FEATURES.get(dataset, "random")
-  if dataset == "digits":
-    config.data.resize = "crop"
-  elif tiny and dataset not in ("gaussians8", "folder", "emoji_people"):
-    blobs = (
-      "blobs:0" if dataset in ("celeba64", "photos") else "blobs"
-    )  # without labels, as the set; the others have 10 classes
+  if tiny and dataset not in ("digits", "gaussians8", "folder", "emoji_people"):
+    blobs = "blobs:0" if dataset in ("celeba64", "photos") else "blobs"  # without labels as the set, or of 10 classes
     config.evaluate.features = "random"
     config.data.update({"name": blobs, "train_split": "train", "validation_split": "validation"})
 

@@ -8,7 +8,9 @@ import pytest
 from common import random
 from common.build import build
 from common.errors import ConfigError
+from gan.augment import geometry
 from gan.augment.augmentation import AUGMENTATIONS, color, cutout, hide, translation
+from gan.augment.color import colored, recolor
 
 RNG = np.random.default_rng(0)
 SECTIONS = {
@@ -107,9 +109,24 @@ def test_a_scheduled_p_follows_the_schedule():
   augmentation = made({"name": "scheduled", "p": {"name": "cosine", "start": 0.0, "end": 0.55, "steps": 10}})
   p = [float(augmentation.p(jnp.int32(k))) for k in (0, 5, 10, 99)]
   np.testing.assert_allclose(p, [0.0, 0.275, 0.55, 0.55], atol=1e-6)
+  x, keys, p = images(8), keys_of(range(8)), jnp.float32(0.275)
+
+  @jax.jit
+  def by_hand(x):  # colours change with half the probability, as R3GAN's code has it
+    blit, general, color, cutout = (random.row_stream(keys, n) for n in ("blit", "geometric", "color", "cutout"))
+    x = geometry.warp(x, geometry.in_order(geometry.blit(blit, p, 8, 8), geometry.general(general, p, 8, 8)))
+    return hide(recolor(x, *colored(color, p / 2, 3), (0.0, 1.0)), cutout, p, (0.0, 1.0))
+
+  np.testing.assert_allclose(jax.jit(augmentation.apply)(x, keys, jnp.int32(5)), by_hand(x), atol=1e-5)
+
+
+def test_each_policy_draws_from_a_stream_of_its_own():
   x, keys = images(8), keys_of(range(8))
-  expected = jax.jit(made({"name": "scheduled", "p": 0.275}).apply)(x, keys, jnp.int32(0))
-  np.testing.assert_allclose(jax.jit(augmentation.apply)(x, keys, jnp.int32(5)), expected, atol=1e-5)
+  expected = x
+  for name, policy in (("cutout", cutout), ("color", color)):
+    expected = policy(expected, random.row_stream(keys, name), (0.0, 1.0))
+  section = {"name": "diffaugment", "policy": ("cutout", "color")}
+  np.testing.assert_allclose(made(section).apply(x, keys, jnp.int32(0)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
