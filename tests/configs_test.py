@@ -143,9 +143,9 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
     assert (images.shape, images.dtype) == ((3, *spec.image_shape), jnp.float32)
 
 
-def test_tiny_needs_no_files():
+def test_tiny_needs_no_files_but_a_users_own_folder():
   names = {load(variant).data.name for variant in VARIANTS if variant.endswith("tiny")}
-  assert names == {"digits", "blobs", "blobs:0", "gaussians8"}
+  assert names == {"digits", "blobs", "blobs:0", "gaussians8", "folder"}
 
 
 def read_keys() -> set[str]:
