@@ -139,9 +139,8 @@ class _Checkpoint:
       if result.per_image:
         count = len(next(iter(result.per_image.values())))  # a metric may use the first images only
         shared["protocol"] = dataclasses.replace(protocol, n_real=count).to_json()
-        records.keep_per_image(
-          self._workdir, metric_name, run.step, result.per_image, shared["protocol"], shared["settings"], config.seed
-        )
+        about = {key: value for key, value in shared.items() if key != "source"}
+        records.keep_per_image(self._workdir, metric_name, run.step, result.per_image, about)
       arrays = {name: np.asarray(array).tolist() for name, array in result.arrays.items()}
       for name, score in {**result.scores, **arrays}.items():
         yield ScoreRecord(metric=name, score=score, better=metric.better.get(name, ""), **shared)

@@ -102,20 +102,15 @@ def append(workdir: Path, line: Record) -> None:
   files.append(workdir / FILE, json.dumps(line))
 
 
-def keep_per_image(
-  workdir: Path,
-  metric: str,
-  step: int,
-  values: Mapping[str, np.ndarray],
-  protocol: dict[str, Any],
-  settings: dict[str, Any],
-  seed: int,
-) -> None:
-  """Writes a value for each image, [N], for paired differences with other models; equal file names are comparable."""
+def keep_per_image(workdir: Path, metric: str, step: int, values: Mapping[str, np.ndarray], about: Record) -> None:
+  """Writes a value for each image, [N], for paired differences with other models.
+
+  ``about`` has the protocol, settings and seed; files whose names agree up to the step are comparable.
+  """
   directory = workdir / PER_IMAGE
   directory.mkdir(exist_ok=True)
-  about = json.dumps({"protocol": protocol, "settings": settings, "seed": seed}, sort_keys=True)
-  kind = hashlib.sha256(about.encode()).hexdigest()[:8]
-  arrays: dict[str, Any] = {"about": np.array(about), **values}
+  text = json.dumps(about, sort_keys=True)
+  kind = hashlib.sha256(text.encode()).hexdigest()[:8]
+  arrays: dict[str, Any] = {"about": np.array(text), **values}
   with files.replacing(directory / f"{metric}-{kind}-{step:08d}.npz") as file:
     np.savez(file, **arrays)

@@ -168,7 +168,7 @@ def test_rows_beside_each_other_are_compared_image_by_image(queue, tmp_path, mon
     for step, more in ((40, 0.0), (20, 100.0)):  # the records are of step 40
       workdir = tmp_path / "smoke-A" / f"{name}-seed0"
       workdir.mkdir(parents=True, exist_ok=True)
-      keep_per_image(workdir, "nll", step, {"nll": np.array(of_images) + more * len(name)}, {}, {"k": 5}, 0)
+      keep_per_image(workdir, "nll", step, {"nll": np.array(of_images) + more * len(name)}, {"settings": {"k": 5}})
   assert run() == 0
   out = capfd.readouterr().out
   error = 1.96 * np.std([1.0, 2.0, 1.0], ddof=1) / 3**0.5
