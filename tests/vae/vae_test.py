@@ -82,6 +82,14 @@ def test_terms_of_the_bound_for_each_draw(plain):
   np.testing.assert_allclose(log_q, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_penalties_of_a_posterior_are_in_the_loss():
+  codes = {"name": "vector_quantized", "num_codes": 3, "code_dim": 1}
+  algorithm, state, batch = model_of(posterior=codes, prior={"name": "uniform_codes"})
+  _, metrics = jax.jit(algorithm.train_step)(state, batch, jax.random.key(1))
+  mean = {name: float(value.total / value.count) for name, value in metrics.items()}
+  assert mean["loss"] == pytest.approx(mean["commitment"] - mean["elbo"], rel=1e-6) and mean["commitment"] > 0.0
+
+
 def test_a_posterior_without_moments_is_refused():
   algorithm, state, batch = model_of(posterior={"name": "planar", "steps": 1})
   with pytest.raises(ConfigError, match="the posterior Planar of z has no mean and variance in closed form"):
