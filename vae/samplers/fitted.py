@@ -18,12 +18,12 @@ from common.ema import Ema, build_ema
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import apply_gradients, init_network
 from common.types import Array, Batch, Mean, Metrics, PyTree
-from vae.coupling import CouplingFlow
-from vae.samplers.autoregressive import CodeMaps
+from vae.samplers.autoregressive import PixelCNN
+from vae.samplers.coupling import CouplingFlow
 from vae.samplers.gmm import FullMixture
 from vae.vae import VaeState
 
-SAMPLERS: dict[str, Any] = {"gmm": FullMixture, "flow": CouplingFlow, "autoregressive": CodeMaps}
+SAMPLERS: dict[str, Any] = {"gmm": FullMixture, "flow": CouplingFlow, "autoregressive": PixelCNN}
 TABLES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 

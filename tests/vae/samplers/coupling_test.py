@@ -9,7 +9,7 @@ from scipy import stats
 from common import random
 from common.errors import ConfigError
 from tests.vae.tiny_model import drawn, keys_of
-from vae.coupling import CouplingFlow
+from vae.samplers.coupling import CouplingFlow
 
 
 def started(z_dim, scale, **settings):

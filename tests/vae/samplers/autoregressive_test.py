@@ -10,17 +10,16 @@ from scipy import stats
 
 from common.errors import ConfigError
 from tests.vae.tiny_model import keys_of
-from vae.pixel_cnn import PixelCNN
+from vae.samplers.autoregressive import PixelCNN
 
-MAPS = np.asarray(list(itertools.product(range(3), repeat=4)), np.int32).reshape(81, 2, 2)
+MAPS = np.asarray(list(itertools.product(range(3), repeat=4)), np.float32)  # all maps of 2x2
 
 
 @functools.cache
-def example(**changes):
+def example(side=2, layers=2):
   """A model, and parameters of which the distribution is far from even."""
-  module = PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, "channels": 8, "layers": 2, **changes})
-  codes = np.zeros((1, module.height, module.width), np.int32)
-  shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), codes, method="log_prob"))
+  module = PixelCNN((side, side, 1), num_codes=3, channels=8, layers=layers)
+  shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), np.zeros((1, side**2)), method="log_prob"))
   rng = np.random.default_rng(0)
   return module, jax.tree.map(
     lambda p: (1.2 * rng.normal(size=p.shape) / np.sqrt(np.prod(p.shape[:-1]))).astype(np.float32), shapes
@@ -32,47 +31,37 @@ def run(module, method, variables, *args):
   return module.apply(variables, *args, method=method)
 
 
-def log_probs(module, variables):
-  """float64 [81] of all maps of 2x2."""
-  return np.asarray(run(module, "log_prob", variables, MAPS), np.float64)
-
-
 def seen(module, variables):
   """[place read, place changed] -> whether its logits change with the code there."""
-  size = module.height * module.width
+  height, width, _ = module.image_shape
+  size = height * width
   base = np.random.default_rng(0).integers(0, module.num_codes, size)
   codes = np.stack([base, *((base + row) % module.num_codes for row in np.eye(size, dtype=int))])
-  codes = codes.reshape(-1, module.height, module.width).astype(np.int32)
-  logits = np.asarray(run(module, "logits", variables, codes))
+  logits = np.asarray(run(module, "logits", variables, codes.reshape(-1, height, width).astype(np.int32)))
   change = np.abs(logits[1:] - logits[:1]).max(-1).reshape(size, size).T
   assert not np.any((change > 1e-6) & (change < 1e-5))  # rounding, or a dependence
   return change > 1e-5
 
 
 def test_a_code_depends_on_all_before_and_on_none_after():
-  found = seen(*example(height=4, width=4, layers=3))
-  np.testing.assert_array_equal(found, np.tri(16, k=-1, dtype=bool))
+  np.testing.assert_array_equal(seen(*example(4, layers=3)), np.tri(16, k=-1, dtype=bool))
 
 
 def test_a_layer_reaches_as_far_as_it_says():
-  """One of kernel 5 sees, beside the shifts by one, two rows up with two columns to each side, and two to the left."""
-  size, place = 7, 4 * 7 + 3
-  found = seen(*example(height=size, width=size, layers=1, kernel_size=5))[place].reshape(size, size)
-  expected = np.zeros((size, size), bool)
-  expected[1:4, 1:6] = True
-  expected[4, 0:3] = True
-  np.testing.assert_array_equal(found, expected)
+  """Beside the shifts by one, it sees one row up with one column to each side, and one column to the left."""
+  expected = np.zeros((7, 7), bool)
+  expected[2:4, 2:5] = True
+  expected[4, 1:3] = True
+  np.testing.assert_array_equal(seen(*example(7, layers=1))[4 * 7 + 3].reshape(7, 7), expected)
 
 
 def test_probabilities_sum_to_one_and_samples_follow_them():
   """And a row of them depends on its key only."""
   module, variables = example()
-  count = 4000
-  keys = keys_of(count)
+  count, keys = 4000, keys_of(4000)
   codes = np.asarray(run(module, "sample", variables, keys))
-  assert (codes.dtype, codes.shape) == (np.int32, (count, 2, 2))
-  drawn = np.bincount(codes.reshape(-1, 4) @ [27, 9, 3, 1], minlength=81)
-  p = np.exp(log_probs(module, variables))
+  drawn = np.bincount(codes.astype(int) @ [27, 9, 3, 1], minlength=81)
+  p = np.exp(np.float64(run(module, "log_prob", variables, MAPS)))
   np.testing.assert_allclose(p.sum(), 1.0, rtol=1e-5)
   assert 0.5 * np.abs(p - 1 / 81).sum() > 0.2  # an even distribution would be noticed
   expected = p / p.sum() * count
@@ -90,7 +79,7 @@ def test_every_parameter_has_a_gradient():
     assert np.any(np.asarray(grad) != 0.0), jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize(("name", "value"), [("num_codes", 1), ("layers", 0), ("kernel_size", 4)])
+@pytest.mark.parametrize(("name", "value"), [("num_codes", 1), ("layers", 0), ("channels", 0)])
 def test_settings_that_mean_nothing_are_refused(name, value):
   with pytest.raises(ConfigError, match=f"{name}={value}"):
-    PixelCNN(**{"num_codes": 3, "height": 2, "width": 2, name: value})
+    PixelCNN(**{"image_shape": (2, 2, 1), "num_codes": 3, name: value})
