@@ -10,6 +10,7 @@ records = api.evaluate("runs/dcgan", "frechet", num_samples=1000)
 print(api.table(records))
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -297,7 +298,7 @@ def evaluate_files(
 
   Args:
     path: the images.
-    reference: name of the data set, one of `recipes.DATASETS`.
+    reference: a data set of `recipes.DATASETS`, or a folder, an archive, an array or a prepared set.
     metrics: as for `evaluate`.
     resize: how real images got the size of these: "none", "pad", "crop" or "stretch".
     background: "white" or "black", for transparent images.
@@ -310,13 +311,17 @@ def evaluate_files(
   from common.evaluation.metrics.catalogue import sections_of
   from experiments.file_scoring import score_files
 
-  if reference not in recipes.DATASETS:
-    hint = nearest(reference, recipes.DATASETS)
-    raise ConfigError(f'--reference="{reference}" is not one of {", ".join(recipes.DATASETS)}{hint}')
   sections, settings = sections_of(metrics), _score_settings(**options)
   config = schema.get_config()
-  recipes.use_dataset(config, reference)
-  config.data.dir = settings.data_dir
+  if Path(reference).exists():  # all its pictures are real ones, and none are left for a floor
+    config.data.update({"name": "folder", "dir": str(reference), "train_split": "all", "test_split": "all"})
+    settings = dataclasses.replace(settings, floor=False)
+  elif reference in recipes.DATASETS:
+    recipes.use_dataset(config, reference)
+    config.data.dir = settings.data_dir
+  else:
+    known = f"no file, no folder, and not one of {', '.join(recipes.DATASETS)}"
+    raise ConfigError(f'--reference="{reference}" is {known}{nearest(reference, recipes.DATASETS)}')
   return score_files(Path(path), config.data, resize, BACKGROUNDS[background], sections, settings, emit)
 
 

@@ -4,7 +4,7 @@ Prints a table of the scores with their intervals, floors and protocol. Each sco
 are appended to its evaluations.jsonl, and --json prints them in place of the table.
 
   --workdir=RUN [--checkpoint=best,last] [--metrics=frechet,kid,prdc] [--num_samples=10000] [--features=classifier]
-  --samples=FOLDER_OR_FILE --reference=fashion_mnist    images in files against a data set
+  --samples=FILES --reference=fashion_mnist    images in a folder, archive or array, against a data set or other FILES
   --compare A B ...                                     a table of scores in workdirs or files of such lines
 
 The metrics are listed in common/evaluation/metrics/catalogue.py, and an unknown name lists them. "kid" stands for
@@ -40,7 +40,7 @@ def define_flags() -> None:
   flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "which split of the data set")
   flags.DEFINE_string("data_dir", "", "where the data set lies; empty: where it was in training, or the usual places")
   flags.DEFINE_string("samples", "", "images to score: a folder, a zip or tar archive, or a .npz or .npy file")
-  flags.DEFINE_string("reference", None, f"the real images for --samples: {', '.join(recipes.DATASETS)}")
+  flags.DEFINE_string("reference", None, f"the real images for --samples: files, or {', '.join(recipes.DATASETS)}")
   resizes = ["none", "pad", "crop", "stretch"]
   flags.DEFINE_enum("resize", "none", resizes, "how real images got the size of --samples, if it is not their own")
   flags.DEFINE_enum("background", "white", ["white", "black"], "behind transparent images of --samples")

@@ -24,7 +24,7 @@ NAME = "folder"
 
 
 def folder(data: Any) -> Source:
-  """Opens the pictures of config.data.dir at the size of config.data.
+  """Opens the pictures of config.data.dir at the size of config.data; besides the three splits there is "all".
 
   Raises:
     ConfigError: there are no pictures, too few for three splits, or they differ in size and no size is set.
@@ -50,15 +50,15 @@ def folder(data: Any) -> Source:
   splits = np.asarray(split_of(names, root))
   labels = np.zeros(len(names), np.int32) if labels is None else labels
   parts = {split: (images[splits == split], labels[splits == split]) for split in ("train", "validation", "test")}
-  sizes = {split: len(part[1]) for split, part in parts.items()}
+  counts = ", ".join(f"{len(part[1]):,} {split}" for split, part in parts.items())
+  parts["all"] = images, labels
   classes = f"{len(class_names)} classes: {listed(class_names)}" if class_names else "no labels"
-  counts = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
   notes = [f"{root}: {report}", f"{counts}; {classes}", damage and f"left out: {damage}"]
   return ArraySource(
     name=NAME,
     native_shape=native,
     num_classes=len(class_names),
-    sizes=sizes,
+    sizes={split: len(part[1]) for split, part in parts.items()},
     load=parts.__getitem__,
     notes=tuple(filter(None, notes)),
     class_names=class_names,

@@ -38,7 +38,7 @@ class Prepared:
     self.native_shape: tuple[int, int, int] = tuple(manifest["shape"])
     self.class_names: Sequence[str] = tuple(manifest["class_names"])
     self.num_classes = len(self.class_names)
-    self.sizes: Mapping[str, int] = manifest["splits"]
+    self.sizes: Mapping[str, int] = {**manifest["splits"], "all": manifest["examples"]}
     classes = f"{self.num_classes} classes: {listed(self.class_names)}" if self.class_names else "no labels"
     self.notes: Sequence[str] = (f"{root}: {manifest['examples']:,} prepared pictures; {classes}",)
     self._shards = [root / shard["file"] for shard in manifest["shards"]]
@@ -46,6 +46,7 @@ class Prepared:
     self._labels = np.load(root / "labels.npy")
     splits = np.load(root / "splits.npy")
     self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(SPLITS)}
+    self._rows["all"] = np.arange(len(splits))
 
   def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = self._rows[split][indices]

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data.dataset import open_dataset
 from common.data.digits import digits
+from tests.common.data.settings import data_config
 from tests.experiments.runs import call
 
 FEW = ("--num_samples=150", "--feature_cache=")
@@ -103,6 +105,11 @@ def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, ca
   [arrays] = scores(capfd, f"--samples={npz}", "--metrics=frechet", *FILES)
   assert arrays["value"] == pytest.approx(ours[0]["value"], rel=1e-6)
   assert arrays["protocol"]["weights"] == "files" and arrays["source"] == {"samples": str(npz)}
+  np.savez(tmp_path / "real.npz", images=open_dataset(data_config()).test.arrays()["image"])
+  random = ("--metrics=frechet", "--features=random", "--feature_cache=")
+  [named] = scores(capfd, f"--samples={npz}", "--reference=digits", "--nofloor", *random)
+  [of_file] = scores(capfd, f"--samples={npz}", f"--reference={tmp_path / 'real.npz'}", *random)  # which has no floor
+  assert of_file["value"] == named["value"] and of_file["protocol"]["split"] == "all"
   folder = tmp_path / "png"
   folder.mkdir()
   with np.load(npz) as file:

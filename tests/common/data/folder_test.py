@@ -40,7 +40,8 @@ def names_of(source, originals):
 def test_every_picture_is_in_one_split_and_stays_there_when_others_come(tmp_path):
   originals = {f"{i}.png": save(tmp_path / f"{i}.png") for i in range(60)}
   first = names_of(folder(settings(tmp_path)), originals)
-  assert sorted(name for names in first.values() for name in names) == sorted(originals)
+  assert sorted(first["all"]) == sorted(originals)
+  assert sorted(first["train"] + first["validation"] + first["test"]) == sorted(originals)
   assert all(1 <= len(first[split]) <= 3 * 60 / HELD_OUT for split in ("validation", "test"))
   originals |= {f"more{i}.png": save(tmp_path / f"more{i}.png") for i in range(20)}
   second = names_of(folder(settings(tmp_path)), originals)
@@ -51,7 +52,7 @@ def test_folders_named_as_splits_are_the_splits_and_a_missing_one_is_taken_from_
   originals = {f"train/{i}.png": save(tmp_path / f"train/{i}.png") for i in range(21)}
   originals |= {f"Test/{i}.png": save(tmp_path / f"Test/{i}.png") for i in range(3)}
   names = names_of(folder(settings(tmp_path)), originals)
-  assert {split: len(part) for split, part in names.items()} == {"train": 20, "validation": 1, "test": 3}
+  assert {split: len(part) for split, part in names.items()} == {"train": 20, "validation": 1, "test": 3, "all": 24}
   assert all(name.startswith("Test/") for name in names["test"])
   save(tmp_path / "else" / "x.png")  # now they are classes
   assert folder(settings(tmp_path)).class_names == ("Test", "else", "train")
