@@ -10,7 +10,6 @@ import pytest
 from scipy.special import logsumexp
 
 from common import random
-from common.errors import ConfigError
 from common.evaluation.metrics import annealed
 from common.evaluation.metrics.annealed import AnnealedNll, annealed_log_weights, sigmoid_schedule
 from common.evaluation.metrics.importance import ImportanceNll
@@ -141,9 +140,3 @@ def test_memory_does_not_grow_with_temperatures():
     return max(np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in shapes)
 
   assert largest(5) == largest(35) == 10 * 7 * 4  # chains and pilots, images, pixels
-
-
-@pytest.mark.parametrize(("field", "value"), [("chains", 0), ("temperatures", 0), ("images", 1), ("pilots", 0)])
-def test_settings_without_meaning(field, value):
-  with pytest.raises(ConfigError, match=f"{field}={value}"):
-    AnnealedNll(**{field: value})

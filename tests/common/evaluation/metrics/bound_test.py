@@ -10,7 +10,6 @@ import pytest
 from scipy import integrate, stats
 
 from common.data.batches import EvalFeed
-from common.errors import ConfigError
 from common.evaluation.metrics.bound import Bound
 from common.evaluation.metrics.estimate import paired_difference
 from common.evaluation.metrics.importance import ImportanceNll
@@ -119,8 +118,3 @@ def test_programs_are_kept_for_other_states():
   Bound()(dataclasses.replace(model, state=None), feed)
   assert model.programs == {Bound(): program}
   assert Bound(samples=2) not in model.programs
-
-
-def test_settings_without_meaning():
-  with pytest.raises(ConfigError, match="samples=0 must be 1 or more"):
-    Bound(samples=0)

@@ -130,12 +130,6 @@ def test_the_surface_of_a_ball_is_hit_exactly():
   np.testing.assert_array_equal(balls_around(points, points, radii * 0.0), np.ones(len(points)))
 
 
-def test_the_same_answer_twice():
-  queries, points = SETS["plain"]
-  for first, second in zip(nearest(queries, points, 5), nearest(queries, points, 5, block=90), strict=True):
-    np.testing.assert_array_equal(first, second)
-
-
 @pytest.mark.parametrize(
   ("call", "message"),
   [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.evaluation.metrics.kernel_distance import KernelDistance, cubic_kernel, squared_mmd, torch_fidelity_mmds
+from common.evaluation.metrics.kernel_distance import KernelDistance, squared_mmd, torch_fidelity_mmds
 from common.evaluation.metrics.score import SampleSet
 from tests.common.evaluation.metrics import torch_fidelity
 
@@ -62,11 +62,6 @@ def test_the_jackknife_leaves_rows_out():
   np.testing.assert_allclose(squared_mmd(X, Y)[1], expected, rtol=1e-9)
 
 
-def test_the_kernel_is_scikit_learns():
-  pairwise = pytest.importorskip("sklearn.metrics.pairwise", reason="scikit-learn of the extra [dev] is not installed")
-  np.testing.assert_allclose(cubic_kernel(X, Y), pairwise.polynomial_kernel(X, Y, degree=3, coef0=1), rtol=1e-12)
-
-
 @pytest.mark.parametrize("dim", [1, 4])
 def test_many_samples_reach_the_closed_form_of_gaussians(dim):
   means, roots = gaussians(dim, seed=dim)
@@ -123,11 +118,6 @@ def test_equals_torch_fidelity(case):
 def test_torch_fidelitys_subsets_are_estimates_of_that_size():
   """All rows in another order: each round is the double loop."""
   np.testing.assert_allclose(torch_fidelity_mmds(X, Y[:23], 3, 23), np.full(3, double_loop(X, Y[:23])), rtol=1e-9)
-
-
-def test_the_same_score_for_the_same_arguments():
-  for metric in (KernelDistance(), KernelDistance("torch_fidelity", subset_size=20)):
-    assert metric(samples(X), samples(Y), 1) == metric(samples(X), samples(Y), 1)
 
 
 @pytest.mark.parametrize(

@@ -207,5 +207,3 @@ def test_a_planted_shift_and_spread():
 def test_what_it_refuses():
   with pytest.raises(ConfigError, match="a hierarchy has no moments"):
     run(TwoLayers(), IMAGES)
-  with pytest.raises(ConfigError, match=r"threshold=-1.0 must be 0 or more"):
-    Latents(threshold=-1.0)

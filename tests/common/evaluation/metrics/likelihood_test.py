@@ -117,6 +117,23 @@ def test_settings_are_checked_as_sections(name):
     build(KINDS, {"name": name, field: "many"}, "evaluate.metrics")
 
 
+@pytest.mark.parametrize(
+  ("metric", "field", "value"),
+  [
+    (Bound, "samples", 0),
+    (ImportanceNll, "k", 0),
+    (BitsPerDim, "chunk", 0),
+    (AnnealedNll, "pilots", 0),
+    (AnnealedNll, "images", 1),
+    (Latents, "block", 0),
+    (Latents, "threshold", -1.0),
+  ],
+)
+def test_settings_without_meaning_are_refused(metric, field, value):
+  with pytest.raises(ConfigError, match=f"^{field}={value}"):
+    metric(**{field: value})
+
+
 def test_values_that_are_not_finite_are_an_error():
   with pytest.raises(ValueError, match="1 of 3 values are not finite"):
     mean_score(np.array([1.0, np.nan, 2.0]), "")
