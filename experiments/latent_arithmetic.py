@@ -51,7 +51,7 @@ def classifier_of(features: str, data: Any, spec: Spec, mesh: Mesh, weights: Pat
   name, _, argument = features.partition(":")
   shape = spec.image_shape
   padded = spec.kind == "images" and data.resize == "pad"
-  # Without the margin that padding gave to those of this model, pictures are of the smallest size there is.
+  # Without the margin that padding added for training, the images have the smallest size that a classifier has.
   file = classifier_file.find(argument or data.name, (1, 1)) if padded and name == "classifier" else None
   if file is not None:
     height, width, _ = classifier_file.load(file).spec.image_shape
@@ -84,7 +84,7 @@ class Sum:
     odds: log odds of the terms' classes for them, [T, A].
     means: images of the terms' mean latents, [T, H, W, C].
     result: images of the sum and of its neighbours, [1 + 8, H, W, C].
-    named: log odds [T + 1 + 8, K] of means and result.
+    named: log odds of means and result, [T + 1 + 8, K].
     length: |z| of the sum, and its mean over all sampled latents.
     beyond: number of the sum's coordinates that are larger than any sampled one, and number of coordinates.
   """

@@ -19,6 +19,7 @@ FOLDERS = (
   "common/data",
   "common/evaluation",
   "common/evaluation/features",
+  "common/evaluation/metrics",
   "common/layers",
   "common/training",
   "configs",

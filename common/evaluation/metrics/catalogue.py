@@ -22,7 +22,7 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "label_agreement": "class_conditional:LabelAgreement",
   "nearest_neighbour_error": "nearest_neighbour_error:NearestNeighbourError",
 }
-AGAINST_TRAINING = ("memorisation",)  # whose ``real`` must be what the model was trained on
+AGAINST_TRAINING = ("memorisation",)  # metrics whose ``real`` must be the training images
 LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMetric`
   "bound": "bound:Bound",
   "nll": "importance:ImportanceNll",
@@ -52,12 +52,12 @@ def sections_of(metrics: str | Mapping[str, Mapping[str, Any]]) -> dict[str, Map
 
 
 def build_metrics(table: Mapping[str, str], sections: Mapping[str, Any], path: str) -> dict[str, Any]:
-  """{name: metric} of {name: {setting: value}}.
+  """Builds {name: metric} from {name: {setting: value}}.
 
   Args:
     table: SAMPLE_METRICS or LIKELIHOOD_METRICS.
     sections: as in config.evaluate.metrics.
-    path: where they stand, for errors.
+    path: their path in the config, for errors.
 
   Raises:
     ConfigError: an unknown name, or a setting that the metric does not take.
@@ -73,6 +73,6 @@ def build_metrics(table: Mapping[str, str], sections: Mapping[str, Any], path: s
 
 
 def constructor_of(table: Mapping[str, str], name: str) -> Any:
-  """The class that ``name`` stands for."""
+  """Returns the class of the metric ``name``."""
   module, constructor = table[name].split(":")
   return getattr(importlib.import_module(f"common.evaluation.metrics.{module}"), constructor)

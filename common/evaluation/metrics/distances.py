@@ -1,8 +1,8 @@
-"""Euclidean distances between two sets of features, as exact as float64 and never all of them in memory.
+"""Euclidean distances between two sets of features, with the exactness of float64 and in bounded memory.
 
-The device goes through all pairs in float32, by |x|^2 + |y|^2 - 2 x.y, whose rounding error is bounded; a pair within
-that bound of a decision is decided by its summed squares of differences in float64 on the host. So neighbours and ball
-memberships are those of a double loop whatever the offset and scale of the features, and equal pairs stay equal.
+The device computes |x|^2 + |y|^2 - 2 x.y for all pairs in float32, with a bound on the rounding error. The host decides
+pairs within that bound by the sum of squared differences in float64. Neighbours and ball memberships are therefore
+those of a double loop for any offset and scale of the features, and equal pairs stay equal.
 """
 
 import functools
@@ -16,20 +16,20 @@ from jax import lax
 from common.evaluation.metrics.feature_sets import check_features
 from common.types import Array
 
-SPARE = 12  # candidates beyond k: with them the k nearest are nearly always certain
+SPARE = 12  # candidates beyond k, with which the k nearest are nearly always certain
 BLOCK = 1 << 24  # numbers in a block of distances
 
 
 def nearest(
   queries: np.ndarray, points: np.ndarray, k: int, *, exclude_self: bool = False, block: int = BLOCK
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The k nearest points of each query, the nearest first: distances float64 [N, k] and indices int64 [N, k].
+  """Finds the k nearest points of each query, nearest first: distances float64 [N, k] and indices int64 [N, k].
 
   Args:
     queries: [N, D].
     points: [M, D].
     k: 1 or more.
-    exclude_self: the queries are the points, and point i is no neighbour of query i; a copy of it is one.
+    exclude_self: the queries are the points, and point i is no neighbour of query i, but a copy of it is.
     block: numbers in a block of distances; memory follows it, the result does not.
 
   Raises:
@@ -47,7 +47,7 @@ def nearest(
     found = _candidates(batch, frame.points, rows[0], exclude_self, count)
     columns, floor = (np.asarray(array)[: len(rows)] for array in found)
     distances, columns = _smallest(queries, points, rows, columns, k)
-    # What is no candidate is at least as far as the floor; where that is nearer than the k-th, it could be missing.
+    # All other points are at least as far as the floor; if that is nearer than the k-th, one may be missing.
     beyond = np.full(len(rows), np.inf) if count == available else frame.scale * np.sqrt(np.maximum(floor, 0.0))
     open_rows = np.flatnonzero(distances[:, -1] > beyond)
     for part in np.array_split(open_rows, max(1, len(open_rows) * len(points) // block)):
@@ -58,7 +58,7 @@ def nearest(
 
 
 def kth_distance(points: np.ndarray, k: int, *, block: int = BLOCK) -> np.ndarray:
-  """The distance of each point to the k-th nearest other one, [M, D] -> float64 [M]; 0 where it has k copies.
+  """Returns each point's distance to the k-th nearest other one, [M, D] -> float64 [M]; 0 if it has k copies.
 
   Raises:
     ValueError: as `nearest` does.
@@ -69,13 +69,13 @@ def kth_distance(points: np.ndarray, k: int, *, block: int = BLOCK) -> np.ndarra
 def balls_around(
   queries: np.ndarray, points: np.ndarray, radii: np.ndarray, *, strict: bool = False, block: int = BLOCK
 ) -> np.ndarray:
-  """In how many balls of radius ``radii[j]`` about ``points[j]`` each query lies, int64 [N].
+  """Counts for each query the balls of radius ``radii[j]`` around ``points[j]`` that contain it, int64 [N].
 
   Args:
     queries: [N, D].
     points: [M, D].
-    radii: [M], 0 or more; of `kth_distance`, so that a point on the surface is seen there.
-    strict: whether the surface is outside.
+    radii: [M], 0 or more; from `kth_distance`, so that a point on the surface is recognised.
+    strict: whether the surface is excluded.
     block: numbers in a block of distances; memory follows it, the result does not.
 
   Raises:
@@ -97,7 +97,7 @@ def balls_around(
 
 
 class _Frame:
-  """Both sets for float32: about the points' mean, so that no offset costs digits, and no longer than 1."""
+  """Both sets in float32, relative to the points' mean so that an offset costs no digits, and scaled to length 1."""
 
   def __init__(self, queries: np.ndarray, points: np.ndarray):
     if queries.shape[1] != points.shape[1]:
@@ -108,7 +108,7 @@ class _Frame:
     self.points = jnp.asarray(self._rounded(points))
 
   def blocks(self, block: int) -> Iterator[tuple[np.ndarray, Array]]:
-    """Numbers of some queries, and those in float32; the last ones repeat, so that all blocks have one shape."""
+    """Yields indices of queries, and these in float32; repeating the last query gives all blocks one shape."""
     size = min(max(block // len(self.points), 1), len(self._queries))
     for start in range(0, len(self._queries), size):
       rows = np.arange(start, start + size)
@@ -118,7 +118,7 @@ class _Frame:
   def candidates_in_float64(
     self, queries: np.ndarray, points: np.ndarray, rows: np.ndarray, exclude_self: bool, count: int
   ) -> np.ndarray:
-    """The ``count`` nearest points of some queries, in no order, [B, count]."""
+    """Returns the ``count`` nearest points of some queries in any order, [B, count]."""
     ours, theirs = queries[rows] - self._centre, points - self._centre
     squares = np.sum(theirs**2, axis=1) - 2.0 * ours @ theirs.T
     if exclude_self:
@@ -130,7 +130,7 @@ class _Frame:
 
 
 def _squares_and_errors(queries: Array, points: Array) -> tuple[Array, Array]:
-  """Squared distances [B, M] and a bound on their errors: of the inputs, of three sums, and of a product.
+  """Returns squared distances [B, M] and a bound on their errors from the inputs, three sums and a product.
 
   A sum of D products errs by about sqrt(D) roundings (Higham & Mary 2019); four times that is far on the safe side.
   """
@@ -141,9 +141,9 @@ def _squares_and_errors(queries: Array, points: Array) -> tuple[Array, Array]:
 
 @functools.partial(jax.jit, static_argnames=("exclude_self", "count"))
 def _candidates(queries: Array, points: Array, first: Array, exclude_self: bool, count: int) -> tuple[Array, Array]:
-  """Points that may be nearest [B, count], and what the squared distance of any other is at least [B].
+  """Returns points that may be nearest, [B, count], and a lower bound on the squared distance of all others, [B].
 
-  The smallest of all lie in the columns with the smallest minima: sorting those alone is many times faster.
+  The smallest values are in the columns with the smallest minima; sorting only those is many times faster.
   """
   squares, errors = _squares_and_errors(queries, points)
   lower = squares - errors
@@ -162,7 +162,7 @@ def _candidates(queries: Array, points: Array, first: Array, exclude_self: bool,
 
 @jax.jit
 def _memberships(queries: Array, points: Array, radii: Array) -> tuple[Array, Array]:
-  """In how many balls of squared radii [M] a query surely is [B], and pairs that rounding leaves open [B, M]."""
+  """Counts the balls of squared radii [M] that surely contain a query, [B], and marks undecided pairs, [B, M]."""
   squares, errors = _squares_and_errors(queries, points)
   errors += 2.0**-20 * radii
   sure = squares + errors < radii
@@ -170,7 +170,7 @@ def _memberships(queries: Array, points: Array, radii: Array) -> tuple[Array, Ar
 
 
 def _distances(queries: np.ndarray, points: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-  """|queries[rows] - points[columns]| in float64, [P]; equal to the bit for equal pairs, either way round."""
+  """Returns |queries[rows] - points[columns]| in float64, [P]; equal to the bit for equal pairs in either order."""
   size = max(1, (1 << 22) // points.shape[1])
   out = np.empty(len(rows))
   for start in range(0, len(rows), size):
@@ -182,7 +182,7 @@ def _distances(queries: np.ndarray, points: np.ndarray, rows: np.ndarray, column
 def _smallest(
   queries: np.ndarray, points: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The k nearest of the candidates [B, count], nearest first; of equal ones the first point: ([B, k], [B, k])."""
+  """Returns distances and indices [B, k] of the nearest candidates, nearest first; ties go to the first point."""
   columns = np.sort(columns, axis=1)
   distances = _distances(queries, points, np.repeat(rows, columns.shape[1]), columns.ravel()).reshape(columns.shape)
   order = np.argsort(distances, axis=1, kind="stable")[:, :k]

@@ -22,7 +22,7 @@ class Estimate:
 
 
 def estimate(values: np.ndarray) -> Estimate:
-  """The mean of one value for each image, [N].
+  """Returns the mean of one value for each image, [N].
 
   Raises:
     ValueError: another shape, fewer than two values, or one that is not finite.
@@ -37,13 +37,13 @@ def estimate(values: np.ndarray) -> Estimate:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
-  """The mean of first - second, [N] each, of two models on the same images in the same order.
+  """Returns the mean of first - second, [N] each, for two models on the same images in the same order.
 
-  Images differ from each other far more than models do on one image: this error is many times smaller than that of
-  either mean.
+  Images differ from each other far more than models do on one image, so that this error is many times smaller than
+  the error of either mean.
 
   Raises:
-    ValueError: other shapes, or values that `estimate` refuses.
+    ValueError: other shapes, or values that `estimate` rejects.
   """
   first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
   if first.shape != second.shape:

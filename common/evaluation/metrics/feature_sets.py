@@ -1,4 +1,4 @@
-"""What metrics ask of the features of two sets before they compute."""
+"""Checks of settings and features that several metrics share."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def check_mode(mode: str) -> None:
 
 
 def check_features(features: np.ndarray, name: str) -> np.ndarray:
-  """Features [N, D] of floats.
+  """Returns features [N, D] as floats.
 
   Raises:
     ValueError: another shape, or values that are not finite.
@@ -31,7 +31,7 @@ def check_features(features: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_pair(real: SampleSet, fake: SampleSet, least: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-  """The features of both sets, [N, D] and [M, D].
+  """Returns the features of both sets, [N, D] and [M, D].
 
   Raises:
     ValueError: features that are not finite, of different widths, or fewer than ``least``.

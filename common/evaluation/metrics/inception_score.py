@@ -1,6 +1,6 @@
 """The inception score, exp E KL(p(y|x) || p(y)), of a classifier's logits (Salimans et al. 2016, arXiv:1606.03498).
 
-It sees no real pictures, and with another classifier than InceptionV3 its figures compare with their like only.
+It uses no real images. Scores with a classifier other than InceptionV3 compare only with each other.
 """
 
 import dataclasses
@@ -16,22 +16,22 @@ TORCH_FIDELITY_SEED = 2020
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-  """Log-probabilities in float64, [N, K]."""
+  """Returns log-probabilities in float64, [N, K]."""
   shifted = logits.astype(np.float64) - np.max(logits, axis=1, keepdims=True)
   return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
 
 
 def divergences(logits: np.ndarray) -> np.ndarray:
-  """KL(p(y|x) || p(y)) in nats with p(y) the mean over these pictures, [N, K] -> [N]; the score is exp of its mean."""
+  """Returns KL(p(y|x) || p(y)) in nats for the images' own p(y), [N, K] -> [N]; the score is exp of its mean."""
   log_p = log_softmax(logits)
   p = np.exp(log_p)
-  # A class that no picture has any of weighs nothing; its logarithm must only be finite.
+  # A class with probability 0 everywhere adds nothing; its logarithm must only be finite.
   log_marginal = np.log(np.maximum(np.mean(p, axis=0), np.finfo(np.float64).tiny))
   return np.sum(p * (log_p - log_marginal), axis=1)
 
 
 def split_scores(logits: np.ndarray, splits: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Scores of so many parts of the pictures in this order [splits], and the divergences within their parts [N]."""
+  """Returns the scores of ``splits`` parts of the images in ``order``, and the divergences within these parts [N]."""
   bounds = [i * len(logits) // splits for i in range(splits + 1)]
   parts = [divergences(logits[order[start:stop]]) for start, stop in itertools.pairwise(bounds)]
   return np.array([np.exp(np.mean(part)) for part in parts]), np.concatenate(parts)
@@ -39,13 +39,13 @@ def split_scores(logits: np.ndarray, splits: int, order: np.ndarray) -> tuple[np
 
 @dataclasses.dataclass(frozen=True)
 class InceptionScore:
-  """The mean score of ``splits`` parts of the generated pictures; few pictures a part make it too low.
+  """The mean score of ``splits`` parts of the generated images; small parts make it too low.
 
   Attributes:
-    mode: "exact"; its error follows from the spread of the divergences (delta method; that the marginal is an estimate
-      adds nothing in first order). "torch_fidelity" has the order of that package's parts, and for an error what it
-      prints behind the score: the standard deviation over parts, n in its denominator.
-    splits: parts; 1 to take all pictures together.
+    mode: "exact" derives the error from the spread of the divergences (delta method; the estimate of the marginal adds
+      nothing to first order). "torch_fidelity" takes that package's parts and the error that it prints: the standard
+      deviation over parts, with n in its denominator.
+    splits: number of parts; 1 to take all images together.
   """
 
   mode: str = "exact"

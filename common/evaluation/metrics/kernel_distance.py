@@ -1,9 +1,8 @@
 """The kernel distance between features: squared maximum mean discrepancy of a cubic kernel (Binkowski et al. 2018).
 
-arXiv:1801.01401. On InceptionV3's features it is the KID. Unlike the Frechet distance it is unbiased:
-scores of different numbers of samples compare, and two samples of one distribution are at 0 on average, so below it at
-times. All of that is so of sets that were drawn independently: pictures that are in both pull the score below 0, and a
-set has no such distance to itself.
+arXiv:1801.01401. On InceptionV3's features it is the KID. Unlike the Frechet distance it is unbiased: scores with
+different numbers of samples compare, and two samples of one distribution score 0 on average, hence sometimes less. This
+holds for independent sets only: images in both sets pull the score below 0, and a set has no distance to itself.
 """
 
 import collections
@@ -21,20 +20,20 @@ BLOCK = 1024
 
 
 def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """(x.y / D + 1)^3 of [N, D] and [M, D], [N, M] in their precision (Binkowski et al. 2018)."""
+  """Returns (x.y / D + 1)^3 for [N, D] and [M, D], [N, M] in their precision (Binkowski et al. 2018)."""
   return (np.matmul(x, y.T) * (1.0 / x.shape[1]) + 1) ** 3
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray, block: int = BLOCK) -> tuple[float, float]:
-  """The unbiased estimate over all pairs, in float64, and its standard error (Gretton et al. 2012, Eq. 3).
+  """Returns the unbiased estimate over all pairs, in float64, and its standard error (Gretton et al. 2012, Eq. 3).
 
-  The error is a jackknife over single rows of both sets (Arvesen 1969) with its sums in closed form: right for sets
-  that differ, and on the large side for samples of one distribution.
+  The error is a jackknife over the rows of both sets (Arvesen 1969) with sums in closed form: right for sets that
+  differ, and on the large side for samples of one distribution.
 
   Args:
     x: [N, D] with N of 3 or more.
     y: [M, D] with M of 3 or more.
-    block: rows and columns of the kernel that are in memory at once.
+    block: number of rows and columns of the kernel in memory at once.
   """
   x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
   n, m = len(x), len(y)
@@ -55,15 +54,15 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, block: int = BLOCK) -> tuple[float
 
 
 def rows_in_both(first: np.ndarray, second: np.ndarray) -> int:
-  """How many rows of one set are in the other, to the bit, each as often as it is in both: [N, D], [M, D]."""
+  """Counts the rows that are in both sets, to the bit, each as often as it is in both: [N, D], [M, D]."""
   ours, theirs = (collections.Counter(row.tobytes() for row in rows) for rows in (first, second))
   return (ours & theirs).total()
 
 
 def torch_fidelity_mmds(first: np.ndarray, second: np.ndarray, subsets: int, subset_size: int) -> np.ndarray:
-  """Estimates of random subsets by torch-fidelity's arithmetic and its random numbers (0.3 and 0.4), [subsets].
+  """Returns estimates of random subsets by the arithmetic and random numbers of torch-fidelity 0.3 and 0.4, [subsets].
 
-  Kernel and sums are float32 where the features are; each round draws from the first set, then from the second.
+  Kernel and sums have the precision of the features; each round draws from the first set, then from the second.
   """
   draws, out = np.random.RandomState(TORCH_FIDELITY_SEED), np.zeros(subsets)
   for i in range(subsets):
@@ -81,10 +80,10 @@ class KernelDistance:
   """`squared_mmd` of real and generated features.
 
   Attributes:
-    mode: "exact" takes all pairs; "torch_fidelity" is the mean over random subsets as in that package, and its error is
-      what that package prints behind it: the standard deviation over subsets, of one subset and not of their mean.
-    subsets: of mode torch_fidelity.
-    subset_size: of mode torch_fidelity.
+    mode: "exact" takes all pairs; "torch_fidelity" is the mean over random subsets as in that package, with the error
+      that it prints: the standard deviation of one subset, not of the mean of all.
+    subsets: number of subsets, for mode torch_fidelity.
+    subset_size: images in a subset, for mode torch_fidelity.
   """
 
   mode: str = "exact"
@@ -119,7 +118,7 @@ class KernelDistance:
 
 
 def _sums_within(x: np.ndarray, block: int) -> np.ndarray:
-  """Of each row, the kernel to all others summed, [N]; each pair is computed once."""
+  """Sums each row's kernel with all others, [N]; each pair is computed once."""
   sums = np.zeros(len(x))
   for rows in _parts(len(x), block):
     for columns in _parts(len(x), block):
@@ -135,7 +134,7 @@ def _sums_within(x: np.ndarray, block: int) -> np.ndarray:
 
 
 def _mean_without(sums: np.ndarray) -> np.ndarray:
-  """The mean over the pairs that are left when a row goes, [N]."""
+  """Returns the mean over the pairs that remain without each row, [N]."""
   n = len(sums)
   return (sums.sum() - 2.0 * sums) / ((n - 1) * (n - 2))
 

@@ -1,4 +1,4 @@
-"""The classes that pictures are of, as metrics ask for them, and the share of pictures that something is true of."""
+"""The labels and logits of images, checked for metrics, and scores that are shares of images."""
 
 import math
 
@@ -9,10 +9,10 @@ from common.evaluation.metrics.score import SampleSet, Score
 
 
 def labels_of(samples: SampleSet, whose: str) -> np.ndarray:
-  """Its labels, int64 [N]; ``whose`` is "real" or "generated", for errors.
+  """Returns the labels, int64 [N]; ``whose`` is "real" or "generated", for errors.
 
   Raises:
-    ValueError: no labels, another number than there are pictures, or one that is no class.
+    ValueError: no labels, not one for each image, or one that is not a class.
   """
   if samples.labels is None:
     raise ValueError(
@@ -27,7 +27,7 @@ def labels_of(samples: SampleSet, whose: str) -> np.ndarray:
 
 
 def logits_of(samples: SampleSet, whose: str) -> np.ndarray:
-  """Its logits, float [N, K]; ``whose`` is "real" or "generated", for errors.
+  """Returns the logits, float [N, K]; ``whose`` is "real" or "generated", for errors.
 
   Raises:
     ValueError: no logits, another shape, or values that are not finite.
@@ -43,7 +43,7 @@ def logits_of(samples: SampleSet, whose: str) -> np.ndarray:
 
 
 def channel_classes(labels: np.ndarray, classes: int, channels: int) -> np.ndarray | None:
-  """The class of each channel, [N, channels], of labels [N] that count as 100 a + 10 b + c; None: they are no such."""
+  """Splits labels [N] such as 100 a + 10 b + c into the classes of channels, [N, channels]; None if out of range."""
   if np.max(labels, initial=0) >= classes**channels:
     return None
   return np.stack(np.unravel_index(labels, (classes,) * channels), axis=1)
@@ -57,9 +57,9 @@ def share(hits: np.ndarray, method: str) -> Score:
 
 
 def share_with_error(value: float, error: float, method: str, count: int, freedom: float = math.inf) -> Score:
-  """A share of ``count`` pictures that depend on each other, or on more than themselves, so that the error is its own.
+  """Returns a share of ``count`` images that depend on each other, with an error of its own.
 
-  An error of 0, as where all agree, is the binomial one.
+  The binomial error replaces an error of 0, which occurs if all images agree.
   """
   alone = binomial_error(value, count)
   error = error or alone

@@ -1,10 +1,10 @@
-"""What the latents of a split hold: units in use, the aggregate posterior, and the rate's two parts.
+"""Measures of a split's latents: active units, the aggregate posterior, and the two parts of the rate.
 
-With q(z) = 1/N sum_n q(z|x_n) over the N images of the split, the mean rate is the sum of the mutual information of
-z and the image's number, and of KL(q(z) || p(z)) (Hoffman & Johnson 2016, "ELBO surgery"; Makhzani et al. 2015,
-arXiv:1511.05644). Both are estimated with the whole mixture, so that only the draws of z are random: without bias for
-this q(z). Of images without end the split is a sample whose mixture holds each draw's own posterior: the mutual
-information is at most log N and on average too small, and the marginal KL too large by the same amount.
+With q(z) = 1/N sum_n q(z|x_n) over the N images of the split, the mean rate is the mutual information of z and the
+image's index plus KL(q(z) || p(z)) (Hoffman & Johnson 2016, "ELBO surgery"; Makhzani et al. 2015, arXiv:1511.05644).
+Both are estimated with the whole mixture, so that only the draws of z are random and there is no bias for this q(z).
+For the distribution behind the split there is one, because the mixture contains each draw's own posterior: the mutual
+information is at most log N and too small on average, and the marginal KL is too large by the same amount.
 """
 
 import dataclasses
@@ -31,16 +31,16 @@ RESAMPLES = 200
 
 
 def log_mixture(z: Array, mean: Array, log_var: Array, *, block: int) -> Array:
-  """log 1/N sum_n N(z; mean_n, e^log_var_n) in nats, [B, Z], [N, Z], [N, Z] -> [B].
+  """Returns log 1/N sum_n N(z; mean_n, e^log_var_n) in nats, [B, Z], [N, Z], [N, Z] -> [B].
 
-  Differences are squared as they are: z^2 - 2 z m + m^2 by products of matrices would lose, in float32, all that
-  narrow posteriors differ in.
+  It squares differences. The matrix products of z^2 - 2 z m + m^2 would lose in float32 all that distinguishes narrow
+  posteriors.
 
   Args:
     z: points.
-    mean: of the N components.
+    mean: means of the N components.
     log_var: logarithms of their variances.
-    block: components at a time; memory holds B times as many numbers.
+    block: components at a time; memory holds B times this number of values.
   """
   count, size = mean.shape
   blocks = -(-count // block)
@@ -49,7 +49,7 @@ def log_mixture(z: Array, mean: Array, log_var: Array, *, block: int) -> Array:
   def parts(values: Array) -> Array:
     return jnp.pad(values, fill).reshape(blocks, block, size)
 
-  # The last block is filled up with components of weight 0.
+  # Components with weight 0 fill up the last block.
   log_weight = jnp.where(jnp.arange(blocks * block) < count, 0.0, -jnp.inf).reshape(blocks, block)
 
   def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
@@ -63,11 +63,11 @@ def log_mixture(z: Array, mean: Array, log_var: Array, *, block: int) -> Array:
 
 
 class Mixture:
-  """`log_mixture` of many points on all devices; compiled once for each number of components.
+  """Evaluates `log_mixture` at many points on all devices; compiled once for each number of components.
 
   Args:
     mesh: the devices; each takes its share of the points.
-    block: points of a device, and components, at a time.
+    block: number of points per device, and of components, at a time.
   """
 
   def __init__(self, mesh: Mesh, block: int):
@@ -93,17 +93,17 @@ class Mixture:
 
 
 def kl_per_dimension(mean: np.ndarray, log_var: np.ndarray) -> np.ndarray:
-  """KL(N(mean, e^log_var) || N(0, 1)) of each latent in nats, mean over images: [N, Z], [N, Z] -> [Z]."""
+  """Returns KL(N(mean, e^log_var) || N(0, 1)) of each latent in nats, the mean over images: [N, Z], [N, Z] -> [Z]."""
   return np.mean(0.5 * (mean**2 + np.exp(log_var) - 1.0 - log_var), axis=0)
 
 
 def activity(mean: np.ndarray) -> np.ndarray:
-  """Var_x E[z|x] of each latent, [N, Z] -> [Z] (Burda et al. 2016, arXiv:1509.00519, Section 5.2)."""
+  """Returns Var_x E[z|x] of each latent, [N, Z] -> [Z] (Burda et al. 2016, arXiv:1509.00519, Section 5.2)."""
   return np.var(mean, axis=0, ddof=1)
 
 
 def active_units(mean: np.ndarray, threshold: float, seed: int) -> Score:
-  """How many latents have an `activity` above ``threshold``, and its spread over resampled images: [N, Z] -> count."""
+  """Counts the latents with an `activity` above ``threshold``; the error is the spread over resampled images."""
   generator = np.random.Generator(np.random.Philox(seed))
   count = len(mean)
   centred = mean - mean.mean(axis=0)
@@ -116,11 +116,11 @@ def active_units(mean: np.ndarray, threshold: float, seed: int) -> Score:
 
 
 def aggregate_scores(mean: np.ndarray, log_var: np.ndarray) -> dict[str, Score]:
-  """How far the first two moments of q(z) are from those of N(0, I), from posteriors [N, Z].
+  """Compares the first two moments of q(z) with those of N(0, I), from posteriors [N, Z].
 
   Returns:
     "aggregate_mean_norm", |E z|, and "aggregate_covariance_error", the Frobenius norm of Cov z - I, with the spread of
-    their linear parts over images. Where q(z) is N(0, I) they are not 0 but about sqrt(Z / N) and Z / sqrt(N) at most.
+    their linear parts over images. If q(z) is N(0, I) they are not 0, but at most about sqrt(Z / N) and Z / sqrt(N).
   """
   count, z_dim = mean.shape
   centre, covariance = aggregate_moments(mean, log_var)
@@ -140,7 +140,7 @@ def aggregate_scores(mean: np.ndarray, log_var: np.ndarray) -> dict[str, Score]:
 
 
 def aggregate_moments(mean: np.ndarray, log_var: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Mean [Z] and covariance [Z, Z] of the mixture q(z) of posteriors [N, Z], exact."""
+  """Returns the exact mean [Z] and covariance [Z, Z] of the mixture q(z) of posteriors [N, Z]."""
   centre = mean.mean(axis=0)
   centred = mean - centre
   return centre, centred.T @ centred / len(mean) + np.diag(np.exp(log_var).mean(axis=0))
@@ -148,16 +148,16 @@ def aggregate_moments(mean: np.ndarray, log_var: np.ndarray) -> tuple[np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-  """ "active_units", "mutual_information", "marginal_kl", "aggregate_mean_norm", "aggregate_covariance_error".
+  """Computes active units, both parts of the rate, and the distance of q(z) from N(0, I).
 
-  The arrays are "kl_per_dimension" [Z] (to N(0, 1), the parts of the rate where the prior is N(0, I)), "activity" [Z],
-  "aggregate_mean" [Z] and "aggregate_covariance" [Z, Z]. Needs a Gaussian posterior of independent latents.
-  Of a model that is given labels q(z) is over the images of all labels: that of one label may be further from p(z).
+  The arrays are "kl_per_dimension" [Z] (to N(0, 1): the parts of the rate if the prior is N(0, I)), "activity" [Z],
+  "aggregate_mean" [Z] and "aggregate_covariance" [Z, Z]. The posterior must be a Gaussian of independent latents. For a
+  conditional model, q(z) covers the images of all labels; for a single label it may be further from p(z).
 
   Attributes:
-    threshold: of the activity of a unit that counts as active.
+    threshold: activity above which a unit counts as active.
     samples: draws of z for each image, for the mutual information and the marginal KL.
-    block: draws, and posteriors that they are compared with, at a time on a device; only speed and memory depend on it.
+    block: number of draws, and of posteriors, at a time on a device; only speed and memory depend on it.
   """
 
   threshold: float = 0.01
@@ -177,7 +177,7 @@ class Latents:
       raise ConfigError(f"threshold={self.threshold} must be 0 or more")
 
   def __call__(self, model: Model, feed: EvalFeed) -> LikelihoodResult:
-    """Over all images of the split.
+    """Scores all images of the split.
 
     Raises:
       ConfigError: a posterior without moments in closed form.
@@ -197,8 +197,8 @@ class Latents:
     found = posteriors(model.state, feed)
     z = found["z"].reshape(-1, found["z"].shape[-1])
     log_marginal = mixture(z, found["mean"], found["log_var"]).reshape(found["log_q"].shape)
-    # A mean over draws for each image. An image's part in the mixture adds nothing to the error of the mean, to first
-    # order: E_q(z)[q(z|x) / q(z)] is 1 for each x.
+    # Means over the draws of each image. To first order, an image's part in the mixture adds nothing to the error of
+    # the mean: E_q(z)[q(z|x) / q(z)] is 1 for each x.
     log_q, log_p = found["log_q"].astype(np.float64), found["log_p"].astype(np.float64)
     per_image: dict[str, np.ndarray] = {
       "mutual_information": (log_q - log_marginal).mean(axis=1),

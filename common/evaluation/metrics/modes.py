@@ -1,7 +1,7 @@
-"""How many modes of a distribution with known ones are hit, and how evenly.
+"""The number of modes that samples cover, and how evenly, for distributions with known modes.
 
 Metz et al. 2017 (arXiv:1611.02163), Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761) and Lin et al. 2018 (PacGAN,
-arXiv:1712.04086). Counts rise with the number of samples, and divergences fall: only equal numbers compare.
+arXiv:1712.04086). Counts rise and divergences fall with the number of samples, so that only equal numbers compare.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ from common.evaluation.metrics.labels import channel_classes, labels_of, logits_
 from common.evaluation.metrics.score import Need, SampleSet, Score
 
 MOST_MODES = 1_000_000
-TRUE_SHARE = 0.75  # of real points at a mode, at least: 0.9889 are
-CALIBRATED = (1.0, 0.5, 0.3, 0.1, 0.01)  # shares of all modes, of which real pictures are counted
+TRUE_SHARE = 0.75  # the least share of real points at a mode; it should be 0.9889
+CALIBRATED = (1.0, 0.5, 0.3, 0.1, 0.01)  # shares of all modes, for which real images are counted
 
 
 def uniform_divergence(counts: np.ndarray) -> tuple[float, float]:
-  """KL(p || uniform) in nats of a histogram [K], and its standard error: a jackknife over the single samples."""
+  """Returns KL(p || uniform) in nats of a histogram [K], and its standard error by a jackknife over samples."""
   total, modes = counts.sum(), len(counts)
   terms, fewer = counts * _log(counts), np.maximum(counts - 1, 0) * _log(counts - 1)
   without = (terms.sum() - terms + fewer) / (total - 1) + np.log(modes / (total - 1))
@@ -32,18 +32,18 @@ def uniform_divergence(counts: np.ndarray) -> tuple[float, float]:
 
 
 def modes_hit(counts: np.ndarray, least: int) -> tuple[float, float]:
-  """How many of the modes have ``least`` samples or more, of counts [K], and the standard error of that number.
+  """Returns the number of modes with ``least`` or more samples, from counts [K], and its standard error.
 
-  The error is that of as many fresh samples, whose shares are taken to be those of these ones: a mode that has just
-  enough may as well be missed. (Modes are taken as independent, which they nearly are.)
+  The error is the spread over fresh sets of as many samples with the observed shares, in which a mode that has just
+  enough may be missed. Modes are taken as independent, which they nearly are.
   """
   total = int(counts.sum())
-  again = special.betainc(least, max(total - least + 1, 1), counts / max(total, 1))  # that it has as many or more
+  again = special.betainc(least, max(total - least + 1, 1), counts / max(total, 1))  # probability of ``least`` or more
   return float(np.sum(counts >= least)), float(np.sqrt(np.sum(again * (1.0 - again))))
 
 
 def stacked_modes(logits: np.ndarray, channels: int) -> tuple[np.ndarray, int]:
-  """The mode of each picture, int64 [N], and how many there are: K^channels of logits [N, channels * K].
+  """Returns the mode of each image, int64 [N], and the number of modes, K^channels, for logits [N, channels * K].
 
   Raises:
     ValueError: logits that do not divide into channels, or too many modes to count.
@@ -58,20 +58,20 @@ def stacked_modes(logits: np.ndarray, channels: int) -> tuple[np.ndarray, int]:
 
 @dataclasses.dataclass(frozen=True)
 class StackedModes:
-  """Modes of stacked pictures: each channel is a digit, or a garment, that a classifier names; 10^3 modes of three.
+  """Modes of stacked images, whose channels a classifier names separately: 10^3 modes for three channels of digits.
 
-  The logits must come channel by channel, [N, channels * K]. "modes" are those that have a quarter or more of the
-  pictures that a perfect generator would give them; "modes_kl" is KL(generated || uniform). 26,000 generated pictures
-  are usual. Published counts take a mode for hit at one picture (PacGAN's code, whose divergence is the same one), and
-  so count those that the classifier misreads: at an error of 1 % a channel, 26,000 perfect pictures have 780 strays.
+  The logits must come channel by channel, [N, channels * K]. "modes" counts the modes with a quarter or more of the
+  images that a perfect generator would give them; "modes_kl" is KL(generated || uniform). 26,000 generated images are
+  usual. Published counts take one image as enough (as PacGAN's code, which has the same divergence), and therefore
+  count misread images: with an error of 1 % per channel, 26,000 perfect images contain 780 strays.
 
-  What real pictures of only some of the modes read is the score's "calibration": for each share of CALIBRATED as many
-  true modes are chosen, the same number of pictures is put together of the real channels of their classes, and what the
-  classifier made of those channels is counted in the same way.
+  The score's "calibration" is the result for real images of a part of the modes. For each share in CALIBRATED, that
+  number of true modes is chosen, as many images are assembled from real channels of their classes, and the classifier's
+  readings of these channels are counted in the same way.
 
   Attributes:
-    channels: of the pictures; 1 for the classes themselves as modes.
-    least_share: of the expected pictures a mode, that one must have to count; 0: one picture, as published.
+    channels: channels of the images; 1 to take the classes themselves as modes.
+    least_share: share of the expected images per mode that a mode needs to count; 0 for one image, as published.
   """
 
   channels: int = 3
@@ -110,7 +110,7 @@ class StackedModes:
     }
 
   def _calibration(self, real: SampleSet, num: int, least: int, seed: int) -> list[dict[str, Any]] | str:
-    """[{"true": modes, "modes": as counted, "modes_kl": their divergence}], or why there is none."""
+    """Returns [{"true": modes, "modes": as counted, "modes_kl": their divergence}], or why there is none."""
     logits = logits_of(real, "real")
     classes = logits.shape[1] // self.channels
     if real.labels is None:
@@ -135,9 +135,9 @@ class StackedModes:
 class MixtureModes:
   """Modes of ``gaussians8``, a mixture of Gaussians in the plane, as in VEEGAN.
 
-  "high_quality" is the share of generated points within 3 standard deviations of a centre, 0.9889 of the truth, and
-  "mixture_modes" the centres that have one. "mixture_modes_kl" is KL(generated || uniform) in nats, each point counted
-  for its nearest centre as in PacGAN.
+  "high_quality" is the share of generated points within 3 standard deviations of a centre (0.9889 for the true
+  distribution), and "mixture_modes" the number of centres with such a point. "mixture_modes_kl" is
+  KL(generated || uniform) in nats, where each point counts for its nearest centre as in PacGAN.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"images"})
@@ -160,7 +160,7 @@ class MixtureModes:
     }
 
   def _assign(self, samples: SampleSet, whose: str) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each point [N], and whether it is within 3 standard deviations of it [N]."""
+    """Returns each point's nearest centre [N], and whether it is within 3 standard deviations of it [N]."""
     points = np.asarray(samples.images)
     if points.shape[1:] != (1, 1, 2) or points.dtype.kind != "f" or len(points) < 2:
       raise ValueError(f"{points.dtype} of shape {points.shape} are not 2 or more {whose} points, float [N, 1, 1, 2]")
@@ -172,10 +172,10 @@ class MixtureModes:
 
 
 def _mode(digits: np.ndarray, classes: int) -> np.ndarray:
-  """The number of the mode whose channels are of the classes [N, channels], int64 [N]."""
+  """Returns the index of the mode whose channels show the given classes, [N, channels] -> int64 [N]."""
   return digits @ classes ** np.arange(digits.shape[1] - 1, -1, -1)
 
 
 def _log(counts: np.ndarray) -> np.ndarray:
-  """log c, and 0 where c is 0 or less."""
+  """Returns log c, and 0 where c is 0 or less."""
   return np.log(np.maximum(counts, 1))

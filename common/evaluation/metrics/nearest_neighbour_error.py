@@ -1,6 +1,6 @@
-"""How well the nearest generated picture names the class of a real one.
+"""The label error of classifying real images by their nearest generated image.
 
-The nearest picture is that of the nearest feature; with the extractor ``pixels`` it is as in DCGAN's table.
+Nearness is measured between features; the extractor ``pixels`` reproduces the protocol of DCGAN's table.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from common.evaluation.metrics.score import Need, SampleSet, Score
 
 @dataclasses.dataclass(frozen=True)
 class NearestNeighbourError:
-  """The label error on real pictures of a nearest-neighbour classifier that has seen generated ones only.
+  """The label error on real images of a nearest-neighbour classifier whose training set are generated images.
 
-  Of a conditional model, as in Radford et al. 2016 (arXiv:1511.06434, Table 3). Its floor stands beside it: each real
-  picture by the nearest of all others. More generated pictures make it smaller, so that equal numbers compare. The
-  standard error is over the real pictures, with the generated ones fixed.
+  It is for conditional models, as in Radford et al. 2016 (arXiv:1511.06434, Table 3). Its floor classifies each real
+  image by the nearest other one. More generated images make it smaller, so that only equal numbers compare. The
+  standard error covers the real images, for fixed generated ones.
   """
 
   needs: ClassVar[frozenset[Need]] = frozenset({"features", "labels"})

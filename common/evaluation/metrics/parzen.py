@@ -1,7 +1,7 @@
 """Log-likelihood of real pictures under Gaussians at generated ones (Goodfellow et al. 2014, arXiv:1406.2661, Table 1).
 
-It is here to compare with papers that give it, and says little of samples: centroids of the training data beat the
-data themselves (Theis et al. 2016, arXiv:1511.01844).
+It allows a comparison with papers that report it, and says little about samples: centroids of the training data score
+higher than the data themselves (Theis et al. 2016, arXiv:1511.01844).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ BLOCK = 1 << 23  # numbers in a block of distances
 def parzen_log_density(
   queries: np.ndarray, centres: np.ndarray, sigmas: np.ndarray, *, block: int = BLOCK
 ) -> np.ndarray:
-  """log of the mean over centres of N(query; centre, sigma^2 I) in nats, for each sigma: float64 [S, N].
+  """Returns the log of the mean over centres of N(query; centre, sigma^2 I) in nats, for each sigma: float64 [S, N].
 
   Args:
     queries: [N, D].
@@ -37,7 +37,7 @@ def parzen_log_density(
   sigmas, size = np.asarray(sigmas, np.float64), min(max(1, block // len(points)), len(rows))
   on_device, out = jnp.asarray(points), np.empty((len(sigmas), len(rows)))
   for start in range(0, len(rows), size):
-    # The last row comes again, so that all blocks have one shape.
+    # Repeating the last row gives all blocks one shape.
     batch = rows[np.minimum(np.arange(start, start + size), len(rows) - 1)]
     out[:, start : start + size] = np.asarray(_log_sums(batch, on_device, sigmas.astype(np.float32)))[
       :, : len(rows) - start
@@ -48,7 +48,7 @@ def parzen_log_density(
 
 @jax.jit
 def _log_sums(queries: Array, points: Array, sigmas: Array) -> Array:
-  """log sum exp(-|query - point|^2 / (2 sigma^2)), [S, B]."""
+  """Returns log sum exp(-|query - point|^2 / (2 sigma^2)), [S, B]."""
   squares = jnp.sum(queries**2, axis=1)[:, None] + jnp.sum(points**2, axis=1)
   squares -= 2.0 * jnp.matmul(queries, points.T, precision=lax.Precision.HIGHEST)
   squares = jnp.maximum(squares, 0.0)
@@ -57,16 +57,16 @@ def _log_sums(queries: Array, points: Array, sigmas: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class ParzenWindow:
-  """Mean log-density of real pictures, pixels in [0, 1], under Gaussian kernels at all generated ones; nats a picture.
+  """The mean log-density of real images in nats, pixels in [0, 1], under Gaussian kernels at all generated images.
 
-  The kernel's sigma is the best one of a logarithmic grid for real pictures that are held out, drawn by the seed; the
-  score is of the others. The method says which it was, and if it lies at an end of the grid.
+  The kernel's sigma is chosen from a logarithmic grid on real images that are held out at random; the score is the mean
+  over the others. The method names sigma, and says if it is at an end of the grid.
 
   Attributes:
-    smallest: sigma of the grid.
-    largest: sigma of the grid.
-    sigmas: in the grid.
-    held_out: share of the real pictures that sigma is chosen by.
+    smallest: the smallest sigma in the grid.
+    largest: the largest sigma in the grid.
+    sigmas: number of sigmas in the grid.
+    held_out: share of the real images on which sigma is chosen.
   """
 
   smallest: float = 0.1
@@ -107,7 +107,7 @@ class ParzenWindow:
 
 
 def _pixels(samples: SampleSet, whose: str) -> np.ndarray:
-  """float32 [N, H * W * C], of images in [0, 1]; points as they are."""
+  """Returns the pixels of images in [0, 1], float32 [N, H * W * C], or the coordinates of points."""
   images = np.asarray(samples.images)
   pixels = images.reshape(len(images), -1).astype(np.float32) / (255.0 if images.dtype == np.uint8 else 1.0)
   if not np.all(np.isfinite(pixels)):

@@ -1,4 +1,4 @@
-"""The contract of sample metrics: what they see of two sets of pictures, and what they give."""
+"""The contract of sample metrics: their input, two sets of images, and their output, scores."""
 
 import dataclasses
 import math
@@ -13,13 +13,13 @@ Need = Literal["features", "logits", "labels", "images"]
 
 @dataclasses.dataclass(frozen=True)
 class SampleSet:
-  """Pictures of one origin as an extractor sees them, on the host; row i of everything is picture i.
+  """Images of one origin with their features, on the host; row i of every array belongs to image i.
 
   Attributes:
-    images: uint8 [N, H, W, C]; of points, float32 [N, 1, 1, 2].
+    images: uint8 [N, H, W, C]; float32 [N, 1, 1, 2] for points.
     features: float32 [N, D].
-    logits: float32 [N, K] of the extractor, or None where it is no classifier.
-    labels: int32 [N], the classes that pictures were drawn of or belong to; None of an unconditional model.
+    logits: float32 [N, K], or None if the extractor is not a classifier.
+    labels: int32 [N], the classes of the images; None for an unconditional model.
   """
 
   images: np.ndarray
@@ -33,16 +33,16 @@ class SampleSet:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """One figure and how sure it is.
+  """A score and its uncertainty.
 
   Attributes:
-    value: the figure of all samples.
+    value: the score of all samples.
     standard_error: of the value.
-    method: where the error comes from, as in "100 subsets of 1000".
-    about: what a record has beside these, by name.
-    range: within which the figure lies by its definition.
-    trials: of a share, of how many independent pictures it would have this error; 0 of another figure.
-    freedom: degrees of freedom of the error, few where it is of a few groups or parts.
+    method: the source of the error, as in "100 subsets of 1000".
+    about: further entries of the record, by name.
+    range: bounds that follow from the score's definition.
+    trials: for a share, the number of independent images with which it would have this error; 0 otherwise.
+    freedom: degrees of freedom of the error; few if it comes from a few groups or parts.
   """
 
   value: float
@@ -55,9 +55,9 @@ class Score:
 
   @property
   def interval(self) -> tuple[float, float]:
-    """Of 95 %, within the range: Student's t times the error on either side, 1.96 of it where its freedom is large.
+    """The 95 % interval within the range: Student's t times the error on either side, 1.96 errors for large freedom.
 
-    That of a share is Wilson's (1927), which is not symmetric and does not shrink to nothing at 0 and 1.
+    A share has Wilson's (1927) interval, which is not symmetric and does not vanish at 0 and 1.
     """
     t = float(special.stdtrit(min(self.freedom, 1e9), 0.975))
     middle, reach = self.value, t * self.standard_error
@@ -73,8 +73,8 @@ class SampleMetric(Protocol):
   """A frozen dataclass whose fields are its settings, each with a default.
 
   Attributes:
-    needs: what it reads of both sets.
-    better: {name of a score: "min" or "max"}; a score that is no quality of its own is "".
+    needs: the fields of both sets that it reads.
+    better: {name of a score: "min" or "max"}; "" for a score that is not a quality by itself.
   """
 
   @property
@@ -83,13 +83,13 @@ class SampleMetric(Protocol):
   def better(self) -> dict[str, str]: ...
 
   def least(self) -> tuple[int, int]:
-    """The smallest numbers of (real, fake) samples that it is defined for with these settings."""
+    """Returns the smallest numbers of (real, fake) samples for which it is defined with these settings."""
     ...
 
   def __call__(self, real: SampleSet, fake: SampleSet, seed: int) -> dict[str, Score]:
-    """The scores of ``fake`` against ``real``, by name; the same for the same arguments.
+    """Returns the scores of ``fake`` against ``real``, by name; a pure function of the arguments.
 
     Raises:
-      ValueError: arrays that it cannot use, naming what is wrong.
+      ValueError: arrays that it cannot use; the message says why.
     """
     ...
