@@ -23,7 +23,7 @@ from common.parallel import local_rows, place_batch, replicate
 from common.types import Array, Batch, PyTree
 
 _THREADS = 8  # batches read in parallel; image decoders release the GIL
-_AHEAD = 4  # finished batches that are buffered
+_AHEAD = 8  # finished batches that are buffered
 
 
 def is_resident(split: Split, mesh: Mesh, resident_mb: int) -> bool:
