@@ -1,4 +1,4 @@
-"""The canonical convolution against lax: values, three orders of derivative, and the transformations that we use."""
+"""The canonical convolution against lax: values, three derivatives, scan and vmap; on devices, see parallel_test.py."""
 
 import itertools
 import re
@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from common.errors import ConfigError
 from common.layers.conv import Conv, ConvTranspose
@@ -135,41 +133,6 @@ def test_scan_and_vmap():
   both = jax.jit(jax.vmap(derivatives(lambda x, w: forward(GEOMETRY, x, w), 1)))(xs, ws)
   one = jax.jit(derivatives(lambda x, w: lax_conv(GEOMETRY, x, w), 1))
   assert_close(both, jax.tree.map(lambda *leaves: jnp.stack(leaves), one(xs[0], ws[0]), one(xs[1], ws[1])))
-
-
-class Autoencoder(nn.Module):
-  form: str = "auto"
-
-  @nn.compact
-  def __call__(self, x):
-    x = nn.tanh(Conv(4, 4, strides=2, form=self.form)(x))
-    return ConvTranspose(2, 4, strides=2, form=self.form)(x)
-
-
-def loss(params, x, form="canonical"):
-  return jnp.mean(jnp.square(Autoencoder(form).apply(params, x) - x))
-
-
-@pytest.mark.parametrize("mode", ["shard_map", "pmap", "jit"])
-def test_eight_devices_equal_one(mode):
-  x = jnp.asarray(normal(16, 6, 6, 2))
-  params = variables_of(Autoencoder(), x)
-  expected = jax.jit(jax.grad(lambda p: loss(p, x, "lax")))(params)
-  mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-
-  def gradient(params, x):
-    params = jax.tree.map(lambda p: lax.pcast(p, "data", to="varying"), params)
-    return lax.pmean(jax.grad(loss)(params, x), "data")
-
-  if mode == "shard_map":
-    actual = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(P(), P("data")), out_specs=P()))(params, x)
-  elif mode == "pmap":
-    mean_gradient = jax.pmap(lambda p, x: lax.pmean(jax.grad(loss)(p, x), "data"), "data", in_axes=(None, 0))
-    actual = jax.tree.map(lambda g: g[0], mean_gradient(params, x.reshape(8, -1, *x.shape[1:])))
-  else:
-    sharded = jax.device_put(x, jax.NamedSharding(mesh, P("data")))
-    actual = jax.jit(jax.grad(loss))(jax.device_put(params, jax.NamedSharding(mesh, P())), sharded)
-  assert_close(actual, expected)
 
 
 def test_conv_equals_flax():

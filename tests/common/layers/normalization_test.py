@@ -1,12 +1,9 @@
-"""BatchNorm against numpy, over devices, and in the three states of its statistics."""
+"""BatchNorm against numpy, and in the three states of its statistics; tests/parallel_test.py has it on devices."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from common.layers.normalization import BatchNorm
 
@@ -103,49 +100,6 @@ def test_a_label_has_its_own_scale_and_bias_under_shared_statistics(shape):
     np.testing.assert_allclose(module.apply(variables, x, train=train, labels=labels), expected, atol=1e-5)
   with pytest.raises(ValueError, match="num_classes=3 needs labels"):
     module.apply(variables, x, train=False)
-
-
-def value_and_gradients(axis_name):
-  """(variables, x, target) -> output, new statistics, and gradients of a loss, averaged over the axis."""
-  module = BatchNorm(axis_name=axis_name)
-
-  def run(variables, x, target):
-    if axis_name:
-      variables = jax.tree.map(lambda v: lax.pcast(v, axis_name, to="varying"), variables)
-
-    def loss(params, x):
-      y, updated = module.apply(
-        {"params": params, "batch_stats": variables["batch_stats"]}, x, train=True, mutable=["batch_stats"]
-      )
-      return jnp.mean(jnp.square(y - target)), (y, updated["batch_stats"])
-
-    (gradient, dx), (y, stats) = jax.grad(loss, argnums=(0, 1), has_aux=True)(variables["params"], x)
-    if axis_name:  # dx is of the sum over devices of their mean losses
-      gradient, stats, dx = (*lax.pmean((gradient, stats), axis_name), dx / lax.axis_size(axis_name))
-    return y, dx, gradient, stats
-
-  return run
-
-
-@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
-def test_eight_devices_equal_one(mode):
-  devices = jax.device_count()
-  assert devices == 8
-  x, variables = example()
-  x += jnp.arange(16.0)[:, None, None, None]  # so that the devices' means differ
-  target = jnp.asarray(np.random.default_rng(1).normal(size=x.shape), jnp.float32)
-  expected = jax.jit(value_and_gradients(None))(variables, x, target)
-  if mode == "shard_map":
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-    in_specs, out_specs = (P(), P("data"), P("data")), (P("data"), P("data"), P(), P())
-    sharded = jax.shard_map(value_and_gradients("data"), mesh=mesh, in_specs=in_specs, out_specs=out_specs)
-    actual = jax.jit(sharded)(variables, x, target)
-  else:
-    split = [a.reshape(devices, -1, *a.shape[1:]) for a in (x, target)]
-    y, dx, *rest = jax.pmap(value_and_gradients("data"), "data", in_axes=(None, 0, 0))(variables, *split)
-    actual = (y.reshape(x.shape), dx.reshape(x.shape), *jax.tree.map(lambda a: a[0], rest))
-  for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    np.testing.assert_allclose(a, e, rtol=0, atol=1e-6 * max(1.0, float(jnp.max(jnp.abs(e)))))
 
 
 def test_gradient_equals_the_closed_form():
