@@ -1,4 +1,4 @@
-"""A small convolutional classifier: a Trainable that is not Generative, and the feature extractor of later metrics."""
+"""A small convolutional classifier: a family of its own, and the feature extractor of metrics."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from common.types import Array, Batch, Images, Mean, Metrics, PyTree
 
 
 class ClassifierState(flax.struct.PyTreeNode):
-  """The network, and the number of steps taken."""
+  """The network, and the number of steps so far."""
 
   step: Array
   net: NetState
@@ -34,14 +34,14 @@ class ConvNet(nn.Module):
   """Blocks of (3x3 convolution, BatchNorm, ReLU) x 2 and 2x2 max pooling, then a hidden layer with dropout.
 
   Attributes:
-    num_classes: of the data.
-    channels: of each block.
+    num_classes: number of classes in the data.
+    channels: channels of each block.
     hidden: units of the hidden layer, which are the features.
-    dropout: share of those that are set to 0 in training.
-    bn_momentum: of BatchNorm's running statistics, running = momentum * running + (1 - momentum) * batch.
+    dropout: share of hidden units that training sets to 0.
+    bn_momentum: BatchNorm's running statistics become momentum * running + (1 - momentum) * batch.
     bn_epsilon: added to BatchNorm's variance.
-    bn_axis_name: the device axis that BatchNorm is synchronised over, None for none.
-    dtype: what convolutions compute in.
+    bn_axis_name: the device axis over which BatchNorm is synchronised, or None.
+    dtype: floating-point type of convolutions.
   """
 
   num_classes: int
@@ -55,7 +55,7 @@ class ConvNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: Images, *, train: bool, keys: Array) -> tuple[Array, Array]:
-    """[B, H, W, C] -> logits [B, classes], features [B, hidden]."""
+    """Maps [B, H, W, C] to logits [B, classes] and features [B, hidden]."""
     for channels in self.channels:
       for _ in range(2):
         x = Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x)
@@ -84,14 +84,14 @@ class Classifier:
   alarms = ()
 
   def init(self, rng: Array, batch: Batch) -> ClassifierState:
-    """A fresh network; of ``batch`` (leaves [B, ...]) only the shapes matter."""
+    """Returns a fresh network; only the shapes of ``batch`` (leaves [B, ...]) matter."""
     keys = random.row_keys(rng, batch["index"])
     with within("model"):
       net = init_network(self.network, self.tx, self.ema, rng, batch["image"], train=True, keys=keys)
     return ClassifierState(step=jnp.zeros((), jnp.int32), net=net)
 
   def train_step(self, state: ClassifierState, batch: Batch, rng: Array) -> tuple[ClassifierState, Metrics]:
-    """One step on the mean cross-entropy of the batch."""
+    """Takes one step on the mean cross-entropy of the batch."""
     net, keys = state.net, random.row_keys(rng, batch["index"])
 
     def loss_fn(params: Any) -> tuple[Array, Any]:
@@ -118,23 +118,10 @@ class Classifier:
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
     return {}
 
-  def features(self, state: ClassifierState, images: Images) -> Array:
-    """The hidden layer after its ReLU, with the averaged weights: [B, H, W, C] in spec.pixel_range -> [B, hidden].
-
-    Raises:
-      ValueError: images of another shape than those that it was trained on.
-    """
-    if images.shape[1:] != self.spec.image_shape:
-      raise ValueError(
-        f"images of shape {images.shape[1:]}: this classifier was trained on {self.spec.image_shape}; "
-        "take one that was trained with the same config.data.image_size and channels"
-      )
-    return embed(self.network, state.net.variables(ema=True), images)[0]
-
 
 def embed(network: nn.Module, variables: PyTree, images: Images) -> tuple[Array, Array]:
-  """A trained network on [B, H, W, C] in its pixel range -> features [B, hidden], after their ReLU, and logits."""
-  keys = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # dropout, which wants them, is off
+  """Applies a trained network to [B, H, W, C] in its pixel range: features [B, hidden] after their ReLU, and logits."""
+  keys = random.row_keys(jax.random.key(0), jnp.arange(len(images)))  # for dropout, which is off
   logits, features = network.apply(variables, images, train=False, keys=keys)
   return features, logits
 
@@ -145,7 +132,7 @@ def _scores(losses: Array, logits: Array, labels: Array, mask: Array | None = No
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Classifier:
-  """The classifier of ``config`` for data of ``spec``; no arrays are made.
+  """Builds the classifier of ``config`` for data of ``spec``, without any arrays.
 
   Raises:
     ConfigError: a data set without labels, or a section that names no known choice.

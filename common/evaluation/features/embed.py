@@ -1,4 +1,4 @@
-"""Runs an extractor over pictures on all devices, and keeps the features of those that come again."""
+"""Runs an extractor on images on all devices, and caches the features of reference images."""
 
 import contextlib
 import hashlib
@@ -18,13 +18,13 @@ from common.types import Array, PyTree
 
 
 class Embedder:
-  """`SampleSet`s of an extractor, compiled once.
+  """Makes `SampleSet`s with an extractor; compiled once.
 
   Args:
-    extractor: what makes the features.
+    extractor: computes the features.
     mesh: the devices; each takes its share of a batch.
-    batch_size: pictures a call; only speed and memory depend on it.
-    cache: directory of features that were computed before; None for none.
+    batch_size: images per call; only speed and memory depend on it.
+    cache: directory of cached features, or None.
   """
 
   def __init__(self, extractor: Extractor, mesh: Mesh, *, batch_size: int = 256, cache: Path | None = None):
@@ -33,7 +33,7 @@ class Embedder:
     self._variables = replicate(extractor.variables, mesh)
 
     def apply(variables: PyTree, batch: Array) -> tuple[Array, Array | None]:
-      # Else accelerators round factors to bfloat16 or TF32, and one name would stand for several sets of features.
+      # Accelerators would round factors to bfloat16 or TF32, and one name would stand for several sets of features.
       with jax.default_matmul_precision("highest"):
         return extractor.apply(variables, batch)
 
@@ -42,7 +42,7 @@ class Embedder:
     )
 
   def __call__(self, images: np.ndarray, labels: np.ndarray | None = None) -> SampleSet:
-    """Features, and logits where there are any, of uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]).
+    """Returns features, and logits if there are any, of uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]).
 
     Raises:
       ValueError: features that are not finite.
@@ -54,9 +54,9 @@ class Embedder:
     return SampleSet(images, features, logits, labels)
 
   def reference(self, images: np.ndarray, labels: np.ndarray | None = None) -> SampleSet:
-    """The same, read from the cache where these very pictures were embedded before, and else written to it.
+    """Returns the same from the cache if these images were embedded before, and otherwise adds them to it.
 
-    The first batch is computed in any case: where it is not what the cache has, the extractor is another one by now.
+    The first batch is computed in any case: if it differs from the cached one, the extractor has changed.
     """
     if self._cache is None:
       return self(images, labels)
@@ -70,7 +70,7 @@ class Embedder:
       again = self._embed(images[: self._batch_size])[0]
       if np.allclose(features[: len(again)], again, rtol=1e-3, atol=1e-3 * np.abs(again).max()):
         return SampleSet(images, features, logits, labels)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut off
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # missing or truncated
       pass
     embedded = self(images, labels)
     if jax.process_index() == 0:
@@ -91,7 +91,7 @@ class Embedder:
 
 
 def _write(file: Path, embedded: SampleSet) -> None:
-  """Whole or not at all; a place that cannot be written to costs time only."""
+  """Writes the file whole or not at all; a directory without write access costs only time."""
   arrays: dict[str, Any] = {"features": embedded.features, "logits": embedded.logits}
   with contextlib.suppress(OSError):
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What turns pictures into features, under a name that says which weights did it.
+"""Feature extractors, which turn images into features, and their names.
 
-A name ends in the first eight digits of its weights' sha256, so that scores of other weights never carry the same one.
+A name ends in the first eight digits of the weights' sha256, so that scores with other weights never have the same one.
 Each constructor imports its own network: pixels need no classifier, and a classifier no InceptionV3.
 """
 
@@ -23,17 +23,17 @@ Apply = Callable[[PyTree, Array], tuple[Array, Array | None]]
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-  """A frozen network, or any other function of one picture.
+  """A frozen network, or any other function of one image.
 
   Attributes:
-    name: as scores carry it, "classifier:fashion_mnist-1a2b3c4d".
+    name: its name in scores, such as "classifier:fashion_mnist-1a2b3c4d".
     variables: the arrays that ``apply`` takes.
-    apply: (variables, prepared [B, ...]) -> features float32 [B, D], and logits [B, K] or None; pure, row by row.
-    prepare: uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2]) -> what ``apply`` takes; outside the compiled part.
-    num_classes: K, 0 where there are no logits.
-    channels: how many channels of a picture the logits are of, one after the other.
-    accuracy: of a classifier on the test split of what it was trained on, at that size; None where there is none.
-    resize: what it does to pictures of the given size first, as a score's protocol says it; "none" for nothing.
+    apply: (variables, prepared [B, ...]) -> features float32 [B, D], and logits [B, K] or None; pure, each row alone.
+    prepare: uint8 [B, H, W, C] (points: float32 [B, 1, 1, 2]) -> the input of ``apply``; it is not compiled.
+    num_classes: K; 0 without logits.
+    channels: number of channels that the logits classify separately, one after the other.
+    accuracy: a classifier's accuracy on the test split of its own data, at its own size; None otherwise.
+    resize: how it resizes images of the given size, for a score's protocol, or "none".
   """
 
   name: str
@@ -48,7 +48,7 @@ class Extractor:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """The context of an extractor: shape and data set of the images, and the directory of large weights."""
+  """The images that an extractor is for (shape, kind, data set), and the directory of large weights."""
 
   image_shape: tuple[int, int, int]
   kind: str
@@ -57,7 +57,7 @@ class Context:
 
 
 def sha8(variables: PyTree) -> str:
-  """The first eight digits of the sha256 of all arrays, with their names, shapes and types."""
+  """Returns the first eight digits of the sha256 of all arrays with their names, shapes and types."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
     leaf = np.ascontiguousarray(leaf)
@@ -70,7 +70,7 @@ PIXELS = "--config.evaluate.features=pixels"  # for a way out
 
 
 def _pixels(argument: str, context: Context) -> Extractor:
-  """The pixels themselves, in [0, 1]; the coordinates of points."""
+  """Returns the pixels in [0, 1], or the coordinates of points."""
   if argument:
     raise ConfigError(f'"pixels:{argument}": pixels takes no argument; use {PIXELS}')
   scale = 1.0 if context.kind == "points" else 1.0 / 255.0
@@ -82,7 +82,7 @@ def _pixels(argument: str, context: Context) -> Extractor:
 
 
 def _random(argument: str, context: Context) -> Extractor:
-  """A convolutional network of random weights, fixed by a seed: random, or random:SEED."""
+  """Builds a convolutional network with random weights from a seed: random, or random:SEED."""
   if argument and not argument.isdigit():
     raise ConfigError(
       f'"random:{argument}" has no seed; use --config.evaluate.features=random:0, or another whole number'
@@ -96,9 +96,9 @@ def _random(argument: str, context: Context) -> Extractor:
 
 
 def _classifier(argument: str, context: Context) -> Extractor:
-  """A classifier of this project: that of the data set, of a named one, or of a .safetensors file.
+  """Loads a classifier of this project: for the data set, for a named one, or from a .safetensors file.
 
-  Of several of one data set it is the one that was trained on pictures of about this size.
+  If a data set has several, it is the one whose training images are nearest in size.
   """
   if context.kind == "points":
     raise ConfigError(f'"classifier" is of images, and these are points; use {PIXELS}')
@@ -141,7 +141,7 @@ def _classifier(argument: str, context: Context) -> Extractor:
 
 
 def _stacked(argument: str, context: Context) -> Extractor:
-  """Each channel by itself through a classifier of grey pictures, side by side: stacked:NAME, of stacked digits."""
+  """Applies a classifier of grey images to each channel separately: stacked:NAME, for stacked digits."""
   channels = context.image_shape[2]
   grey = _classifier(argument, dataclasses.replace(context, image_shape=(*context.image_shape[:2], 1)))
 
@@ -156,7 +156,7 @@ def _stacked(argument: str, context: Context) -> Extractor:
 
 
 def _inception(argument: str, context: Context) -> Extractor:
-  """InceptionV3 of 2015-12-05, whose Frechet distance is the FID; its weights from a file, or from the cache."""
+  """Loads InceptionV3 of 2015-12-05, whose Frechet distance is the FID, from a file or from the cache."""
   if context.kind == "points":
     raise ConfigError(f'"inception" is of images, and these are points; use {PIXELS}')
   from common.evaluation.features.inception import InceptionV3, prepare
@@ -189,13 +189,13 @@ EXTRACTORS: dict[str, Callable[[str, Context], Extractor]] = {
 
 
 def open_extractor(text: str, context: Context) -> Extractor:
-  """The extractor that ``text`` names: NAME or NAME:ARGUMENT of EXTRACTORS, or a function of one's own.
+  """Opens the extractor that ``text`` names: NAME or NAME:ARGUMENT from EXTRACTORS, or a function of your own.
 
-  The latter is written "module:function"; it is called with the `Context` and returns an `Extractor`, whose
-  name should say which weights it has (`sha8`).
+  The latter is written "module:function". It receives the `Context` and returns an `Extractor`, whose name should
+  identify its weights (`sha8`).
 
   Raises:
-    ConfigError: an unknown name, weights that are not there, or pictures that it cannot take.
+    ConfigError: an unknown name, missing weights, or images that the extractor cannot take.
   """
   name, _, argument = text.partition(":")
   if name in EXTRACTORS:

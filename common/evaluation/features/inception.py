@@ -15,7 +15,6 @@ from common.types import Array
 Pair = tuple[int, int]
 
 SIZE = 299
-HEADS = {"64": 64, "192": 192, "768": 768, "2048": 2048, "logits_unbiased": 1008, "logits": 1008}
 
 
 def prepare(images: np.ndarray) -> np.ndarray:
@@ -154,11 +153,12 @@ class InceptionE(nn.Module):
 
 
 class InceptionV3(nn.Module):
-  """`prepare`d images [B, 299, 299, 3] -> every head of HEADS by name, [B, its size], in the type of the images.
+  """Maps `prepare`d images [B, 299, 299, 3] to the heads of the published network by name, in the images' type.
 
-  The heads "64", "192", "768" and "2048" are means over the image after the layer with that width; FID takes
-  "2048". "logits_unbiased" are the logits without the last layer's bias, which the Inception Score takes. Its arrays
-  come from a file (`common.evaluation.features.inception_weights`); ``init`` makes zeros, for their names and shapes.
+  The heads "64", "192", "768" and "2048" are means over the image after the layer with that width; FID uses "2048".
+  "logits" and "logits_unbiased" are [B, 1008]; the latter, which the Inception Score uses, lack the last layer's bias.
+  The arrays come from a file (`common.evaluation.features.inception_weights`); ``init`` makes zeros, which give their
+  names and shapes.
   """
 
   @nn.compact

@@ -8,6 +8,7 @@ import itertools
 from typing import ClassVar
 
 import numpy as np
+from scipy import special
 
 from common.evaluation.metrics.feature_sets import check_features, check_mode
 from common.evaluation.metrics.score import Need, SampleSet, Score
@@ -15,15 +16,9 @@ from common.evaluation.metrics.score import Need, SampleSet, Score
 TORCH_FIDELITY_SEED = 2020
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-  """Returns log-probabilities in float64, [N, K]."""
-  shifted = logits.astype(np.float64) - np.max(logits, axis=1, keepdims=True)
-  return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
-
-
 def divergences(logits: np.ndarray) -> np.ndarray:
   """Returns KL(p(y|x) || p(y)) in nats for the images' own p(y), [N, K] -> [N]; the score is exp of its mean."""
-  log_p = log_softmax(logits)
+  log_p = special.log_softmax(logits.astype(np.float64), axis=1)
   p = np.exp(log_p)
   # A class with probability 0 everywhere adds nothing; its logarithm must only be finite.
   log_marginal = np.log(np.maximum(np.mean(p, axis=0), np.finfo(np.float64).tiny))

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from common.evaluation.features.inception import HEADS, InceptionV3, prepare
+from common.evaluation.features.inception import InceptionV3, prepare
 from common.evaluation.features.inception_weights import from_torch
 from common.evaluation.features.tf1_resize import tf1_resize
 from common.types import PyTree
 from tests.common.evaluation.features import inception_reference
+from tests.common.evaluation.features.inception_reference import HEADS
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from common.evaluation.metrics.inception_score import InceptionScore, divergences, log_softmax
+from common.evaluation.metrics.inception_score import InceptionScore, divergences
 from common.evaluation.metrics.score import SampleSet
 from tests.common.evaluation.metrics import torch_fidelity
 
@@ -23,13 +23,8 @@ def one_hot(classes, count):
   return np.where(np.arange(count)[:, None] % classes == np.arange(classes), 1e4, 0.0)
 
 
-def test_probabilities_are_scipys():
-  logits = 50 * RNG.normal(size=(20, 7)).astype(np.float32) + 1e4
-  np.testing.assert_allclose(log_softmax(logits), special.log_softmax(logits.astype(np.float64), axis=1), rtol=1e-9)
-
-
 def test_divergences_are_scipys():
-  logits = 3 * RNG.normal(size=(20, 7))
+  logits = 3 * RNG.normal(size=(20, 7)) + 1e4  # far from 0
   p = special.softmax(logits, axis=1)
   np.testing.assert_allclose(divergences(logits), [stats.entropy(row, p.mean(0)) for row in p], rtol=1e-10)
 
