@@ -23,6 +23,7 @@ FOLDERS = (
   "common/layers",
   "common/training",
   "configs",
+  "experiments",
   "experiments/command_line",
   "gan",
   "gan/augment",
