@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_foreign_files_and_swapped_steps_are_found(tmp_path):
   shutil.copytree(tmp_path / "good", tmp_path / "extra")
   (tmp_path / "extra" / "2" / "d" / "0").write_text("")
   assert "2/d/0 was not written" in restore(tmp_path / "extra").skipped[0]
+  shutil.copytree(tmp_path / "good", tmp_path / "edited")
+  record = (tmp_path / "edited" / "2.json").read_text()
+  (tmp_path / "edited" / "2.json").write_text(re.sub(r'("progress": {\s+"step": )2', r"\g<1>7", record))
+  assert "2.json is damaged" in restore(tmp_path / "edited").skipped[0]  # the files that it lists are whole
   shutil.copytree(tmp_path / "good", tmp_path / "renamed")
   shutil.copyfile(tmp_path / "renamed" / "1.json", tmp_path / "renamed" / "3.json")
   assert restore(tmp_path / "renamed").skipped == ("step 3: 3.json belongs to step 1",)
