@@ -10,7 +10,6 @@ records = api.evaluate("runs/dcgan", "frechet", num_samples=1000)
 print(api.table(records))
 """
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -21,18 +20,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from common import files, parallel
+from common import parallel
 from common.algorithm import Generative
 from common.data import images as pictures
 from common.data.dataset import Dataset
 from common.data.picture_files import BACKGROUNDS
-from common.errors import ConfigError, nearest
+from common.errors import ConfigError
 from common.evaluation.sampling import Sampler
 from common.evaluation.validation import evaluated_run
 from common.training.log import Status
 from common.training.program import Program
 from common.training.program import check as check_program
-from configs import recipes, schema
 from experiments.command_line import compilation_cache
 from experiments.command_line import flags as command_line
 from experiments.command_line.overrides import apply_overrides
@@ -238,23 +236,7 @@ def save_images(path: str | Path, run: RestoredRun, samples: Samples, columns: i
 
   A directory gets a PNG for each image. A film shows 15 images a second.
   """
-  path, spec = Path(path), run.spec
-  if path.is_dir():
-    for i, image in enumerate(pictures.to_uint8(samples.images, spec.pixel_range)):
-      pictures.save_png(path / f"{i:05d}.png", image)
-    return
-  if path.suffix in (".gif", ".webp"):
-    pictures.save_film(path, pictures.to_uint8(samples.images, spec.pixel_range))
-    return
-  if path.suffix != ".npz":
-    pictures.save_png(path, pictures.picture(samples.images, spec.kind, spec.pixel_range, columns))
-    return
-  images = samples.images if spec.kind == "points" else pictures.to_uint8(samples.images, spec.pixel_range)
-  arrays = {"images": images}
-  if samples.labels is not None:
-    arrays["labels"] = samples.labels
-  with files.replacing(path) as file:
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+  pictures.save(Path(path), samples.images, samples.labels, run.spec, columns)
 
 
 def evaluate(
@@ -311,18 +293,8 @@ def evaluate_files(
   from common.evaluation.metrics.catalogue import sections_of
   from experiments.file_scoring import score_files
 
-  sections, settings = sections_of(metrics), _score_settings(**options)
-  config = schema.get_config()
-  if Path(reference).exists():  # all its pictures are real ones, and none are left for a floor
-    config.data.update({"name": "folder", "dir": str(reference), "train_split": "all", "test_split": "all"})
-    settings = dataclasses.replace(settings, floor=False)
-  elif reference in recipes.DATASETS:
-    recipes.use_dataset(config, reference)
-    config.data.dir = settings.data_dir
-  else:
-    known = f"no file, no folder, and not one of {', '.join(recipes.DATASETS)}"
-    raise ConfigError(f'--reference="{reference}" is {known}{nearest(reference, recipes.DATASETS)}')
-  return score_files(Path(path), config.data, resize, BACKGROUNDS[background], sections, settings, emit)
+  settings = _score_settings(**options)
+  return score_files(Path(path), reference, resize, BACKGROUNDS[background], sections_of(metrics), settings, emit)
 
 
 def _score_settings(feature_cache: str | Path | None = None, **options: Any) -> Any:

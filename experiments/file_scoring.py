@@ -1,5 +1,6 @@
 """Scores pictures in files of any code, for `experiments.evaluate --samples`."""
 
+import dataclasses
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -12,17 +13,18 @@ from common.data import picture_folder
 from common.data.archive import is_archive
 from common.data.picture_arrays import read_arrays
 from common.data.picture_files import Report
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest
 from common.evaluation.metrics.catalogue import SAMPLE_METRICS
 from common.evaluation.pictures import Pictures, open_reference, without_margin
 from common.evaluation.records import Record
 from common.evaluation.scoring import Scoring, Settings
+from configs import recipes, schema
 from experiments.scoring import Sections, metrics_in, report
 
 
 def score_files(
   path: Path,
-  data: Any,
+  reference: str,
   resize: str,
   background: int,
   sections: Sections,
@@ -33,7 +35,8 @@ def score_files(
 
   Args:
     path: of `read_pictures`.
-    data: config.data of the reference.
+    reference: a data set of `recipes.DATASETS`, or what `common.data.folder` opens, all of whose pictures are then the
+      real ones; none are left for a floor.
     resize: "pad" crops the margin by which training images were padded, "crop" and "stretch" resize the real ones.
     background: the grey level behind transparent pictures.
     sections: the metrics, all of pictures.
@@ -43,6 +46,15 @@ def score_files(
   Raises:
     ConfigError: a metric that cannot be measured for these pictures, before any work.
   """
+  data = schema.get_config().data
+  if Path(reference).exists():
+    data.update({"name": "folder", "dir": reference, "train_split": "all", "test_split": "all"})
+    settings = dataclasses.replace(settings, floor=False)
+  elif reference in recipes.DATASETS:
+    data.update({**recipes.DATASETS[reference], "dir": settings.data_dir})
+  else:
+    known = f"no file, no folder, and not one of {', '.join(recipes.DATASETS)}"
+    raise ConfigError(f'--reference="{reference}" is {known}{nearest(reference, recipes.DATASETS)}')
   metrics = metrics_in(SAMPLE_METRICS, sections)
   if others := [name for name in sections if name not in metrics]:
     raise ConfigError(f"--metrics: {', '.join(others)} cannot score pictures; use some of {', '.join(SAMPLE_METRICS)}")
@@ -52,10 +64,10 @@ def score_files(
   resized = resize in ("crop", "stretch")
   data.resize, data.channels = resize if resized else "pad", 0
   data.image_size = pictures.images.shape[1] if resized else 0
-  reference = open_reference(data)
-  for note in reference.notes:
+  real = open_reference(data)
+  for note in real.notes:
     settings.say.line(note)
-  shape, images = reference.image_shape, pictures.images
+  shape, images = real.image_shape, pictures.images
   if resize == "pad":
     images = without_margin(images, shape)
   if images.shape[1:3] != shape[:2]:
@@ -68,7 +80,7 @@ def score_files(
     images = images[..., :1]  # many tools write grey pictures in three channels
   pictures = Pictures(images, pictures.labels)
   labelled, num = pictures.labels is not None, len(pictures)
-  scoring = Scoring(metrics, reference, data, settings, parallel.make_mesh(), labelled=labelled, num=num)
+  scoring = Scoring(metrics, real, data, settings, parallel.make_mesh(), labelled=labelled, num=num)
   unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
   made: dict[str, Any] = {**unknown, "quantization": said.quantization, "files": said.record()}
   floor = scoring.floor(num) if settings.floor else ()

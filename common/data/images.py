@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common import files
+from common.data.spec import Spec
 
 MIN_CELL = 32  # pixels per side; smaller images are magnified by whole factors to be visible
 MARGIN = 2  # grey pixels between images
@@ -70,3 +71,24 @@ def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
   first.save(encoded, kind, save_all=True, append_images=rest, duration=round(1000 / per_second), loop=0)
   path.parent.mkdir(parents=True, exist_ok=True)
   files.write(path, encoded.getvalue())
+
+
+def save(path: Path, images: np.ndarray, labels: np.ndarray | None, spec: Spec, columns: int) -> None:
+  """Writes images [N, H, W, C] in the spec's pixel range, by the ending of ``path``.
+
+  A directory gets a PNG for each image, a .gif or .webp is a film, a .npz has "images" in uint8 and "labels", and
+  anything else is one PNG, as `picture` renders it.
+  """
+  if path.is_dir():
+    for i, image in enumerate(to_uint8(images, spec.pixel_range)):
+      save_png(path / f"{i:05d}.png", image)
+  elif path.suffix in (".gif", ".webp"):
+    save_film(path, to_uint8(images, spec.pixel_range))
+  elif path.suffix == ".npz":
+    arrays = {"images": images if spec.kind == "points" else to_uint8(images, spec.pixel_range)}
+    if labels is not None:
+      arrays["labels"] = labels
+    with files.replacing(path) as file:
+      np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+  else:
+    save_png(path, picture(images, spec.kind, spec.pixel_range, columns))

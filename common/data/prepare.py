@@ -23,28 +23,26 @@ from common.data.images import grid, save_png
 from common.data.picture_files import PictureError, Report
 from common.data.picture_folder import decoded, no_picture
 from common.data.picture_labels import TABLES, labels_of, split_of
-from common.data.prepared import FORMAT, MANIFEST, SPLITS
+from common.data.prepared import FORMAT, MANIFEST, SPLITS, Prepared
 from common.data.resize import Shape, fit
 from common.errors import ConfigError
 
 CHUNK = 1024  # files
 _STARTED = "preparation.json"
 _SHEET = 64  # pictures of the contact sheet
-_REPORTS = ("formats", "lossy", "qualities", "changes", "left_out")
 
 
 @dataclasses.dataclass
 class Chunk:
-  """What was read of CHUNK files: the lines of chunk-NNNNN.json.
+  """What was read from CHUNK files; chunk-NNNNN.json.
 
   Attributes:
     names: of the pictures, in the order of the pixels.
     damaged: {name: reason} of the pictures that cannot be read.
     texts: the contents of tables and captions, by their paths.
     report: the counts of `common.data.picture_files.Report`.
-    sides: the least and the largest height and width before resizing.
-    sums: of the pixels and of their squares, for each channel.
-    sha256: of the pixels' file.
+    sums: the sums of the pixels and of their squares, for each channel.
+    sha256: that of the file of pixels, which has ``bytes``.
   """
 
   names: list[str] = dataclasses.field(default_factory=list)
@@ -139,7 +137,7 @@ def _write_chunk(out: Path, number: int, part: Iterator[Entry], shape: Shape, re
 
 
 def _finish(root: Path, out: Path, task: dict[str, Any], num_files: int, hidden: Counter[str]) -> dict[str, Any]:
-  """Writes labels, splits, rows, the lists of bad files, the contact sheet and, last, the manifest."""
+  """Writes labels, splits, rows, the list of damaged files, the contact sheet and, last, the manifest."""
   numbers = range(-(-num_files // CHUNK))
   chunks = [Chunk(**json.loads(_chunk_file(out, number).read_text())) for number in numbers]
   names = [name for chunk in chunks for name in chunk.names]
@@ -152,35 +150,18 @@ def _finish(root: Path, out: Path, task: dict[str, Any], num_files: int, hidden:
   labels = np.zeros(len(names), np.int32) if labels is None else labels
   splits = split_of(names, root)
   captions = [texts.get(str(PurePosixPath(name).with_suffix(".txt")), "").strip() for name in names]
-  rows = io.StringIO()
-  for name, split, label, caption in zip(names, splits, labels.tolist(), captions, strict=True):
-    row = {
-      "file": name,
-      "split": split,
-      **({"label": label} if class_names else {}),
-      **({"text": caption} if caption else {}),
-    }
-    rows.write(json.dumps(row, ensure_ascii=False) + "\n")
-  bad = io.StringIO()
-  csv.writer(bad).writerows([("file", "reason"), *damaged.items()])
   contents = {
     "labels.npy": _array(labels),
     "splits.npy": _array(np.asarray([SPLITS.index(split) for split in splits], np.uint8)),
-    "rows.jsonl": rows.getvalue().encode(errors="surrogateescape"),
-    "damaged.csv": bad.getvalue().encode(errors="surrogateescape"),
+    "rows.jsonl": _rows(names, splits, labels.tolist() if class_names else [], captions),
+    "damaged.csv": _damaged(damaged),
   }
   for name, content in contents.items():
     files.write(out / name, content)
-  report: dict[str, Counter[str]] = {kind: Counter() for kind in _REPORTS}
-  report["left_out"].update(hidden)
-  for chunk in chunks:
-    for kind, counts in chunk.report.items():
-      report[kind].update(counts)
-  count = len(names) * task["shape"][0] * task["shape"][1]
-  mean, square = (np.sum([chunk.sums[i] for chunk in chunks], axis=0) / count for i in (0, 1))
   shards = [
     {"file": f"images-{number:05d}.npy", "examples": len(chunk.names), "bytes": chunk.bytes, "sha256": chunk.sha256}
     for number, chunk in zip(numbers, chunks, strict=True)
+    if chunk.names
   ]
   manifest = {
     "format": FORMAT,
@@ -192,25 +173,47 @@ def _finish(root: Path, out: Path, task: dict[str, Any], num_files: int, hidden:
     "class_counts": np.bincount(labels, minlength=len(class_names)).tolist() if class_names else [],
     "captions": sum(map(bool, captions)),
     "damaged": len(damaged),
-    "report": {kind: dict(counts) for kind, counts in report.items() if counts},
-    "mean": mean.tolist(),
-    "std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
-    "shards": [shard for shard in shards if shard["examples"]],
+    **_statistics(chunks, len(names) * task["shape"][0] * task["shape"][1], hidden),
+    "shards": shards,
     "files": [
       {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
       for name, content in contents.items()
     ],
   }
-  some = np.unique(np.linspace(0, len(names) - 1, _SHEET).astype(int))
-  starts = np.cumsum([0, *(len(chunk.names) for chunk in chunks)])
-  shown = [
-    np.load(out / f"images-{number:05d}.npy", mmap_mode="r")[i - starts[number]]
-    for i in some
-    for number in [int(np.searchsorted(starts, i, side="right")) - 1]
-  ]
-  save_png(out / "contact_sheet.png", grid(np.stack(shown), 8))
   files.write(out / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+  prepared = Prepared(out)
+  some = np.unique(np.linspace(0, len(names) - 1, _SHEET).astype(int))
+  save_png(out / "contact_sheet.png", grid(prepared.read("all", some)[0], 8))
   return manifest
+
+
+def _rows(names: list[str], splits: list[str], labels: list[int], captions: list[str]) -> bytes:
+  """Returns a line of JSON for each picture."""
+  lines = []
+  for i, (name, split, caption) in enumerate(zip(names, splits, captions, strict=True)):
+    label = {"label": labels[i]} if labels else {}
+    text = {"text": caption} if caption else {}
+    lines.append(json.dumps({"file": name, "split": split, **label, **text}, ensure_ascii=False) + "\n")
+  return "".join(lines).encode(errors="surrogateescape")
+
+
+def _damaged(damaged: dict[str, str]) -> bytes:
+  table = io.StringIO()
+  csv.writer(table).writerows([("file", "reason"), *damaged.items()])
+  return table.getvalue().encode(errors="surrogateescape")
+
+
+def _statistics(chunks: list[Chunk], num_pixels: int, hidden: Counter[str]) -> dict[str, Any]:
+  """Returns the counts of all chunks, and the mean and the standard deviation of each channel."""
+  report: dict[str, Counter[str]] = {"left_out": hidden}
+  for kind, counts in (pair for chunk in chunks for pair in chunk.report.items()):
+    report.setdefault(kind, Counter()).update(counts)
+  mean, square = (np.sum([chunk.sums[i] for chunk in chunks], axis=0) / num_pixels for i in (0, 1))
+  return {
+    "report": {kind: dict(counts) for kind, counts in report.items() if counts},
+    "mean": mean.tolist(),
+    "std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
+  }
 
 
 def _array(array: np.ndarray) -> bytes:
