@@ -42,14 +42,6 @@ class Network(NamedTuple):
   apply: Callable[[PyTree, Images], Any]
 
 
-class Features(NamedTuple):
-  """One set of features: the score's name, what computes them from uint8 images, and how a record describes them."""
-
-  metric: str
-  extractor: Extractor
-  about: dict[str, Any]
-
-
 def probe(
   run: RestoredRun,
   workdir: Path,
@@ -78,11 +70,11 @@ def probe(
   num_train = num_train or most
   held = num_train + max(len(dataset.validation), len(dataset.test))
   sets = _feature_sets(run, network, floors)
-  for features in sets:
-    _check_memory(held, features.about["dimension"], memory_mb)
+  for _, about in sets:
+    _check_memory(held, about["dimension"], memory_mb)
   protocol = {**_protocol(data, dataset), "n_train": num_train}
-  for metric, extractor, about in sets:
-    embedder = Embedder(extractor, mesh)
+  for extractor, about in sets:
+    metric, embedder = extractor.name, Embedder(extractor, mesh)
     with status.phase(f"{metric}: embedding {num_train:,} pictures"):
       train = _parts(dataset.train, num_train, embedder)
     validation = _parts(dataset.validation, len(dataset.validation), embedder)
@@ -160,8 +152,8 @@ def network_of(run: RestoredRun) -> Network:
   return Network(name, weights, lambda state: state.net.variables(ema=True), encoder)
 
 
-def _feature_sets(run: RestoredRun, network: Network, floors: bool) -> list[Features]:
-  """The features of the trained network; with ``floors`` also of the network as initialised, and the pixels.
+def _feature_sets(run: RestoredRun, network: Network, floors: bool) -> list[tuple[Extractor, dict[str, Any]]]:
+  """Returns extractors, named as their scores, and how records describe them: the trained network, then any floors.
 
   Raises:
     ConfigError: a network without convolutions.
@@ -189,14 +181,13 @@ def _feature_sets(run: RestoredRun, network: Network, floors: bool) -> list[Feat
     "layers": [f"input of {name.partition(' ')[2]}, {h}x{w}x{c}" for name, (h, w, c) in shapes.items()],
     "dimension": sum(min(h, GRID) * min(w, GRID) * c for h, w, c in shapes.values()),
   }
-  name = "linear_probe"
-  sets = [Features(name, Extractor(name, variables, features), {**about, "weights": network.weights})]
+  sets = [(Extractor("linear_probe", variables, features), {**about, "weights": network.weights})]
   if floors:
     make = jax.jit(lambda: make_state(run.algorithm, spec, run.config.seed), compiler_options=quick_compilation())
-    name, fresh = "linear_probe_untrained", network.variables(make())
-    sets.append(Features(name, Extractor(name, fresh, features), {**about, "weights": "as initialised"}))
-    name, none = "linear_probe_pixels", {"network": "none", "layers": [], "weights": "none"}
-    sets.append(Features(name, Extractor(name, {}, pixels), {**none, "dimension": math.prod(spec.image_shape)}))
+    fresh = Extractor("linear_probe_untrained", network.variables(make()), features)
+    sets.append((fresh, {**about, "weights": "as initialised"}))
+    none = {"network": "none", "layers": [], "dimension": math.prod(spec.image_shape), "weights": "none"}
+    sets.append((Extractor("linear_probe_pixels", {}, pixels), none))
   return sets
 
 

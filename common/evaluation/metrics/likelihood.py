@@ -4,7 +4,7 @@ The metrics are in bound.py, importance.py, annealed.py, latents.py and bits_per
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 import jax
@@ -169,11 +169,7 @@ class PerImage:
     values, mask = jax.device_get(self.step(state, data, inputs)[1])
     return jax.tree.map(lambda rows: rows[mask > 0], values)
 
-  def batches(self, state: PyTree, feed: EvalFeed) -> Iterator[PyTree]:
-    """Yields the values of each batch of the split."""
-    for inputs in feed:
-      yield self.batch(state, feed.data, inputs)
-
   def __call__(self, state: PyTree, feed: EvalFeed) -> PyTree:
     """Returns the values of all images of the split in its order, [N, ...]."""
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *self.batches(state, feed))
+    batches = (self.batch(state, feed.data, inputs) for inputs in feed)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
