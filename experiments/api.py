@@ -132,7 +132,7 @@ def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "
   mesh = parallel.make_mesh()
   if not prior:
     return restore(Path(workdir), checkpoint, mesh)
-  from experiments.fitted_prior import restore_with_prior
+  from experiments.latents.fitted_prior import restore_with_prior
 
   return restore_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
 
@@ -161,14 +161,14 @@ def encode(
   Raises:
     ConfigError: the run has no pictures to encode, or ``labels`` and the model do not go together.
   """
-  from experiments.encoding import encode
+  from experiments.latents.encoding import encode
 
   return encode(run, pixels, labels, steps=steps, learning_rate=learning_rate)
 
 
 def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], *, labels: np.ndarray | None = None) -> np.ndarray:
   """Returns the images [N, H, W, C] of latents as `encode` returns them: of "mean" where there is one, else of "z"."""
-  from experiments.encoding import decode
+  from experiments.latents.encoding import decode
 
   return decode(run, latents, labels)
 
@@ -261,7 +261,7 @@ def evaluate(
     ConfigError: a metric that cannot be measured for this run.
   """
   from common.evaluation.metrics.catalogue import sections_of
-  from experiments.scoring import score_run
+  from experiments.scores.runs import score_run
 
   return score_run(Path(workdir), checkpoint.split(","), sections_of(metrics), _score_settings(**options), emit)
 
@@ -291,7 +291,7 @@ def evaluate_files(
     ConfigError: an unknown data set, damaged images, or a metric that cannot be measured for these.
   """
   from common.evaluation.metrics.catalogue import sections_of
-  from experiments.file_scoring import score_files
+  from experiments.scores.files import score_files
 
   settings = _score_settings(**options)
   return score_files(Path(path), reference, resize, BACKGROUNDS[background], sections_of(metrics), settings, emit)
@@ -307,6 +307,6 @@ def _score_settings(feature_cache: str | Path | None = None, **options: Any) -> 
 
 def table(records: list[Record]) -> str:
   """Formats records of scores: values with intervals and floors, and the protocol below."""
-  from experiments.score_table import table
+  from experiments.scores.table import table
 
   return table(records)

@@ -47,7 +47,7 @@ def main() -> int:
   from common.evaluation.sampling import Sampler
   from common.training.log import Status
   from experiments.command_line import compilation_cache
-  from experiments.latent_arithmetic import add_terms, classifier_of, panel
+  from experiments.latents.arithmetic import add_terms, classifier_of, panel
   from experiments.restore import restore
 
   status = Status(enabled=True)

@@ -77,7 +77,7 @@ def main() -> int:
     if FLAGS[name].present and of not in given:
       raise ConfigError(f"--{name} is for --{of}, and has no effect on --{given[0]}; leave it out")
   if FLAGS.compare:
-    from experiments.comparison import compare
+    from experiments.scores.comparison import compare
 
     return compare([Path(path) for path in FLAGS.compare], FLAGS.ignore)
   if FLAGS.workdir:

@@ -64,11 +64,12 @@ def export(run: Any, workdir: Path, out: Path) -> None:
 
 
 def latents_of(run: Any) -> Any:
-  """Returns the shapes of one row of latents, as the model's ``prior_sample`` draws them."""
+  """Returns the shapes of one row of latents: those of ``prior_sample``, without the tuple around a single layer."""
   import jax
   import jax.numpy as jnp
 
-  return jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
+  z = jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
+  return z[0] if isinstance(z, tuple) and len(z) == 1 else z
 
 
 def serialized_decode(run: Any, arrays: Any) -> bytes:
@@ -82,9 +83,13 @@ def serialized_decode(run: Any, arrays: Any) -> bytes:
   inputs = (latents_of(run), *([jax.ShapeDtypeStruct((1,), jnp.int32)] if run.algorithm.conditional else []))
   shapes = jax.eval_shape(lambda: run.state)
 
-  def one(named: Any, *row: Any) -> Any:
+  layers = jax.eval_shape(lambda: run.algorithm.prior_sample(run.state, jax.random.key(0), jnp.arange(1)))
+  structure = jax.tree.structure(layers)
+
+  def one(named: Any, z: Any, *labels: Any) -> Any:
     state = weights.with_named(weights.fresh(shapes), named)
-    return run.algorithm.decode(state, *jax.tree.map(lambda x: x[None], row))[0]  # rows do not depend on each other
+    latents = jax.tree.unflatten(structure, [x[None] for x in jax.tree.leaves(z)])
+    return run.algorithm.decode(state, latents, *(label[None] for label in labels))[0]  # no row depends on another
 
   batch = jax.export.symbolic_shape("batch")[0]
   of_batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), inputs)
@@ -111,6 +116,12 @@ With the project that trained it:
 python -m experiments.sample --workdir=THIS_DIRECTORY
 ```
 """
+_PRIORS = {
+  "normal": "N(0, I)",
+  "standard_normal": "N(0, I)",
+  "uniform": "U[-1, 1)",
+  "standard_uniform": "U[-sqrt 3, sqrt 3)",
+}
 _DECODE = """
 Without it, after `pip install jax flatbuffers safetensors`:
 
@@ -122,7 +133,7 @@ decode = export.deserialize(open("decode.jax", "rb").read())
 images = decode.call(load_file("weights.safetensors"), z{labels})
 ```
 
-`z` is {z}, from the prior that `config.json` names{label_doc}. `images` are float32
+`z` is {z}, drawn from {prior}{label_doc}. `images` are float32
 [B, {height}, {width}, {channels}], from {low:g} (black) to {high:g} (white).
 """
 
@@ -154,7 +165,9 @@ def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
     return text
   leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(latents_of(run))]
   conditional = run.algorithm.conditional
+  name = run.config.z_prior if "z_prior" in run.config else run.config.prior.name
   return text + _DECODE.format(
+    prior=_PRIORS.get(name, f'the prior "{name}" of config.json, which needs the project'),
     z=leaves[0] if len(leaves) == 1 else f"({', '.join(leaves)})",
     labels=", labels" if conditional else "",
     label_doc="; `labels` are int32 [B]" if conditional else "",

@@ -38,10 +38,10 @@ def main() -> int:
   from common import parallel
   from common.evaluation import records
   from common.training.log import Status
-  from experiments import score_table
   from experiments.command_line import compilation_cache
-  from experiments.probing import probe
+  from experiments.latents.probing import probe
   from experiments.restore import restore
+  from experiments.scores import table as score_table
 
   status = Status(enabled=True)
   compilation_cache.start(status)

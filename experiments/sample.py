@@ -130,7 +130,7 @@ def _of_latents(run: Any) -> Any:
 
 def _show(run: Any, status: Any) -> Any:
   """Returns the pictures that --show asks for, [N, H, W, C]."""
-  from experiments import latent_pictures
+  from experiments.latents import pictures as latent_pictures
   from experiments.restore import open_data
 
   columns = FLAGS.columns

@@ -25,6 +25,8 @@ FOLDERS = (
   "configs",
   "experiments",
   "experiments/command_line",
+  "experiments/latents",
+  "experiments/scores",
   "gan",
   "gan/augment",
   "gan/networks",

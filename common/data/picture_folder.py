@@ -128,7 +128,9 @@ def read_pictures(
       pictures.pixels.append(picture.pixels)
   if not pictures.names:
     reasons = "; ".join(filter(None, [str(pictures.report), pictures.damage]))
-    raise ConfigError(f"{root} has no pictures{f' ({reasons})' if reasons else ''}")
+    arrays = any(".np" in reason for reason in pictures.report.left_out)
+    way_out = '; name the .npy itself, or a .npz with "images" and "labels"' if arrays else ""
+    raise ConfigError(f"{root} has no pictures{f' ({reasons})' if reasons else ''}{way_out}")
   order = sorted(range(len(pictures.names)), key=lambda i: pictures.names[i].split("/"))  # a tar has its own
   pictures.names = [pictures.names[i] for i in order]
   pictures.pixels = [pictures.pixels[i] for i in order]

@@ -32,7 +32,7 @@ def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[
   """Opens the data set and builds the algorithm; a config for latents is completed by the run that they belong to."""
   parallel.check_devices(config.parallel.mode, config.train.batch_size)
   if dataset is None and is_latents(config.data.name):
-    from experiments.fitted_prior import with_latents
+    from experiments.latents.fitted_prior import with_latents
 
     config = with_latents(config, status)
   with status.phase("reading the data set"):

@@ -19,7 +19,7 @@ from common.training.program import make_state
 from common.training.workdir import write_description
 from configs import schema
 from experiments import build_algorithm, sample
-from experiments.latent_arithmetic import Classifier, add_terms, classifier_of, panel
+from experiments.latents.arithmetic import Classifier, add_terms, classifier_of, panel
 from tests.experiments.runs import call
 from tests.tiny import config_of, dataset_of
 

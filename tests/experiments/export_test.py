@@ -13,22 +13,21 @@ from experiments import api
 from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
 
-_WITHOUT_THE_PROJECT = """
+_LATENTS = """
 import sys
 import numpy as np
-from jax import export
-from safetensors.numpy import load_file
-decode = export.deserialize(open("decode.jax", "rb").read())
 inputs = np.load(sys.argv[1])
-z = [inputs[f"z{i}"] for i in range(int(inputs["parts"]))]
-rest = [inputs["labels"]] if "labels" in inputs else []
-z = tuple(z) if inputs["is_tuple"] else z[0]
-np.save(sys.argv[2], decode.call(load_file("weights.safetensors"), z, *rest))
+z = [inputs[name] for name in sorted(inputs) if name.startswith("z")]
+z = z[0] if len(z) == 1 else tuple(z)
+labels = inputs["labels"]
+"""
+_SAVED = """
+np.save(sys.argv[2], images)
 assert not {"common", "gan", "vae", "experiments", "flax"} & set(sys.modules)
 """
 
 
-@pytest.mark.parametrize("variant", ["cgan:digits,dcgan,tiny", "sagan:digits,tiny", "hvae:digits,tiny"])
+@pytest.mark.parametrize("variant", ["cgan:dcgan,tiny", "sagan:tiny", "vae:tiny", "hvae:tiny"])
 def test_an_exported_model_draws_what_its_run_draws(tmp_path, variant):
   workdir, out = untrained(tmp_path / "run", variant, seed=1), tmp_path / "out"
   api.export(workdir, out)
@@ -37,15 +36,15 @@ def test_an_exported_model_draws_what_its_run_draws(tmp_path, variant):
   np.testing.assert_array_equal(api.sample(again, 5, seed=3).images, images)
   sampler = api.sampler_of(run)
   z = sampler.latents(run.state, 3, np.arange(5))
-  parts = jax.tree.leaves(z)
-  given = {f"z{i}": np.asarray(part) for i, part in enumerate(parts)} | ({} if labels is None else {"labels": labels})
-  np.savez(tmp_path / "in.npz", parts=len(parts), is_tuple=isinstance(z, tuple), **given)
-  (tmp_path / "script.py").write_text(_WITHOUT_THE_PROJECT)
+  given = {f"z{i}": np.asarray(part) for i, part in enumerate(jax.tree.leaves(z))}
+  np.savez(tmp_path / "in.npz", labels=[] if labels is None else labels, **given)
+  text = (out / "README.md").read_text()
+  code = text.partition("```python\n")[2].partition("```")[0]  # what the card says, in a process without the project
+  (tmp_path / "script.py").write_text(_LATENTS + code + _SAVED)
   words = [sys.executable, "-P", str(tmp_path / "script.py"), str(tmp_path / "in.npz"), str(tmp_path / "drawn.npy")]
   done = subprocess.run(words, cwd=out, capture_output=True, text=True, timeout=300, env=_environment())
   assert done.returncode == 0, done.stderr
   np.testing.assert_allclose(np.load(tmp_path / "drawn.npy"), images, rtol=0, atol=2e-5)
-  text = (out / "README.md").read_text()
   assert ("z, labels)" in text) == (labels is not None) and "None was measured" in text
 
 

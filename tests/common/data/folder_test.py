@@ -136,6 +136,8 @@ def test_what_is_no_set_of_pictures_is_refused(tmp_path):
   save(tmp_path / "two" / "2.png")
   (tmp_path / "a.txt").write_text("none")
   (tmp_path / "table").mkdir()
+  (tmp_path / "arrays").mkdir()
+  np.save(tmp_path / "arrays" / "images.npy", np.zeros((5, 4, 4), np.uint8))
   save(tmp_path / "table" / "1.png")
   (tmp_path / "table" / "metadata.csv").write_text("name\n1.png\n")
   for place, said in {
@@ -143,6 +145,7 @@ def test_what_is_no_set_of_pictures_is_refused(tmp_path):
     "missing": "does not exist",
     "a.txt": "is no folder, and no file that ends in",
     "two": "has 2 pictures, too few for",
+    "arrays": 'has no pictures .*; name the .npy itself, or a .npz with "images" and "labels"',
     "table": 'metadata.csv has rows without "file_name"',
   }.items():
     with pytest.raises(ConfigError, match=said):

@@ -1,6 +1,5 @@
 """Scores pictures in files of any code, for `experiments.evaluate --samples`."""
 
-import dataclasses
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ from common.evaluation.pictures import Pictures, open_reference, without_margin
 from common.evaluation.records import Record
 from common.evaluation.scoring import Scoring, Settings
 from configs import recipes, schema
-from experiments.scoring import Sections, metrics_in, report
+from experiments.scores.runs import Sections, metrics_in, report
 
 
 def score_files(
@@ -46,15 +45,7 @@ def score_files(
   Raises:
     ConfigError: a metric that cannot be measured for these pictures, before any work.
   """
-  data = schema.get_config().data
-  if Path(reference).exists():
-    data.update({"name": "folder", "dir": reference, "train_split": "all", "test_split": "all"})
-    settings = dataclasses.replace(settings, floor=False)
-  elif reference in recipes.DATASETS:
-    data.update({**recipes.DATASETS[reference], "dir": settings.data_dir})
-  else:
-    known = f"no file, no folder, and not one of {', '.join(recipes.DATASETS)}"
-    raise ConfigError(f'--reference="{reference}" is {known}{nearest(reference, recipes.DATASETS)}')
+  data = _reference_data(reference, settings.data_dir)
   metrics = metrics_in(SAMPLE_METRICS, sections)
   if others := [name for name in sections if name not in metrics]:
     raise ConfigError(f"--metrics: {', '.join(others)} cannot score pictures; use some of {', '.join(SAMPLE_METRICS)}")
@@ -67,29 +58,49 @@ def score_files(
   real = open_reference(data)
   for note in real.notes:
     settings.say.line(note)
-  shape, images = real.image_shape, pictures.images
-  if resize == "pad":
-    images = without_margin(images, shape)
-  if images.shape[1:3] != shape[:2]:
-    ours, theirs = ("x".join(map(str, size)) for size in (images.shape[1:3], shape[:2]))
-    raise ConfigError(
-      f'--samples={path}: pictures of {ours} against {theirs} of "{data.name}"; say how they got that size, '
-      "--resize=pad (a margin, which is cut off), --resize=crop (the middle square) or --resize=stretch"
-    )
-  if images.shape[3] == 3 and shape[2] == 1 and np.all(images == images[..., :1]):
-    images = images[..., :1]  # many tools write grey pictures in three channels
-  pictures = Pictures(images, pictures.labels)
+  images = without_margin(pictures.images, real.image_shape) if resize == "pad" else pictures.images
+  pictures = Pictures(_matched(images, real.image_shape, path, data.name), pictures.labels)
   labelled, num = pictures.labels is not None, len(pictures)
   scoring = Scoring(metrics, real, data, settings, parallel.make_mesh(), labelled=labelled, num=num)
   unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
   made: dict[str, Any] = {**unknown, "quantization": said.quantization, "files": said.record()}
-  floor = scoring.floor(num) if settings.floor else ()
+  floor = scoring.floor(num) if settings.floor and data.train_split != data.test_split else ()
   lines = []
   for record in chain(scoring(pictures, {"samples": str(path)}, made), floor):
     lines.append(record.to_json())
     emit(lines[-1])  # before the floor is measured, which may fail
   report(scoring)
   return lines
+
+
+def _reference_data(reference: str, data_dir: str) -> Any:
+  """Returns the config.data of a data set by name, or of files, all of which are then the real pictures.
+
+  Raises:
+    ConfigError: there are no such files and no such data set.
+  """
+  data = schema.get_config().data
+  if Path(reference).exists():
+    data.update({"name": "folder", "dir": reference, "train_split": "all", "test_split": "all"})
+  elif reference in recipes.DATASETS:
+    data.update({**recipes.DATASETS[reference], "dir": data_dir})
+  else:
+    known = f"no file, no folder, and not one of {', '.join(recipes.DATASETS)}"
+    raise ConfigError(f'--reference="{reference}" is {known}{nearest(reference, recipes.DATASETS)}')
+  return data
+
+
+def _matched(images: np.ndarray, shape: tuple[int, int, int], path: Path, name: str) -> np.ndarray:
+  """Returns the images in the channels of ``shape``; raises ConfigError if their height or width differs from it."""
+  if images.shape[1:3] != shape[:2]:
+    ours, theirs = ("x".join(map(str, size)) for size in (images.shape[1:3], shape[:2]))
+    raise ConfigError(
+      f'--samples={path}: pictures of {ours} against {theirs} of "{name}"; say how they got that size, '
+      "--resize=pad (a margin, which is cut off), --resize=crop (the middle square) or --resize=stretch"
+    )
+  if images.shape[3] == 3 and shape[2] == 1 and np.all(images == images[..., :1]):
+    return images[..., :1]  # many tools write grey pictures in three channels
+  return images
 
 
 def read_pictures(path: Path, background: int = 255) -> tuple[Pictures, Report]:

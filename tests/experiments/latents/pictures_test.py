@@ -10,7 +10,7 @@ from scipy import stats
 
 from common.errors import ConfigError
 from experiments import build_algorithm
-from experiments.latent_pictures import manifold, reconstructions, traversals
+from experiments.latents.pictures import manifold, reconstructions, traversals
 from experiments.restore import RestoredRun
 from tests.tiny import config_of, dataset_of, fresh_state
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from common.errors import ConfigError
-from experiments import comparison, score_table
 from experiments.evaluate import join_compared
+from experiments.scores import comparison
+from experiments.scores import table as score_table
 
 UINT8, JPEG = "uint8, rounded", "uint8, JPEG of quality 10"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.evaluation.records import Record
 from common.training.workdir import flatten
-from experiments.comparison import interval_of, is_floor, kind, name_of
+from experiments.scores.comparison import interval_of, is_floor, kind, name_of
 
 WIDTH = 110
 
