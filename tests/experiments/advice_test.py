@@ -33,7 +33,7 @@ WRONG = [
   (TRAIN + SCORED.replace("=pixels", "=random:a"), 1),
   (TRAIN + SCORED.replace("frechet':{{'groups':2}}", "inception_score':{{}}"), 1),
   ("sample --workdir={vae} --checkpoint=best", 1),
-  ("sample --workdir={vae} --batch_norm=batch", 1),
+  ("sample --workdir={vae} --batch_norm=standing", 1),
   ("sample --workdir={dcgan} --truncation=1.0", 1),
   ("sample --workdir={vae} --prior={dcgan}", 1),
   ("evaluate --workdir={vae} --split=train", 2),

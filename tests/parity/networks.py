@@ -132,7 +132,7 @@ class ConvVae(nn.Module):
   def __init__(self, settings: Settings, shape: Shape):
     super().__init__()
     height, width, image_channels = shape
-    channels, kernel, norm = settings["channels"], settings["kernel_size"], settings["batch_norm"]
+    channels, kernel, norm = settings["channels"], 4, settings["batch_norm"]
     factor = 2 ** len(channels)
     base = (height // factor, width // factor, channels[-1])
     padding = kernel // 2 - 1

@@ -118,7 +118,7 @@ def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
   mixture = pytest.importorskip("sklearn.mixture", reason="scikit-learn of the extra [dev] is not installed")
   z = standard(three_clusters())
   expected = mixture.GaussianMixture(3, n_init=5, random_state=0).fit(z).score(z)
-  algorithm, state = fresh("gmm", (1, 1, 2), components=3)
+  algorithm, state = fresh("gmm", (1, 1, 2), 2000, 5e-3, components=3)
   batch = {"image": jnp.asarray(z)[:, None, None], "index": jnp.arange(len(z)), "mask": jnp.ones(len(z))}
 
   @jax.jit
