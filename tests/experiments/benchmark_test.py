@@ -28,7 +28,7 @@ def test_sides_take_turns_in_bursts_of_the_given_length() -> None:
     return lambda images: (calls.append((name, images)), (images, images / images_per_second))[1]
 
   bursts = in_turn({"a": side("a", 100.0), "b": side("b", 50.0)}, rounds=2, seconds=3.0)
-  assert calls[-4:] == [("a", 300), ("b", 150)] * 2
+  assert calls[-4:] == [("a", 300), ("b", 150), ("b", 150), ("a", 300)]
   assert bursts == {"a": [[300, 3.0]] * 2, "b": [[150, 3.0]] * 2}
 
 
