@@ -61,9 +61,8 @@ def load_config(name: str, settings: Mapping[str, Any] | None = None) -> ConfigD
   path, _, variant = name.partition(":")
   config = command_line.load_config(command_line.find_config(path), variant)
   apply_overrides(config, {key: f"--config.{key}={value}" for key, value in (settings or {}).items()})
-  for key, value in (settings or {}).items():
-    if not isinstance(value, Mapping):
-      config.update_from_flattened_dict({key: value})
+  plain = {key: value for key, value in (settings or {}).items() if not isinstance(value, Mapping)}
+  config.update_from_flattened_dict(plain)
   return command_line.checked(config)
 
 
@@ -138,21 +137,11 @@ def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "
 
 
 def encode(
-  run: RestoredRun,
-  pixels: np.ndarray,
-  *,
-  labels: np.ndarray | None = None,
-  steps: int = 300,
-  learning_rate: float = 0.05,
+  run: RestoredRun, pixels: np.ndarray, *, labels: np.ndarray | None = None, **search: Any
 ) -> dict[str, np.ndarray]:
-  """Finds latents of images: by a VAE's encoder, or through a GAN's generator by gradient descent.
+  """Finds latents of images uint8 [N, H, W, C]: by a VAE's encoder, or by gradient descent through a GAN's generator.
 
-  Args:
-    run: what `load` returns.
-    pixels: uint8 [N, H, W, C] at the model's size.
-    labels: int32 [N], for a conditional model.
-    steps: updates of a GAN's search.
-    learning_rate: the search's first, in units of the latents.
+  A conditional model is given ``labels`` int32 [N]; ``search`` has the descent's ``steps`` and ``learning_rate``.
 
   Returns:
     "z" [N, ...] ("z0", "z1", ... of several layers), "reconstructions" [N, H, W, C] in the model's pixel range, and
@@ -163,7 +152,7 @@ def encode(
   """
   from experiments.latents.encoding import encode
 
-  return encode(run, pixels, labels, steps=steps, learning_rate=learning_rate)
+  return encode(run, pixels, labels, **search)
 
 
 def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], *, labels: np.ndarray | None = None) -> np.ndarray:
@@ -232,10 +221,7 @@ def _sampler_and_labels(run: Any, num: int, seed: int, labels: Any, options: Any
 
 
 def save_images(path: str | Path, run: RestoredRun, samples: Samples, columns: int = 8) -> None:
-  """Writes a .png (a grid, or a single image at its own size), a .npz (uint8 images, and labels), or a .gif or .webp.
-
-  A directory gets a PNG for each image. A film shows 15 images a second.
-  """
+  """Writes a .png (a grid, or one image at its own size), a .npz, a film (.gif, .webp), or a PNG each in a directory."""
   pictures.save(Path(path), samples.images, samples.labels, run.spec, columns)
 
 

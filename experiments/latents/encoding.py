@@ -20,7 +20,7 @@ CANDIDATES = 256  # random latents, the nearest of which a search starts from
 
 
 def encode(
-  run: RestoredRun, pixels: np.ndarray, labels: np.ndarray | None, *, steps: int, learning_rate: float
+  run: RestoredRun, pixels: np.ndarray, labels: np.ndarray | None, *, steps: int = 300, learning_rate: float = 0.05
 ) -> dict[str, np.ndarray]:
   model: Any = run.algorithm
   spec = run.spec
