@@ -221,7 +221,7 @@ def _sampler_and_labels(run: Any, num: int, seed: int, labels: Any, options: Any
 
 
 def save_images(path: str | Path, run: RestoredRun, samples: Samples, columns: int = 8) -> None:
-  """Writes a .png (a grid, or one image at its own size), a .npz, a film (.gif, .webp), or a PNG each in a directory."""
+  """Writes a .png (a grid, or one image at its own size), .npz, .gif or .webp (films), or a PNG each in a directory."""
   pictures.save(Path(path), samples.images, samples.labels, run.spec, columns)
 
 
