@@ -31,7 +31,8 @@ class Picture:
   Attributes:
     pixels: uint8 [H, W, 1 or 3].
     format: "PNG", "JPEG", ...
-    lossy: the format, or "palette", if writing such a file can lose detail, else "".
+    lossy: the format, or "palette", if writing such a file can lose detail, else ""; of a JPEG file also the mean step
+      of its luminance table.
     changes: conversions after decoding, and properties that were ignored.
   """
 
@@ -106,6 +107,8 @@ def _shown(picture: Any, background: int) -> Picture:
   changes = []
   name = "JPEG" if picture.format == "MPO" else picture.format
   lossy = name if name in _LOSSY or "jpeg" in str(picture.info.get("compression")) else ""
+  if name == "JPEG":  # files of other qualities have other steps of quantization, and their scores do not compare
+    lossy = f"JPEG of mean step {np.mean(picture.quantization[0]):.0f}"
   if getattr(picture, "is_animated", False):
     changes.append("first of several frames")
   if any(";16" in str(tile) for tile in picture.tile) or picture.mode.startswith("I;16"):

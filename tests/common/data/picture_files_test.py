@@ -49,7 +49,9 @@ def test_a_format_is_known_by_content_and_not_by_suffix(tmp_path):
 @pytest.mark.parametrize(
   ("name", "options", "lossy"),
   [
-    ("a.jpg", {"quality": 100}, "JPEG"),
+    ("a.jpg", {"quality": 100}, "JPEG of mean step 1"),
+    ("a.jpg", {"quality": 50}, "JPEG of mean step 58"),
+    ("a.jpg", {"quality": 10}, "JPEG of mean step 196"),
     ("a.webp", {"quality": 90}, "WEBP"),
     ("a.avif", {}, "AVIF"),
     ("a.jp2", {}, "JPEG2000"),

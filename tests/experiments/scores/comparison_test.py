@@ -9,7 +9,7 @@ from experiments.evaluate import join_compared
 from experiments.scores import comparison
 from experiments.scores import table as score_table
 
-UINT8, JPEG = "uint8, rounded", "uint8, JPEG of quality 10"
+UINT8, JPEG = "uint8, rounded", "uint8, JPEG of mean step 196"
 
 
 def record(value: float, workdir: str = "a", source: dict | None = None, **protocol: object) -> dict:
@@ -76,7 +76,7 @@ def test_files_are_ranked_beside_runs_and_small_floors_are_shown(ranked):
 
 
 def test_lossy_files_are_ranked_with_no_others(ranked):
-  """PNG beside the runs, JPEG by itself with the floor; two sets of JPEG of one quality together."""
+  """PNG beside the runs, JPEG by itself with the floor; two sets of JPEG of one step together."""
   run = record(5.0, quantization=UINT8)
   others = [
     floor(1.0, 50, quantization=UINT8),
