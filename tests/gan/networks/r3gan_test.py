@@ -18,7 +18,8 @@ X = RNG.normal(size=(2, 6, 4, 3)).astype(np.float32)
 
 def filtered(x, gain):
   """x [H, W, C] under the filter, from a place before the first to one after the last."""
-  return signal.convolve(x, gain**2 * np.outer(FILTER, FILTER)[..., None])[1:-1, 1:-1]
+  kernel = gain**2 * np.outer(FILTER, FILTER)[..., None]
+  return signal.convolve(x.astype(np.float64), kernel)[1:-1, 1:-1]  # of one type: scipy casts what it has not yet set
 
 
 def test_doubling_interpolates():
