@@ -17,7 +17,6 @@ from common.errors import ConfigError
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
-CANDIDATES = 256  # random latents, the nearest of which a search starts from
 SHOWN = 32  # pictures in the sheet
 
 

@@ -64,12 +64,11 @@ def export(run: Any, workdir: Path, out: Path) -> None:
 
 
 def latents_of(run: Any) -> Any:
-  """Returns the shapes of one row of latents: those of ``prior_sample``, without the tuple around a single layer."""
+  """Returns the shapes of one row of latents, as ``prior_sample`` draws them."""
   import jax
   import jax.numpy as jnp
 
-  z = jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
-  return z[0] if isinstance(z, tuple) and len(z) == 1 else z
+  return jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
 
 
 def serialized_decode(run: Any, arrays: Any) -> bytes:
@@ -80,11 +79,11 @@ def serialized_decode(run: Any, arrays: Any) -> bytes:
 
   from common.training import weights
 
-  inputs = (latents_of(run), *([jax.ShapeDtypeStruct((1,), jnp.int32)] if run.algorithm.conditional else []))
+  layers = latents_of(run)
+  structure, leaves = jax.tree.structure(layers), jax.tree.leaves(layers)
+  z = leaves[0] if len(leaves) == 1 else tuple(leaves)  # without the tuple around a VAE's only layer
+  inputs = (z, jax.ShapeDtypeStruct((1,), jnp.int32)) if run.algorithm.conditional else (z,)
   shapes = jax.eval_shape(lambda: run.state)
-
-  layers = jax.eval_shape(lambda: run.algorithm.prior_sample(run.state, jax.random.key(0), jnp.arange(1)))
-  structure = jax.tree.structure(layers)
 
   def one(named: Any, z: Any, *labels: Any) -> Any:
     state = weights.with_named(weights.fresh(shapes), named)

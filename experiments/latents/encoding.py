@@ -1,5 +1,6 @@
 """Pictures to latents and back, for any model of the project; `experiments.api` documents both directions."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from common import random
 from common.algorithm import Generative
 from common.errors import ConfigError
 from common.evaluation.inversion import invert
-from common.types import Array, Latents
+from common.types import Array, Latents, PyTree
 from experiments.restore import RestoredRun
 from vae.vae import VAE
 
@@ -30,9 +31,10 @@ def encode(
     raise ConfigError("this model is given labels; give some" if model.conditional else "this model takes no labels")
   low, high = spec.pixel_range
 
-  def of_vae(images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
+  # The state is an argument: as a constant of the compiled function it would be compiled into it.
+  def of_vae(state: PyTree, images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
     y = None if labels is None else jax.nn.one_hot(labels, model.classes)
-    apply = lambda *args, method: model.network.apply(run.state.net.variables(ema=True), *args, method=method)  # noqa: E731
+    apply = functools.partial(model.network.apply, state.net.variables(ema=True))
     z = apply(images, y, keys, method="encode")
     if model.network.has_codes:
       return {"z": z, "codes": apply(z, method=lambda network, z: network.posterior.codes_of(z[0]))}
@@ -41,17 +43,15 @@ def encode(
       return {"z": z, "mean": mean, "log_var": log_var}
     return {"z": z}
 
-  def of_generator(images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
+  def of_generator(state: PyTree, images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
     del keys
-    candidates = model.prior_sample(run.state, random.stream(jax.random.key(0), "candidates"), jnp.arange(CANDIDATES))
+    candidates = model.prior_sample(state, random.stream(jax.random.key(0), "candidates"), jnp.arange(CANDIDATES))
+    search = functools.partial(invert, candidates=candidates, steps=steps, learning_rate=learning_rate)
     if labels is None:
-      decode = lambda z: model.decode(run.state, z)  # noqa: E731
-      return {"z": invert(decode, candidates, images, steps=steps, learning_rate=learning_rate).z}
+      return {"z": search(lambda z: model.decode(state, z), images=images).z}
 
     def one(image: Array, label: Array) -> Latents:
-      decode = lambda z: model.decode(run.state, z, jnp.full(len(jax.tree.leaves(z)[0]), label))  # noqa: E731
-      found = invert(decode, candidates, image[None], steps=steps, learning_rate=learning_rate)
-      return jax.tree.map(lambda x: x[0], found.z)
+      return search(lambda z: model.decode(state, z, jnp.full(len(z), label)), images=image[None]).z[0]
 
     return {"z": jax.lax.map(lambda row: one(*row), (images, labels))}
 
@@ -63,7 +63,7 @@ def encode(
     images = low + (high - low) * (pixels[rows].astype(np.float32) / 255)
     if run.config.data.binarize != "none":
       images = np.where(images < (low + high) / 2, np.float32(low), np.float32(high))
-    out = step(images, None if labels is None else labels[rows], keys[rows])
+    out = step(run.state, images, None if labels is None else labels[rows], keys[rows])
     parts.append(jax.tree.map(lambda x, start=start: np.asarray(x)[: len(pixels) - start], out))
   whole = jax.tree.map(lambda *x: np.concatenate(x), *parts)
   layers = jax.tree.leaves(whole.pop("z"))
@@ -84,10 +84,10 @@ def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], labels: np.ndarr
     theirs = ", ".join(f"{name} {x.shape}" for name, x in latents.items() if name.startswith(("z", "mean")))
     ours = ", ".join(f"{name} [N, {', '.join(map(str, x.shape[1:]))}]" for name, x in zip(names, leaves, strict=True))
     raise ConfigError(f"the latents are {theirs or 'missing'}, and this model has {ours}; encode with the same run")
-  step = jax.jit(lambda z, labels: model.decode(run.state, z, labels))
+  step = jax.jit(model.decode)
   images = []
   for start in range(0, len(parts[0]), BATCH):
     rows = np.minimum(np.arange(start, start + BATCH), len(parts[0]) - 1)
     z = jax.tree.unflatten(structure, [jnp.asarray(x[rows]) for x in parts])
-    images.append(np.asarray(step(z, None if labels is None else labels[rows]))[: len(parts[0]) - start])
+    images.append(np.asarray(step(run.state, z, None if labels is None else labels[rows]))[: len(parts[0]) - start])
   return np.concatenate(images)
