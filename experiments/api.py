@@ -35,7 +35,7 @@ from experiments.command_line import compilation_cache
 from experiments.command_line import flags as command_line
 from experiments.command_line.overrides import apply_overrides
 from experiments.command_line.running import built, claimed, initial_state, to_the_end
-from experiments.restore import RestoredRun, restore
+from experiments.loading import TrainedRun, load_run
 
 Record = dict[str, Any]
 Metrics = str | Mapping[str, Mapping[str, Any]]  # names with commas, or {name: {setting: value}}
@@ -116,7 +116,7 @@ def check(config: ConfigDict, *, dataset: Dataset | None = None, status: Status 
   return check_program(Program(algorithm, dataset, config, parallel.make_mesh()), status)
 
 
-def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "") -> RestoredRun:
+def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "") -> TrainedRun:
   """Restores a trained run from its workdir alone: config, spec, algorithm, state and step.
 
   Args:
@@ -130,14 +130,14 @@ def load(workdir: str | Path, checkpoint: str = "last", *, prior: str | Path = "
   """
   mesh = parallel.make_mesh()
   if not prior:
-    return restore(Path(workdir), checkpoint, mesh)
-  from experiments.latents.fitted_prior import restore_with_prior
+    return load_run(Path(workdir), checkpoint, mesh)
+  from experiments.latents.fitted_prior import load_with_prior
 
-  return restore_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
+  return load_with_prior(Path(workdir), checkpoint, Path(prior), mesh)
 
 
 def encode(
-  run: RestoredRun, pixels: np.ndarray, *, labels: np.ndarray | None = None, **search: Any
+  run: TrainedRun, pixels: np.ndarray, *, labels: np.ndarray | None = None, **search: Any
 ) -> dict[str, np.ndarray]:
   """Finds latents of images uint8 [N, H, W, C]: by a VAE's encoder, or by gradient descent through a GAN's generator.
 
@@ -155,7 +155,7 @@ def encode(
   return encode(run, pixels, labels, **search)
 
 
-def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], *, labels: np.ndarray | None = None) -> np.ndarray:
+def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], *, labels: np.ndarray | None = None) -> np.ndarray:
   """Returns the images [N, H, W, C] of latents as `encode` returns them: of "mean" where there is one, else of "z"."""
   from experiments.latents.encoding import decode
 
@@ -178,7 +178,7 @@ def metrics_of(workdir: str | Path) -> list[Record]:
   return [json.loads(line) for line in (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def sampler_of(run: RestoredRun, *, ema: bool = True, truncation: float = 0.0, batch_norm: str = "running") -> Sampler:
+def sampler_of(run: TrainedRun, *, ema: bool = True, truncation: float = 0.0, batch_norm: str = "running") -> Sampler:
   """Compiles a sampler of a run's model; image i depends only on the seed and on i.
 
   Args:
@@ -196,7 +196,7 @@ def sampler_of(run: RestoredRun, *, ema: bool = True, truncation: float = 0.0, b
   return Sampler(run.algorithm, run.spec, parallel.make_mesh(), **options)
 
 
-def sample(run: RestoredRun, num: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any) -> Samples:
+def sample(run: TrainedRun, num: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any) -> Samples:
   """Draws ``num`` samples, of ``labels`` [num] or of labels drawn uniformly if the model is conditional.
 
   ``options`` are those of `sampler_of`.
@@ -206,7 +206,7 @@ def sample(run: RestoredRun, num: int, *, seed: int = 0, labels: np.ndarray | No
 
 
 def interpolate(
-  run: RestoredRun, num: int, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
+  run: TrainedRun, num: int, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
 ) -> Samples:
   """Draws ``num`` straight lines of ``steps`` images between two latents, [num * steps, ...]; otherwise as `sample`."""
   sampler, labels = _sampler_and_labels(run, num, seed, labels, options)
@@ -220,7 +220,7 @@ def _sampler_and_labels(run: Any, num: int, seed: int, labels: Any, options: Any
   return sampler, sampler.labels(seed, np.arange(num)) if missing else labels
 
 
-def save_images(path: str | Path, run: RestoredRun, samples: Samples, columns: int = 8) -> None:
+def save_images(path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8) -> None:
   """Writes a .png (a grid, or one image at its own size), .npz, .gif or .webp (films), or a PNG each in a directory."""
   pictures.save(Path(path), samples.images, samples.labels, run.spec, columns)
 

@@ -48,13 +48,13 @@ def main() -> int:
   from common.training.log import Status
   from experiments.command_line import compilation_cache
   from experiments.latents.arithmetic import add_terms, classifier_of, panel
-  from experiments.restore import restore
+  from experiments.loading import load_run
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   mesh = parallel.make_mesh()
   with status.phase("restoring"):
-    run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+    run = load_run(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
   for note in run.notes:
     status.line(note)
   if not isinstance(run.algorithm, Generative):

@@ -32,12 +32,12 @@ def main() -> int:
   from common.evaluation.validation import Evaluator
   from common.training.log import Status
   from experiments.command_line import compilation_cache
-  from experiments.restore import open_data, restore
+  from experiments.loading import load_run, open_data
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   mesh = parallel.make_mesh()
-  run = restore(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
+  run = load_run(Path(FLAGS.workdir), FLAGS.checkpoint, mesh)
   if not isinstance(run.algorithm, Classifier):
     raise ConfigError(f"--workdir={FLAGS.workdir} holds a {run.config.family}, not a classifier")
   _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir)

@@ -40,14 +40,14 @@ def main() -> int:
   from common.training.log import Status
   from experiments.command_line import compilation_cache
   from experiments.latents.probing import probe
-  from experiments.restore import restore
+  from experiments.loading import load_run
   from experiments.scores import table as score_table
 
   status = Status(enabled=True)
   compilation_cache.start(status)
   workdir, mesh = Path(FLAGS.workdir), parallel.make_mesh()
   with status.phase("restoring"):
-    run = restore(workdir, FLAGS.checkpoint, mesh)
+    run = load_run(workdir, FLAGS.checkpoint, mesh)
   for note in run.notes:
     status.line(note)
   options: dict[str, Any] = {name: FLAGS[name].value for name in ("data_dir", "num_train", "floors", "memory_mb")}

@@ -25,7 +25,7 @@ from common.evaluation import records
 from common.evaluation.records import Record
 from experiments.command_line import flags as command_line
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.restore import read_config
+from experiments.loading import read_config
 from experiments.scores.comparison import is_floor, kind, markdown, paired, per_image_of
 from experiments.scores.table import calibration
 from experiments.tables import TABLES, Row, Table

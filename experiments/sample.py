@@ -131,7 +131,7 @@ def _of_latents(run: Any) -> Any:
 def _show(run: Any, status: Any) -> Any:
   """Returns the pictures that --show asks for, [N, H, W, C]."""
   from experiments.latents import pictures as latent_pictures
-  from experiments.restore import open_data
+  from experiments.loading import open_data
 
   columns = FLAGS.columns
   if FLAGS.show == "manifold":

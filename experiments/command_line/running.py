@@ -25,7 +25,7 @@ from common.types import PyTree
 from configs import schema
 from experiments import build_algorithm
 from experiments.command_line import flags as command_line
-from experiments.restore import read_config, restore, with_arguments
+from experiments.loading import load_run, read_config, with_arguments
 
 
 def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
@@ -44,7 +44,7 @@ def initial_state(program: Program, init_from: str | Path, partly: bool, status:
   """Returns a fresh state, with the weights of ``init_from`` if that is given, or with those that fit if ``partly``."""
   if not init_from:
     return program.init()
-  other = restore(Path(init_from), "last", parallel.make_mesh())
+  other = load_run(Path(init_from), "last", parallel.make_mesh())
   status.line(f"weights from step {other.step:,} of {init_from}")
   state, fresh = transfer_weights(other.state, program.init(), partly=partly)
   for line in fresh:

@@ -13,7 +13,7 @@ from common.algorithm import Generative
 from common.errors import ConfigError
 from common.evaluation.inversion import invert
 from common.types import Array, Latents, PyTree
-from experiments.restore import RestoredRun
+from experiments.loading import TrainedRun
 from vae.vae import VAE
 
 BATCH = 32
@@ -21,7 +21,7 @@ CANDIDATES = 256  # random latents, the nearest of which a search starts from
 
 
 def encode(
-  run: RestoredRun, pixels: np.ndarray, labels: np.ndarray | None, *, steps: int = 300, learning_rate: float = 0.05
+  run: TrainedRun, pixels: np.ndarray, labels: np.ndarray | None, *, steps: int = 300, learning_rate: float = 0.05
 ) -> dict[str, np.ndarray]:
   model: Any = run.algorithm
   spec = run.spec
@@ -73,7 +73,7 @@ def encode(
   return {**found, "reconstructions": again, "error": error}
 
 
-def decode(run: RestoredRun, latents: Mapping[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
+def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
   model: Any = run.algorithm
   shapes = jax.eval_shape(lambda state: model.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
   leaves, structure = jax.tree.flatten(shapes)

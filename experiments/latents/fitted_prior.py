@@ -16,7 +16,7 @@ from common.evaluation.features.extractor import sha8
 from common.training.checkpoint import Checkpoints
 from common.training.log import Status
 from experiments import build_algorithm
-from experiments.restore import RestoredRun, open_data, read_config, restore
+from experiments.loading import TrainedRun, load_run, open_data, read_config
 from vae.samplers.fitted import SAMPLERS
 from vae.samplers.latents import check, encode, shape_of
 from vae.samplers.with_prior import with_prior
@@ -38,7 +38,7 @@ def with_latents(config: ConfigDict, status: Status) -> ConfigDict:
   workdir, mesh = Path(config.data.dir), parallel.make_mesh()
   checkpoint = config.data.name.partition(":")[2].partition("-")[0] or "last"
   with status.phase("restoring"):
-    run = restore(workdir, checkpoint, mesh)
+    run = load_run(workdir, checkpoint, mesh)
   vae, codes = _vae(run, workdir), False
   if config.family == "sampler":
     codes = "codes" in choose(SAMPLERS, config.sampler.name, "config.sampler.name").needs
@@ -67,14 +67,14 @@ def with_latents(config: ConfigDict, status: Status) -> ConfigDict:
   return config
 
 
-def restore_with_prior(workdir: Path, checkpoint: str, prior: Path, mesh: Mesh) -> RestoredRun:
-  """As `restore`, with the density of the run ``prior``, at its best step, in the place of the VAE's own prior.
+def load_with_prior(workdir: Path, checkpoint: str, prior: Path, mesh: Mesh) -> TrainedRun:
+  """As `load_run`, with the density of the run ``prior``, at its best step, in the place of the VAE's own prior.
 
   Raises:
-    ConfigError: as `restore`; a run that is no density of latents, or of those of another checkpoint.
-    CheckpointError: as `restore`.
+    ConfigError: as `load_run`; a run that is no density of latents, or of those of another checkpoint.
+    CheckpointError: as `load_run`.
   """
-  run = restore(workdir, checkpoint, mesh)
+  run = load_run(workdir, checkpoint, mesh)
   vae, name = _vae(run, workdir), _name(run)
   file, trained_on = file_of(workdir, name), read_config(prior)[0]["data"]["name"]
   if trained_on != name:
@@ -87,7 +87,7 @@ def restore_with_prior(workdir: Path, checkpoint: str, prior: Path, mesh: Mesh) 
     raise ConfigError(f"{file} is missing, which has the units of {prior}; the command that trained it writes it again")
   if not any((prior / "best").glob("*.json")):
     raise ConfigError(f"--prior={prior} has no best checkpoint yet; the command that trains it goes on")
-  fitted: Any = restore(prior, "best", mesh)
+  fitted: Any = load_run(prior, "best", mesh)
   algorithm, state = with_prior(vae, run.state, fitted.algorithm, fitted.state, parallel.replicate(units(file), mesh))
   density = fitted.config.sampler if fitted.config.family == "sampler" else fitted.config.model
   settings = ", ".join(f"{key}={value}" for key, value in density.items() if key != "name")
@@ -102,13 +102,13 @@ def restore_with_prior(workdir: Path, checkpoint: str, prior: Path, mesh: Mesh) 
   )
 
 
-def _vae(run: RestoredRun, workdir: Path) -> VAE:
+def _vae(run: TrainedRun, workdir: Path) -> VAE:
   if not isinstance(run.algorithm, VAE):
     raise ConfigError(f"{workdir} holds a {run.config.family}, and a density is fitted to the latents of a vae")
   return run.algorithm
 
 
-def _name(run: RestoredRun) -> str:
+def _name(run: TrainedRun) -> str:
   """The name of the data set that consists of the latents of this checkpoint's weights."""
   state: Any = run.state
   return f"{NAME}:{run.step}-{sha8(parallel.to_host(state.net.variables()))}"

@@ -12,7 +12,7 @@ from common.data.dataset import Dataset
 from common.data.preprocess import preprocess
 from common.errors import ConfigError
 from common.types import Batch
-from experiments.restore import RestoredRun
+from experiments.loading import TrainedRun
 from vae.gaussian import unit_kl
 from vae.vae import VAE
 
@@ -20,13 +20,13 @@ SPREAD = 3.0  # standard deviations of N(0, 1) to each side
 LOOKED_AT = 1000  # images over which the rates are averaged
 
 
-def reconstructions(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> np.ndarray:
+def reconstructions(run: TrainedRun, dataset: Dataset, rows: int, columns: int) -> np.ndarray:
   """Returns ``columns`` / 2 test images a row, each beside its reconstruction from a draw of z: [N, H, W, C]."""
   batch, rng = _images(run, dataset, rows * (columns // 2))
   return np.asarray(jax.jit(_vae(run).visualize)(run.state, batch, rng)["reconstructions"])
 
 
-def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
+def traversals(run: TrainedRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
   """Moves one unit of the first test image's posterior mean from -3 to 3 in each row, the units of highest rate first.
 
   A conditional model receives the label of that image.
@@ -49,7 +49,7 @@ def traversals(run: RestoredRun, dataset: Dataset, rows: int, columns: int) -> t
   return _decode(run, z.reshape(-1, z.shape[-1]), labels), lines
 
 
-def manifold(run: RestoredRun, columns: int) -> np.ndarray:
+def manifold(run: TrainedRun, columns: int) -> np.ndarray:
   """Returns E[x|z] over a grid of two latents at equally spaced normal quantiles (Kingma & Welling 2013, Fig. 4)."""
   vae = _vae(run)
   if not vae.normal_latents or run.config.model.z_dim != 2:
@@ -63,13 +63,13 @@ def manifold(run: RestoredRun, columns: int) -> np.ndarray:
   return _decode(run, np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float32))
 
 
-def _vae(run: RestoredRun) -> VAE:
+def _vae(run: TrainedRun) -> VAE:
   if not isinstance(run.algorithm, VAE):
     raise ConfigError(f"a {run.config.family} has no posterior to show; take the run of a VAE, or --show=samples")
   return run.algorithm
 
 
-def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
+def _images(run: TrainedRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
   """Returns the first ``num`` test images, prepared as in evaluation, and the key of the draws."""
   rng = random.stream(jax.random.key(run.config.seed), "show")
   raw = dataset.test.rows(np.arange(min(num, len(dataset.test))))
@@ -77,7 +77,7 @@ def _images(run: RestoredRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
   return preprocess(raw, rng, run.spec, run.config.data, train=False), rng
 
 
-def _decode(run: RestoredRun, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+def _decode(run: TrainedRun, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
   vae = _vae(run)
   decode: Callable[..., Any] = jax.jit(lambda state, z, labels: vae.decode(state, (z,), labels))
   return np.asarray(decode(run.state, jnp.asarray(z), labels))

@@ -22,7 +22,7 @@ from common.evaluation.records import Protocol, ScoreRecord
 from common.training.log import Status
 from common.training.program import make_state, quick_compilation
 from common.types import Array, Images, PyTree
-from experiments.restore import RestoredRun, open_data
+from experiments.loading import TrainedRun, open_data
 from gan.gan import GAN
 from vae.vae import VAE
 
@@ -43,7 +43,7 @@ class Network(NamedTuple):
 
 
 def probe(
-  run: RestoredRun,
+  run: TrainedRun,
   workdir: Path,
   checkpoint: str,
   mesh: Mesh,
@@ -118,7 +118,7 @@ def _protocol(data: Any, dataset: Dataset) -> dict[str, Any]:
   }
 
 
-def network_of(run: RestoredRun) -> Network:
+def network_of(run: TrainedRun) -> Network:
   """Returns the half of the run's model that sees images.
 
   Raises:
@@ -152,7 +152,7 @@ def network_of(run: RestoredRun) -> Network:
   return Network(name, weights, lambda state: state.net.variables(ema=True), encoder)
 
 
-def _feature_sets(run: RestoredRun, network: Network, floors: bool) -> list[tuple[Extractor, dict[str, Any]]]:
+def _feature_sets(run: TrainedRun, network: Network, floors: bool) -> list[tuple[Extractor, dict[str, Any]]]:
   """Returns extractors, named as their scores, and how records describe them: the trained network, then any floors.
 
   Raises:

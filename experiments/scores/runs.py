@@ -25,7 +25,7 @@ from common.evaluation.scoring import Scoring, Settings
 from common.evaluation.validation import Evaluator
 from common.state import NetState
 from experiments import api
-from experiments.restore import RestoredRun, locate, open_data
+from experiments.loading import TrainedRun, locate, open_data
 
 Sections = Mapping[str, Mapping[str, Any]]  # the metrics, {name: {setting: value}}
 
@@ -166,7 +166,7 @@ class _Checkpoint:
     )
 
 
-def _progress(run: RestoredRun) -> dict[str, Any]:
+def _progress(run: TrainedRun) -> dict[str, Any]:
   """Returns how far the run is: steps, updates of each network, and training images seen."""
   networks = {field.name: getattr(run.state, field.name) for field in dataclasses.fields(run.state)}
   updates = {f"{name}_updates": int(net.updates) for name, net in networks.items() if isinstance(net, NetState)}

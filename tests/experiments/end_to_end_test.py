@@ -16,7 +16,7 @@ from PIL import Image
 from common import parallel
 from common.data.digits import digits
 from experiments.command_line.failures import EXIT_INTERRUPTED
-from experiments.restore import restore
+from experiments.loading import load_run
 from tests.experiments.runs import call, end, figures, run, start
 from tests.reliability.disturbance import wait_until
 
@@ -148,7 +148,7 @@ def test_init_from_another_run(trained, tmp_path, capfd):
   words.append(f"--init_from={source}")
   still = "--config.optim={'name':'sgd','learning_rate':1e-30}"  # what it starts from is what it ends with
   assert call("train", *words, still, f"--workdir={tmp_path / 'same'}") == 0
-  before, after = (restore(workdir, "last", parallel.make_mesh()).state for workdir in (source, tmp_path / "same"))
+  before, after = (load_run(workdir, "last", parallel.make_mesh()).state for workdir in (source, tmp_path / "same"))
   jax.tree.map(np.testing.assert_array_equal, before.net.params, after.net.params)
   assert int(after.net.updates) == 10  # the optimizer and the counters are its own
   assert json.loads((tmp_path / "same" / "starts.jsonl").read_text())["init_from"] == str(source)
@@ -195,7 +195,7 @@ def test_early_stopping_stays_stopped(tmp_path, capfd):
   assert [line["step"] for line in figures(tmp_path)] == [10, 10, 20, 20]
   assert call("train", *words) == 0
   assert "done: 20 steps" in capfd.readouterr().err and len(figures(tmp_path)) == 4
-  assert restore(tmp_path, "best", parallel.make_mesh()).step == 10
+  assert load_run(tmp_path, "best", parallel.make_mesh()).step == 10
 
 
 def test_patience_counts_from_its_step_and_a_stopped_run_goes_on_with_more(tmp_path):
@@ -218,7 +218,7 @@ def test_not_finite_stops_before_it_is_saved(tmp_path, capfd):
   assert saved and f"the last good checkpoint is of step {saved[-1]}" in err
   assert "lower learning rate" in err and len([line for line in err.splitlines() if "error" in line]) == 1
   for step in saved:
-    for leaf in jax.tree.leaves(restore(tmp_path, str(step), parallel.make_mesh()).state):
+    for leaf in jax.tree.leaves(load_run(tmp_path, str(step), parallel.make_mesh()).state):
       assert np.isfinite(leaf).all()
   named = re.search(r"error: \w+ is (?:nan|-?inf) at step (\d+);", err)
   assert named and saved[-1] < int(named[1]) <= saved[-1] + 5

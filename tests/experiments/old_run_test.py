@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import ConfigError
 from configs import schema
-from experiments.restore import read_config, with_arguments
+from experiments.loading import read_config, with_arguments
 
 
 def write(workdir, **record):

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.parallel import make_mesh
 from experiments import ROOT
-from experiments.restore import restore
+from experiments.loading import load_run
 
 # Twenty saves in a few seconds.
 OFTEN = ("train.num_steps=200", "checkpoint.every=10", "log.every=5", "evaluate.every=50", "samples.every=100")
@@ -32,7 +32,7 @@ class Fingerprint(NamedTuple):
 
 def fingerprint(workdir: Path) -> Fingerprint:
   """Reads the last checkpoint in ``workdir``, as any reader would."""
-  run, digest = restore(workdir, "last", make_mesh()), hashlib.sha256()
+  run, digest = load_run(workdir, "last", make_mesh()), hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(run.state):
     digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode() + np.asarray(leaf).tobytes())
   return Fingerprint(run.step, digest.hexdigest(), hashlib.sha256((workdir / "metrics.jsonl").read_bytes()).hexdigest())

@@ -14,7 +14,7 @@ from common import random
 from common.data.dataset import open_dataset
 from common.parallel import make_mesh
 from experiments import api
-from experiments.restore import restore
+from experiments.loading import load_run
 from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call, figures
 
@@ -55,7 +55,7 @@ def latents_of(run: Path) -> Path:
 
 
 def test_the_latents_are_the_encoders(fitted):
-  run = restore(fitted, "last", make_mesh())
+  run = load_run(fitted, "last", make_mesh())
   with np.load(latents_of(fitted)) as archive:
     shapes = {"train": (1400, 1, 1, 32), "validation": (97, 1, 1, 32), "test": (300, 1, 1, 32)}
     assert {name: z.shape for name, z in archive.items()} == {**shapes, "shift": (1, 1, 32), "scale": (1, 1, 32)}

@@ -11,7 +11,7 @@ from scipy import stats
 from common.errors import ConfigError
 from experiments import build_algorithm
 from experiments.latents.pictures import manifold, reconstructions, traversals
-from experiments.restore import RestoredRun
+from experiments.loading import TrainedRun
 from tests.tiny import config_of, dataset_of, fresh_state
 
 VARIANT = "vae:digits,flax,tiny"
@@ -27,7 +27,7 @@ def run_of(z_dim=3, **changes):
   bias = state.net.params["encoder"]["out"]["bias"].at[:z_dim].set(jnp.arange(1.0, z_dim + 1) % z_dim)
   params = jax.tree.map(lambda x: x, state.net.params)
   params["encoder"]["out"]["bias"] = bias
-  return RestoredRun(config, spec, algorithm, state.replace(net=state.net.replace(params=params)), 0, ())
+  return TrainedRun(config, spec, algorithm, state.replace(net=state.net.replace(params=params)), 0, ())
 
 
 def decoded(run, z, labels=None):
@@ -83,9 +83,9 @@ def test_what_a_model_cannot_show_is_refused():
     manifold(run_of(2, conditioning__name="concat"), 4)
   points = {"posterior": {"name": "deterministic"}, "prior": {"name": "none"}, "objective": {"name": "reconstruction"}}
   config = config_of(VARIANT, **points)
-  run = RestoredRun(config, run_of().spec, build_algorithm(config, run_of().spec), None, 0, ())
+  run = TrainedRun(config, run_of().spec, build_algorithm(config, run_of().spec), None, 0, ())
   with pytest.raises(ConfigError, match="--show=traversals needs one layer"):
     traversals(run, dataset_of(VARIANT), 1, 2)
-  other = RestoredRun(config, run_of().spec, build_algorithm(config_of("gan:digits,tiny"), run_of().spec), None, 0, ())
+  other = TrainedRun(config, run_of().spec, build_algorithm(config_of("gan:digits,tiny"), run_of().spec), None, 0, ())
   with pytest.raises(ConfigError, match="has no posterior to show"):
     reconstructions(other, dataset_of(VARIANT), 1, 2)

@@ -25,7 +25,7 @@ from experiments.command_line import flags as command_line
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoredRun:
+class TrainedRun:
   """A trained run; ``notes`` says what was filled in or skipped, and ``sampler`` from where latents are drawn."""
 
   config: ConfigDict
@@ -37,7 +37,7 @@ class RestoredRun:
   sampler: str = "prior"
 
 
-def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
+def load_run(workdir: Path, checkpoint: str, mesh: Mesh) -> TrainedRun:
   """Restores "last", "best" or a step's number from ``workdir``, which may be in use, or what experiments.export wrote.
 
   Raises:
@@ -56,12 +56,12 @@ def restore(workdir: Path, checkpoint: str, mesh: Mesh) -> RestoredRun:
       raise ConfigError(f"{workdir} is an exported model of step {about.get('step')}; use --checkpoint=last")
     shapes = jax.eval_shape(lambda: make_state(algorithm, spec, config.seed))
     state = replicate(weights.with_named(weights.fresh(shapes), arrays), mesh)
-    return RestoredRun(config, spec, algorithm, state, int(about.get("step", 0)), tuple(notes))
+    return TrainedRun(config, spec, algorithm, state, int(about.get("step", 0)), tuple(notes))
   directory = locate(workdir, checkpoint)
   with Checkpoints(directory, keep=1, read_only=True) as checkpoints:
     step = int(checkpoint) if checkpoint.isdigit() else None
     found = checkpoints.restore(state_shapes(algorithm, spec, config.seed, mesh), step)
-  return RestoredRun(config, spec, algorithm, found.state, found.step, (*notes, *found.skipped))
+  return TrainedRun(config, spec, algorithm, found.state, found.step, (*notes, *found.skipped))
 
 
 def is_exported(workdir: Path) -> bool:
@@ -85,7 +85,7 @@ def locate(workdir: Path, checkpoint: str) -> Path:
   return directory
 
 
-def open_data(run: RestoredRun, workdir: Path | str, data_dir: str, **changes: Any) -> tuple[ConfigDict, Dataset]:
+def open_data(run: TrainedRun, workdir: Path | str, data_dir: str, **changes: Any) -> tuple[ConfigDict, Dataset]:
   """Opens a run's data set; returns config.data, with ``changes`` and a ``data_dir`` that is not empty, and the set.
 
   Raises:
