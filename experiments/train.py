@@ -77,8 +77,9 @@ def main() -> int:
 
 def _read_dataset(data: Any) -> Any:
   from common.data.dataset import open_dataset
+  from common.training.log import Status
 
-  dataset = open_dataset(data)
+  dataset = open_dataset(data, Status(enabled=FLAGS.process_id == 0).line)
   _ = dataset.spec  # reads the training split and keeps it
   return dataset
 

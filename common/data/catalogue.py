@@ -10,6 +10,7 @@ from common.data.folder import NAME as FOLDER
 from common.data.folder import folder
 from common.data.latents import is_latents, latents
 from common.data.photos import photos
+from common.data.picture_folder import Say
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
 from common.errors import ConfigError, nearest
@@ -29,8 +30,10 @@ _NAMES = (
 )  # fmt: skip
 
 
-def open_source(data: Any) -> Source:
+def open_source(data: Any, say: Say | None = None) -> Source:
   """Opens the source that config.data names, from the first of these places that has it.
+
+  ``say`` is told every few seconds how far the reading of a folder is.
 
   1. ``digits`` and ``emoji_people``, which ship with the code, and what is generated: ``gaussians8``, ``blobs``,
      ``blobs:CLASSES``.
@@ -59,7 +62,7 @@ def open_source(data: Any) -> Source:
   if data.name == "photos":
     return photos(data)
   if data.name == FOLDER:
-    return folder(data)
+    return folder(data, say)
   if is_latents(data.name):
     return latents(data.dir, data.name)
   if data.name.startswith(PREFIX):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.data.catalogue import open_source
+from common.data.picture_folder import Say
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Source, check_examples
 from common.data.spec import Spec
@@ -186,13 +187,13 @@ class Dataset:
     return digest.hexdigest()[:16] + of_labels[:16]
 
 
-def open_dataset(data: Any) -> Dataset:
+def open_dataset(data: Any, say: Say | None = None) -> Dataset:
   """Opens the data set of config.data; configs/schema.py has its keys, catalogue.py the places that are searched.
 
   Raises:
     ConfigError: the set is missing or cannot be read, or it does not allow these settings.
   """
-  source = open_source(data)
+  source = open_source(data, say)
   if len(source.native_shape) != 3:
     raise ConfigError(f'"{source.name}": native_shape={source.native_shape} must be (height, width, channels)')
   _check(data, source.kind)

@@ -6,14 +6,17 @@ is left out, and a note names it with the reason.
 common/data/picture_labels.py says where splits and labels come from.
 """
 
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from common.data.archive import SUFFIXES, is_archive
+from common.data.archive import SUFFIXES, entries, is_archive
+from common.data.memory import check_memory
 from common.data.picture_arrays import read_arrays
-from common.data.picture_folder import Pictures, read_pictures
+from common.data.picture_files import is_picture_suffix
+from common.data.picture_folder import Pictures, Say, read_pictures
 from common.data.picture_labels import TABLES, labels_of, split_of
 from common.data.prepared import MANIFEST, Prepared, listed
 from common.data.resize import Native, fit, target_shape
@@ -21,13 +24,19 @@ from common.data.source import ArraySource, Source
 from common.errors import ConfigError
 
 NAME = "folder"
+_COPIES = 3  # of the pictures in RAM, while a set is opened and placed on the devices
 
 
-def folder(data: Any) -> Source:
+def folder(data: Any, say: Say | None = None) -> Source:
   """Opens the pictures of config.data.dir at the size of config.data; besides the three splits there is "all".
 
+  Args:
+    data: config.data.
+    say: is told every few seconds how far the reading is.
+
   Raises:
-    ConfigError: there are no pictures, too few for three splits, or they differ in size and no size is set.
+    ConfigError: there are no pictures, too few for three splits, they differ in size and no size is set, or they do
+      not fit into memory.
   """
   if not data.dir:
     raise ConfigError(f'config.data.name="{NAME}" needs --config.data.dir=DIR, a folder of pictures or an archive')
@@ -40,7 +49,7 @@ def folder(data: Any) -> Source:
     names, damage = [f"{i:09d}" for i in range(len(images))], ""
     class_names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
   elif root.is_dir() or is_archive(root):
-    pictures, native = _decoded(root, data)
+    pictures, native = _decoded(root, data, say)
     images = np.stack(pictures.pixels)
     names, report, damage = pictures.names, pictures.report, pictures.damage
     labels, class_names = labels_of(names, pictures.tables)
@@ -65,18 +74,27 @@ def folder(data: Any) -> Source:
   )
 
 
-def _decoded(root: Path, data: Any) -> tuple[Pictures, Native]:
+def _decoded(root: Path, data: Any, say: Say | None) -> tuple[Pictures, Native]:
   """Returns the pictures at the size of ``data``, and the shape that they had, as `Source.native_shape` says it."""
-  shapes = set()
+  shapes, held, place = set(), 0, f"config.data.dir={root}"
+  way_out = f"decode them once, python -m experiments.prepare --source={root} --out=DIR, and name that DIR"
 
   def resized(pixels: np.ndarray) -> np.ndarray:
+    nonlocal held
     shapes.add(pixels.shape[:2])
-    if not data.image_size:
-      return pixels
-    return fit(pixels[None], target_shape(pixels.shape, data.image_size, 0, data.resize), data.resize)[0]
+    if len(shapes) > 1:  # raises here and not at the end where no size is set
+      target_shape((None, None, pixels.shape[2]), data.image_size, 0, data.resize)
+    if data.image_size:
+      pixels = fit(pixels[None], target_shape(pixels.shape, data.image_size, 0, data.resize), data.resize)[0]
+    before, held = held, held + pixels.nbytes  # a count to which two threads add at once is a little low
+    if before >> 24 != held >> 24:
+      check_memory((_COPIES - 1) * held, place, way_out)
+    return pixels
 
-  pictures = read_pictures(root, fit=resized, tables=TABLES)
+  if data.image_size and not root.name.lower().endswith(SUFFIXES[1:]):  # a tar would have to be unpacked to be listed
+    names = [file.name for file in entries(root, Counter()) if is_picture_suffix(PurePosixPath(file.name).suffix)]
+    check_memory(_COPIES * len(names) * data.image_size**2 * (data.channels or 3), place, way_out)
+  pictures = read_pictures(root, fit=resized, tables=TABLES, say=say)
   channels = pictures.pixels[0].shape[2]
   native: Native = (*shapes.pop(), channels) if len(shapes) == 1 else (None, None, channels)
-  target_shape(native, data.image_size, data.channels, data.resize)  # raises where sizes differ and none is set
   return pictures, native

@@ -3,10 +3,12 @@
 The content determines the format, which may be any that Pillow reads by itself. An image is rotated as its EXIF says,
 and transparent pixels are composited on white or black. 16 bits become 8 by value / 257, rounded; for several 16-bit
 channels Pillow keeps the high bytes. Palettes, CMYK and the like become RGB, an animation is reduced to its first
-frame, and ICC profiles are ignored.
+frame, and ICC profiles are ignored. Pillow refuses more than 179 million pixels as a decompression bomb.
 """
 
+import contextlib
 import dataclasses
+import threading
 from collections import Counter
 from typing import Any, BinaryIO
 
@@ -17,6 +19,9 @@ BACKGROUNDS = {"white": 255, "black": 0}
 # Pillow identifies these, but cannot decode them, or only with another program (EPS).
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _NOT_KNOWN = (".heic", ".heif", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw")
+_LARGE = 2**24  # pixels, from which on pictures are decoded one at a time: threads would fill the memory together
+_one_large = threading.Lock()
+_BLOCK = 2**22  # numbers that are composited at a time, as int32
 _LOSSY = {"JPEG", "WEBP", "AVIF", "JPEG2000", "DDS", "BLP", "FTEX", "PCD"}
 
 
@@ -86,19 +91,30 @@ def read_picture(file: BinaryIO, suffix: str, background: int = 255) -> Picture 
   Image.init()
   try:
     with Image.open(file, formats=[x for x in Image.OPEN if x not in _NOT_DRAWN]) as picture:
-      return _shown(picture, background)
+      large = picture.width * picture.height > _LARGE
+      with _one_large if large else contextlib.nullcontext():
+        return _shown(picture, background)
   except UnidentifiedImageError:
-    suffix = suffix.lower()
-    known = Image.registered_extensions().get(suffix, "PDF") not in {*_NOT_DRAWN, "PDF"}
-    if not known and suffix not in _NOT_KNOWN:
+    if not is_picture_suffix(suffix):
       return None
-    raise PictureError("its content is no picture's" if known else f"Pillow does not read {suffix}; use PNG") from None
+    other = suffix.lower() in _NOT_KNOWN
+    reason = f"Pillow does not read {suffix.lower()}; use PNG" if other else "its content is no picture's"
+    raise PictureError(reason) from None
   except PictureError:
     raise
   except OSError as error:
     raise PictureError(error.strerror or str(error)) from None
   except Exception as error:  # Pillow's readers raise errors of any class on damaged bytes
     raise PictureError(str(error) or type(error).__name__) from None
+
+
+def is_picture_suffix(suffix: str) -> bool:
+  """Whether files with this suffix, such as ".png", should be pictures, also of formats that are not read."""
+  from PIL import Image
+
+  Image.init()
+  known = Image.registered_extensions().get(suffix.lower(), "PDF") not in {*_NOT_DRAWN, "PDF"}
+  return known or suffix.lower() in _NOT_KNOWN
 
 
 def _shown(picture: Any, background: int) -> Picture:
@@ -135,7 +151,7 @@ def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[
   """Converts a decoded, upright image to uint8 [H, W, 1 or 3]; returns it with the conversions."""
   mode, deep = picture.mode, None
   if mode.startswith("I;16") or (mode == "I" and name in ("PNG", "PPM")):
-    deep = np.asarray(picture).astype(np.int64)
+    deep = np.asarray(picture).astype(np.uint32)
     pixels = ((2 * deep + 257) // 514).astype(np.uint8)[..., None]
     key = picture.info.get("transparency")
     if key is None:
@@ -162,9 +178,12 @@ def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[
 
 def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
   """Composites uint8 [..., C + 1], whose last channel is opacity, on a grey level -> uint8 [..., C], changes."""
-  colour, alpha = pixels[..., :-1].astype(np.int32), pixels[..., -1:].astype(np.int32)
-  if np.all(alpha == 255):
+  if np.all(pixels[..., -1] == 255):
     return pixels[..., :-1], []
-  laid = (2 * (colour * alpha + background * (255 - alpha)) + 255) // 510
+  laid = np.empty((*pixels.shape[:-1], pixels.shape[-1] - 1), np.uint8)
+  step = max(1, _BLOCK // pixels[0].size)
+  for block in (slice(start, start + step) for start in range(0, len(pixels), step)):
+    colour, alpha = pixels[block, ..., :-1].astype(np.int32), pixels[block, ..., -1:].astype(np.int32)
+    laid[block] = (2 * (colour * alpha + background * (255 - alpha)) + 255) // 510
   name = next(name for name, level in BACKGROUNDS.items() if level == background)
-  return laid.astype(np.uint8), [f"transparent, on {name}"]
+  return laid, [f"transparent, on {name}"]

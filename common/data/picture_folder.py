@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,38 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from common.data.archive import Entry, entries
-from common.data.picture_files import Picture, PictureError, Report, read_picture
+from common.data.picture_files import Picture, PictureError, Report, is_picture_suffix, read_picture
 from common.errors import ConfigError
 
 _SHOWN = 10  # damaged files that a text names
 _AHEAD = 8  # pictures a thread that are read and not yet taken
+_AHEAD_BYTES = 2**28  # of their files
+_LARGEST = 2**30  # bytes of a file that is read
+_EVERY = 5.0  # seconds between two lines on how far the work is
+
+Say = Callable[[str], None]
+
+
+class Progress:
+  """Counts files, and says every few seconds how far the work is.
+
+  Args:
+    say: is told; None says nothing.
+    total: number of files, 0 if it is not known.
+  """
+
+  def __init__(self, say: Say | None = None, total: int = 0):
+    self._say, self._of = say, f" of {total:,}" if total else ""
+    self._seen = self._kept = 0
+    self._next = time.monotonic() + _EVERY
+
+  def add(self, kept: int, seen: int = 1) -> None:
+    """Counts ``seen`` more files, of which ``kept`` are pictures that can be read."""
+    self._seen, self._kept = self._seen + seen, self._kept + kept
+    if self._say and time.monotonic() >= self._next:
+      left_out = self._seen - self._kept
+      self._say(f"{self._seen:,}{self._of} files: {self._kept:,} pictures, {left_out:,} left out")
+      self._next = time.monotonic() + _EVERY
 
 
 @dataclasses.dataclass
@@ -54,12 +82,16 @@ class Pictures:
 
 
 def decoded(
-  files: Iterable[Entry], background: int = 255, fit: Callable[[np.ndarray], np.ndarray] | None = None
+  files: Iterable[Entry],
+  progress: Progress,
+  background: int = 255,
+  fit: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[tuple[str, Picture | PictureError | None]]:
   """Decodes files in their order, several at a time.
 
   Args:
     files: those of a folder or an archive.
+    progress: counts them.
     background: the grey level on which transparent pixels are composited.
     fit: is applied to the pixels [H, W, C] of each picture as it is decoded, so that only its results are in memory.
 
@@ -67,27 +99,36 @@ def decoded(
     (name, the picture, or the reason why it cannot be read, or None for what is no picture).
   """
   threads = os.cpu_count() or 1
-  waiting: deque[tuple[str, Future[Picture | PictureError | None]]] = deque()
+  waiting: deque[tuple[Entry, Future[Picture | PictureError | None]]] = deque()
 
-  def decode(name: str, content: bytes) -> Picture | PictureError | None:
+  def decode(file: Entry, content: bytes) -> Picture | PictureError | None:
     try:
-      picture = read_picture(io.BytesIO(content), PurePosixPath(name).suffix, background)
+      picture = read_picture(io.BytesIO(content), PurePosixPath(file.name).suffix, background)
     except PictureError as error:
       return error
     return picture if picture is None or fit is None else dataclasses.replace(picture, pixels=fit(picture.pixels))
 
+  def first() -> tuple[str, Picture | PictureError | None]:
+    file, future = waiting.popleft()
+    result = future.result()
+    progress.add(isinstance(result, Picture))
+    return file.name, result
+
   with ThreadPoolExecutor(threads) as pool:
     for file in files:
+      waiting.append((file, Future()))
+      if file.size > _LARGEST:
+        large = PictureError(f"a file of {file.size / 2**30:.1f} GiB; at most {_LARGEST / 2**30:.0f} is read")
+        waiting[-1][1].set_result(large if is_picture_suffix(PurePosixPath(file.name).suffix) else None)
+        continue
       try:
-        waiting.append((file.name, pool.submit(decode, file.name, file.read())))
+        waiting[-1] = file, pool.submit(decode, file, file.read())
       except OSError as error:
-        waiting.append((file.name, Future()))
         waiting[-1][1].set_result(PictureError(error.strerror or str(error)))
-      if len(waiting) > _AHEAD * threads:
-        name, future = waiting.popleft()
-        yield name, future.result()
-    for name, future in waiting:
-      yield name, future.result()
+      while len(waiting) > _AHEAD * threads or sum(file.size for file, _ in waiting) > _AHEAD_BYTES:
+        yield first()
+    while waiting:
+      yield first()
 
 
 def read_pictures(
@@ -96,6 +137,7 @@ def read_pictures(
   *,
   fit: Callable[[np.ndarray], np.ndarray] | None = None,
   tables: Collection[str] = (),
+  say: Say | None = None,
 ) -> Pictures:
   """Decodes the pictures of ``root``, a folder or an archive; ``background`` and ``fit`` are those of `decoded`.
 
@@ -104,6 +146,7 @@ def read_pictures(
     background: the grey level on which transparent pixels are composited.
     fit: is applied to the pixels of each picture.
     tables: names of files that are no pictures and whose contents are kept.
+    say: is told every few seconds how far the reading is.
 
   Raises:
     ConfigError: ``root`` has no pictures that can be read.
@@ -117,7 +160,7 @@ def read_pictures(
       else:
         yield file
 
-  for name, picture in decoded(others(), background, fit):
+  for name, picture in decoded(others(), Progress(say), background, fit):
     if isinstance(picture, PictureError):
       pictures.damaged.append(f"{name} ({picture})")
     elif picture is None:

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +21,7 @@ from common import files
 from common.data.archive import Entry, entries
 from common.data.images import grid, save_png
 from common.data.picture_files import PictureError, Report
-from common.data.picture_folder import decoded, no_picture
+from common.data.picture_folder import Progress, Say, decoded, no_picture
 from common.data.picture_labels import TABLES, labels_of, split_of
 from common.data.prepared import FORMAT, MANIFEST, SPLITS, Prepared
 from common.data.resize import Shape, fit
@@ -55,7 +55,7 @@ class Chunk:
 
 
 def prepare(
-  root: Path, out: Path, shape: Shape, resize: str, background: int = 255, say: Callable[[str], None] = lambda _: None
+  root: Path, out: Path, shape: Shape, resize: str, background: int = 255, say: Say | None = None
 ) -> dict[str, Any]:
   """Prepares the pictures of a folder or an archive; returns the manifest.
 
@@ -65,7 +65,7 @@ def prepare(
     shape: (height, width, channels) of the prepared pictures.
     resize: one of `common.data.resize.MODES`.
     background: the grey level on which transparent pixels are composited.
-    say: is told how far the work is, after each chunk.
+    say: is told every few seconds how far the work is.
 
   Raises:
     ConfigError: no pictures, too few, or ``out`` holds something else.
@@ -76,15 +76,14 @@ def prepare(
   task |= {"resize": resize, "background": background}
   _claim(out, task)
   hidden: Counter[str] = Counter()
+  progress = Progress(say, len(listing))
   remaining = iter(entries(root, hidden))
   for number in range(-(-len(listing) // CHUNK)):
     part = itertools.islice(remaining, CHUNK)
     if _chunk_file(out, number).is_file():
-      for _ in part:  # without reading
-        pass
+      progress.add(len(_read_chunk(out, number).names), seen=sum(1 for _ in part))  # without reading the files
     else:
-      _write_chunk(out, number, part, shape, resize, background)
-    say(f"{min((number + 1) * CHUNK, len(listing)):,} of {len(listing):,} files")
+      _write_chunk(out, number, part, shape, resize, background, progress)
   return _finish(root, out, task, len(listing), hidden)
 
 
@@ -108,7 +107,13 @@ def _chunk_file(out: Path, number: int) -> Path:
   return out / f"chunk-{number:05d}.json"
 
 
-def _write_chunk(out: Path, number: int, part: Iterator[Entry], shape: Shape, resize: str, background: int) -> None:
+def _read_chunk(out: Path, number: int) -> Chunk:
+  return Chunk(**json.loads(_chunk_file(out, number).read_text()))
+
+
+def _write_chunk(
+  out: Path, number: int, part: Iterator[Entry], shape: Shape, resize: str, background: int, progress: Progress
+) -> None:
   chunk, report, pixels = Chunk(), Report(), []
 
   def pictures() -> Iterator[Entry]:
@@ -118,7 +123,7 @@ def _write_chunk(out: Path, number: int, part: Iterator[Entry], shape: Shape, re
       else:
         yield file
 
-  for name, picture in decoded(pictures(), background, lambda x: fit(x[None], shape, resize)[0]):
+  for name, picture in decoded(pictures(), progress, background, lambda x: fit(x[None], shape, resize)[0]):
     if isinstance(picture, PictureError):
       chunk.damaged[name] = str(picture)
     elif picture is None:
@@ -139,7 +144,7 @@ def _write_chunk(out: Path, number: int, part: Iterator[Entry], shape: Shape, re
 def _finish(root: Path, out: Path, task: dict[str, Any], num_files: int, hidden: Counter[str]) -> dict[str, Any]:
   """Writes labels, splits, rows, the list of damaged files, the contact sheet and, last, the manifest."""
   numbers = range(-(-num_files // CHUNK))
-  chunks = [Chunk(**json.loads(_chunk_file(out, number).read_text())) for number in numbers]
+  chunks = [_read_chunk(out, number) for number in numbers]
   names = [name for chunk in chunks for name in chunk.names]
   damaged = {name: reason for chunk in chunks for name, reason in chunk.damaged.items()}
   texts = {path: text for chunk in chunks for path, text in chunk.texts.items()}

@@ -36,7 +36,7 @@ def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[
 
     config = with_latents(config, status)
   with status.phase("reading the data set"):
-    dataset = dataset or open_dataset(config.data)
+    dataset = dataset or open_dataset(config.data, status.line)
     return config, dataset, build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
 
 

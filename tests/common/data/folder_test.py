@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data import memory, picture_folder
 from common.data.dataset import open_dataset
 from common.data.folder import folder
 from common.data.picture_labels import HELD_OUT
@@ -150,3 +151,24 @@ def test_what_is_no_set_of_pictures_is_refused(tmp_path):
   }.items():
     with pytest.raises(ConfigError, match=said):
       folder(settings(tmp_path / place if place else ""))
+
+
+def test_sizes_that_differ_are_refused_before_all_pictures_are_read(tmp_path, monkeypatch):
+  for i in range(200):
+    save(tmp_path / f"{i:03d}.png", width=5 + (i == 3))
+  read, picture = [], picture_folder.read_picture
+  monkeypatch.setattr(picture_folder, "read_picture", lambda *args: read.append(args[1]) or picture(*args))
+  monkeypatch.setattr(picture_folder.os, "cpu_count", lambda: 2)
+  with pytest.raises(ConfigError, match="the images differ in size"):
+    folder(settings(tmp_path))
+  assert len(read) < 200
+
+
+@pytest.mark.parametrize("image_size", [0, 1024])
+def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch, image_size):
+  for i in range(7):
+    save(tmp_path / f"{i}.png", 1024, 1024)
+  folder(settings(tmp_path, image_size=image_size))
+  monkeypatch.setattr(memory, "available", lambda: 30 * 2**20)
+  with pytest.raises(ConfigError, match=r"needs \d\d MB of memory, and 30 MB are free; decode them once, python -m"):
+    folder(settings(tmp_path, image_size=image_size))

@@ -88,6 +88,15 @@ def test_what_is_transparent_is_laid_on_white_or_black(tmp_path, stored, name, l
   assert np.abs(found.pixels.astype(int) - np.asarray(shown.convert("RGB"))[..., : found.pixels.shape[2]]).max() <= 1
 
 
+def test_what_is_transparent_is_composited_in_blocks(monkeypatch):
+  pixels = np.random.RandomState(0).randint(0, 256, (7, 5, 4), np.uint8)
+  whole = picture_files.over(pixels, 255)
+  monkeypatch.setattr(picture_files, "_BLOCK", 2 * 5 * 4)
+  blocks = picture_files.over(pixels, 255)
+  np.testing.assert_array_equal(whole[0], blocks[0])
+  assert whole[1] == blocks[1] == ["transparent, on white"]
+
+
 @pytest.mark.parametrize(
   ("picture", "options"),
   [

@@ -3,14 +3,16 @@
 import io
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.archive import list_files
+from common.data import picture_folder
+from common.data.archive import Entry, list_files
 from common.data.digits import digits
-from common.data.picture_folder import read_pictures
+from common.data.picture_folder import Progress, decoded, read_pictures
 from common.errors import ConfigError
 
 RNG = np.random.RandomState(0)
@@ -156,3 +158,47 @@ def test_a_file_is_its_own_picture(tmp_path):
   RGB.save(tmp_path / "a.png")
   pictures = read_pictures(tmp_path / "a.png")
   assert pictures.names == ["a.png"] and (pictures.pixels[0] == COLOUR).all()
+
+
+def test_a_file_too_large_to_read_is_named_if_it_should_be_a_picture(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  for name in ("huge.png", "huge.mp4"):
+    with (tmp_path / name).open("wb") as file:
+      file.truncate(2**30 + 1)  # takes no room on the disk
+  pictures = read_pictures(tmp_path)
+  assert pictures.names == ["a.png"] and pictures.damaged == ["huge.png (a file of 1.0 GiB; at most 1 is read)"]
+  assert pictures.report.left_out == {"no picture (.mp4)": 1}
+
+
+def test_a_decompression_bomb_is_named(tmp_path):
+  RGB.save(tmp_path / "a.png")
+  RGB.resize((16, 16)).save(tmp_path / "bomb.png")
+  content = bytearray((tmp_path / "bomb.png").read_bytes())
+  content[16:24] = (20000).to_bytes(4, "big") * 2
+  content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+  (tmp_path / "bomb.png").write_bytes(content)
+  (damaged,) = read_pictures(tmp_path).damaged
+  assert damaged.startswith("bomb.png (Image size (400000000 pixels) exceeds limit")
+
+
+def test_only_so_many_bytes_of_files_wait(monkeypatch):
+  monkeypatch.setattr(picture_folder, "_AHEAD_BYTES", 2500)
+  read = []
+
+  def files():
+    for i in range(9):
+      yield Entry(f"{i}.txt", 1000, lambda i=i: read.append(i) or b"")
+
+  results = decoded(files(), Progress())
+  assert next(results) == ("0.txt", None) and read == [0, 1, 2]
+  assert [name for name, _ in results] == [f"{i}.txt" for i in range(1, 9)]
+
+
+def test_progress_is_told_every_few_seconds(tmp_path, monkeypatch):
+  for i in range(5):
+    RGB.save(tmp_path / f"{i}.png")
+  (tmp_path / "2.png").write_bytes(b"")
+  said, times = [], iter(range(0, 100, 2))
+  monkeypatch.setattr(picture_folder.time, "monotonic", lambda: next(times))
+  read_pictures(tmp_path, say=said.append)
+  assert said == ["3 files: 2 pictures, 1 left out"]
