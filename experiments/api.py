@@ -36,6 +36,7 @@ from experiments.command_line import flags as command_line
 from experiments.command_line.overrides import apply_overrides
 from experiments.command_line.running import built, claimed, initial_state, to_the_end
 from experiments.loading import TrainedRun, load_run
+from experiments.restoration.restorer import restore as restore
 
 Record = dict[str, Any]
 Metrics = str | Mapping[str, Mapping[str, Any]]  # names with commas, or {name: {setting: value}}

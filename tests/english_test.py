@@ -26,6 +26,7 @@ FOLDERS = (
   "experiments",
   "experiments/command_line",
   "experiments/latents",
+  "experiments/restoration",
   "experiments/scores",
   "gan",
   "gan/augment",

@@ -1,9 +1,10 @@
 """Decodes image files as a viewer shows them, as uint8, with a report of what was read, changed and left out.
 
 The content determines the format, which may be any that Pillow reads by itself. An image is rotated as its EXIF says,
-and transparent pixels are composited on white or black. 16 bits become 8 by value / 257, rounded; for several 16-bit
-channels Pillow keeps the high bytes. Palettes, CMYK and the like become RGB, an animation is reduced to its first
-frame, and ICC profiles are ignored. Pillow refuses more than 179 million pixels as a decompression bomb.
+and transparent pixels are composited on white or black, unless their opacity is asked for. 16 bits become 8 by
+value / 257, rounded; for several 16-bit channels Pillow keeps the high bytes. Palettes, CMYK and the like become RGB,
+an animation is reduced to its first frame, and ICC profiles are ignored. Pillow refuses more than 179 million pixels
+as a decompression bomb.
 """
 
 import contextlib
@@ -34,17 +35,21 @@ class Picture:
   """One decoded image.
 
   Attributes:
-    pixels: uint8 [H, W, 1 or 3].
+    pixels: uint8 [H, W, 1 or 3], or [H, W, 2 or 4] with the opacity last, if that was asked for.
     format: "PNG", "JPEG", ...
     lossy: the format, or "palette", if writing such a file can lose detail, else ""; of a JPEG file also the mean step
       of its luminance table.
     changes: conversions after decoding, and properties that were ignored.
+    exif: the file's EXIF block without the orientation that ``pixels`` has already; empty if there is none.
+    icc_profile: that of the file; empty if there is none.
   """
 
   pixels: np.ndarray
   format: str
   lossy: str
   changes: tuple[str, ...]
+  exif: bytes = b""
+  icc_profile: bytes = b""
 
 
 @dataclasses.dataclass
@@ -80,8 +85,10 @@ class Report:
     return "; ".join(filter(None, [said(self.formats), said(self.changes), left_out]))
 
 
-def read_picture(file: BinaryIO, suffix: str, background: int = 255) -> Picture | None:
+def read_picture(file: BinaryIO, suffix: str, background: int | None = 255) -> Picture | None:
   """Decodes an image file, composited on ``background``; None if neither content nor suffix are those of an image.
+
+  With None for a background, the opacity of a transparent image stays, as its last channel.
 
   Raises:
     PictureError: the image is damaged or truncated, or its conversion to 8 bits is ambiguous.
@@ -117,7 +124,7 @@ def is_picture_suffix(suffix: str) -> bool:
   return known or suffix.lower() in _NOT_KNOWN
 
 
-def _shown(picture: Any, background: int) -> Picture:
+def _shown(picture: Any, background: int | None) -> Picture:
   from PIL import ImageOps
 
   changes = []
@@ -141,14 +148,16 @@ def _shown(picture: Any, background: int) -> Picture:
   if picture.info.get("icc_profile"):
     changes.append("ICC profile left alone")
   picture.load()
-  pixels, done = _pixels(ImageOps.exif_transpose(picture) if turned else picture, name, background)
-  if picture.mode in ("P", "PA") and pixels.shape[2] == 3:
+  upright = ImageOps.exif_transpose(picture) if turned else picture
+  pixels, done = _pixels(upright, name, background)
+  if picture.mode in ("P", "PA") and pixels.shape[2] >= 3:
     lossy = lossy or "palette"
-  return Picture(pixels, name, lossy, (*changes, *done))
+  exif, profile = (upright.info.get(key) or b"" for key in ("exif", "icc_profile"))
+  return Picture(pixels, name, lossy, (*changes, *done), exif, profile)
 
 
-def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[str]]:
-  """Converts a decoded, upright image to uint8 [H, W, 1 or 3]; returns it with the conversions."""
+def _pixels(picture: Any, name: str, background: int | None) -> tuple[np.ndarray, list[str]]:
+  """Converts a decoded, upright image to the pixels of `Picture`; returns them with the conversions."""
   mode, deep = picture.mode, None
   if mode.startswith("I;16") or (mode == "I" and name in ("PNG", "PPM")):
     deep = np.asarray(picture).astype(np.uint32)
@@ -168,7 +177,7 @@ def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[
   else:
     pixels, done = np.asarray(picture.convert("L" if grey else "RGB")), []
     pixels = pixels[..., None] if grey else pixels
-  if mode in ("P", "PA") and np.all(pixels == pixels[..., :1]):
+  if mode in ("P", "PA") and pixels.shape[2] == 3 and np.all(pixels == pixels[..., :1]):
     pixels = pixels[..., :1]
   named = {"1": "1 bit to 8", "P": "palette", "PA": "palette"}
   if mode in named or mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
@@ -176,10 +185,12 @@ def _pixels(picture: Any, name: str, background: int) -> tuple[np.ndarray, list[
   return pixels, done
 
 
-def over(pixels: np.ndarray, background: int) -> tuple[np.ndarray, list[str]]:
+def over(pixels: np.ndarray, background: int | None) -> tuple[np.ndarray, list[str]]:
   """Composites uint8 [..., C + 1], whose last channel is opacity, on a grey level -> uint8 [..., C], changes."""
   if np.all(pixels[..., -1] == 255):
     return pixels[..., :-1], []
+  if background is None:
+    return pixels, []
   laid = np.empty((*pixels.shape[:-1], pixels.shape[-1] - 1), np.uint8)
   step = max(1, _BLOCK // pixels[0].size)
   for block in (slice(start, start + step) for start in range(0, len(pixels), step)):

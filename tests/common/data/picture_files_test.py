@@ -190,3 +190,28 @@ def test_a_png_with_damaged_pixels_is_an_error_and_no_damaged_exif(tmp_path):
   (tmp_path / "a.png").write_bytes(content[:200] + bytes(200) + content[400 : len(content) // 3])
   with pytest.raises(PictureError, match="broken data stream|truncated"):
     read_picture(tmp_path / "a.png")
+
+
+def test_opacity_stays_where_it_is_asked_for(tmp_path):
+  def read(picture, **options):
+    picture.save(tmp_path / "a.png", **options)
+    return read_picture(tmp_path / "a.png", None).pixels
+
+  np.testing.assert_array_equal(read(RGBA), np.asarray(RGBA))
+  np.testing.assert_array_equal(read(LA), np.asarray(LA))
+  np.testing.assert_array_equal(read(RGB.convert("RGBA")), COLOUR)
+  deep = Image.fromarray(np.array([[0, 257, 514]], np.uint16))
+  np.testing.assert_array_equal(read(deep, transparency=257), [[[0, 255], [1, 0], [2, 255]]])
+  palette = read(RGB.quantize(4), transparency=0)
+  assert palette.shape == (6, 5, 4) and set(np.unique(palette[..., 3])) == {0, 255}
+
+
+def test_exif_comes_without_the_orientation_that_the_pixels_have(tmp_path):
+  exif = Image.Exif()
+  exif[0x0112], exif[0x010F] = 3, "maker"
+  found = written(tmp_path / "a.png", RGB, exif=exif, icc_profile=b"profile")
+  np.testing.assert_array_equal(found.pixels, COLOUR[::-1, ::-1])
+  again = Image.Exif()
+  again.load(found.exif)
+  assert dict(again) == {0x010F: "maker"} and found.icc_profile == b"profile"
+  assert written(tmp_path / "b.png", RGB).exif == b""

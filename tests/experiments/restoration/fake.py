@@ -1,0 +1,78 @@
+"""A restoration model without training: a fixed convolution of what it is given, enlarged by whole pixels."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.ema import NO_EMA
+from experiments.loading import TrainedRun
+
+REACH = 2  # pixels of the input that a pixel of the result sees on each side
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+  """Enlarges by ``scale`` and averages with zeros around the picture; z, of ``z_dim``, is added to the whole picture.
+
+  With ``size`` it takes pictures of that size only.
+  """
+
+  scale: int = 2
+  z_dim: int = 0
+  channels: int = 3
+  size: int = 0
+  given: tuple[str, ...] = ("seen",)
+  conditional = False
+  has_prior = normal_latents = True
+  batches_per_step = None
+  alarms = ()
+  ema = NO_EMA
+
+  def init(self, rng: Any, batch: Any) -> Any: ...
+  def train_step(self, state: Any, batch: Any, rng: Any) -> Any: ...
+  def eval_step(self, state: Any, batch: Any, rng: Any) -> Any: ...
+  def summarize(self, means: Any) -> Any: ...
+  def visualize(self, state: Any, batch: Any, rng: Any) -> Any: ...
+
+  def prior_sample(self, state: Any, rng: Any, index: Any) -> Any:
+    return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (self.z_dim,)))(index)
+
+  def decode(self, state: Any, z: Any, given: Any = None, *, ema: bool = True) -> Any:
+    x = given["seen"]
+    x = jnp.repeat(x, self.channels, axis=-1) if x.shape[-1] == 1 else x[..., : self.channels]
+    if self.size and x.shape[1] != self.size:
+      raise ValueError("another size")
+    x = x.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+    side = 2 * REACH * self.scale - 1
+    kernel = jnp.asarray(state).reshape(side, side, 1, 1)
+    x = jnp.moveaxis(x, -1, 0)[..., None]
+    x = jax.vmap(
+      lambda plane: jax.lax.conv_general_dilated(
+        plane, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+      )
+    )(x)
+    return jnp.moveaxis(x[..., 0], 0, -1) + 0.1 * jnp.sum(z, axis=-1)[:, None, None, None]
+
+
+def run_of(
+  scale: int = 2, z_dim: int = 0, channels: int = 3, size: int = 0, *, mask: bool = False, grey: bool = False
+) -> TrainedRun:
+  """Returns a run of the convolution, trained on 16x16 pictures; ``grey`` is given one channel."""
+  import numpy as np
+
+  side = 2 * REACH * scale - 1
+  kernel = np.random.default_rng(0).uniform(size=side**2).astype(np.float32)
+  low = size or 16
+  seen = (low, low, 1 if grey else channels + mask)
+  spec: Any = SimpleNamespace(
+    image_shape=(low * scale, low * scale, channels),
+    pixel_range=(0.0, 1.0),
+    kind="images",
+    rows=(SimpleNamespace(name="seen", shape=seen),),
+    labels=(),
+  )
+  config: Any = SimpleNamespace(family="regression")
+  return TrainedRun(config, spec, Convolution(scale, z_dim, channels, size), kernel / kernel.sum(), 3, ())
