@@ -1,55 +1,88 @@
 """Decodes and resizes a large set of your pictures once: python -m experiments.prepare --source=SRC --out=DIR
 
-SRC is a folder, a zip or a tar archive. Then train on it: --config.data.name=folder --config.data.dir=DIR. The same
-command goes on where it stopped. DIR gets the pixels in shards, labels from folders or tables, captions from .txt files
-beside the pictures, a contact sheet, damaged.csv with the reason for each picture that cannot be read, and a manifest
-with the sha256 of each file. Small sets need no preparation.
+SRC is a folder, an archive, a .npy or .npz, or the name of a data set: cifar10 with --data_dir=PLACE, or one of TFDS.
+Then train on it: --config=dcgan:folder --config.data.dir=DIR, or dcgan:cifar10. The same command goes on where it
+stopped. DIR gets the pixels in shards, labels from folders or tables, captions from .txt files beside the
+pictures, a contact sheet, damaged.csv with the reason for each picture that cannot be read, and a manifest with the
+sha256 of each file. Small sets need no preparation.
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError
+from configs import recipes, schema
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("source", "", "the folder, zip or tar archive")
+  flags.DEFINE_string("source", "", "a folder, an archive, a .npy or .npz, or the name of a data set")
+  flags.DEFINE_string("data_dir", "", "where the files of a data set lie; empty means the usual places")
   flags.DEFINE_string("out", "", "directory to write; one that holds a part of the same preparation is completed")
-  flags.DEFINE_integer("image_size", 64, "height and width of the prepared pictures", lower_bound=1)
-  flags.DEFINE_enum("resize", "crop", ["crop", "pad", "stretch"], "how pictures reach that size")
-  flags.DEFINE_enum("channels", "3", ["1", "3"], "color channels of the prepared pictures")
+  flags.DEFINE_integer("image_size", 0, "height and width of the prepared pictures; 0: 64, or those of a data set")
+  flags.DEFINE_enum("resize", "", ["", "crop", "pad", "stretch"], "how pictures reach that size; empty: crop")
+  flags.DEFINE_enum("channels", "", ["", "1", "3"], "color channels of the pictures; empty: 3, or those of a data set")
   flags.DEFINE_enum("background", "white", list(BACKGROUNDS), "the color behind transparent pixels")
 
 
 def main() -> int:
   command_line.required("source")
   command_line.required("out")
-  source = Path(FLAGS.source).expanduser()
-  if not source.exists():
-    raise ConfigError(f"--source={FLAGS.source} does not exist; name a folder of pictures, a zip or a tar archive")
+  data, path = _data(), Path(FLAGS.source).expanduser()
 
-  from common.data.prepare import prepare
+  from common.data.archive import is_archive
+  from common.data.catalogue import open_source
+  from common.data.prepare import prepare_files, prepare_set
   from common.data.prepared import listed
+  from common.data.resize import target_shape
   from common.training.log import Status
 
-  status, shape = Status(enabled=True), (FLAGS.image_size, FLAGS.image_size, int(FLAGS.channels))
-  background = BACKGROUNDS[FLAGS.background]
-  manifest = prepare(source, Path(FLAGS.out), shape, FLAGS.resize, background, status.line)
+  status, out = Status(enabled=True), Path(FLAGS.out).expanduser()
+  if path.is_dir() or is_archive(path):
+    shape = (data.image_size, data.image_size, data.channels)
+    manifest = prepare_files(path, out, shape, data.resize, BACKGROUNDS[FLAGS.background], status.line)
+  else:
+    source = open_source(data, status.line)
+    for note in source.notes:
+      status.line(note)
+    shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)
+    manifest = prepare_set(source, out, shape, data.resize, status.line)
   counts = ", ".join(f"{count:,} {split}" for split, count in manifest["splits"].items())
   print(f"{FLAGS.out}: {manifest['examples']:,} pictures ({counts})")
-  if manifest["class_names"]:
-    print(f"{len(manifest['class_names'])} classes: {listed(manifest['class_names'])}")
+  if manifest["num_classes"]:
+    names = f": {listed(manifest['class_names'])}" if manifest["class_names"] else ""
+    print(f"{manifest['num_classes']} classes{names}")
   if manifest["captions"]:
     print(f"{manifest['captions']:,} captions")
   if manifest["damaged"]:
-    print(f"{manifest['damaged']:,} damaged files are listed in {Path(FLAGS.out) / 'damaged.csv'}")
-  print(f"train on it: --config.data.name=folder --config.data.dir={FLAGS.out}")
+    print(f"{manifest['damaged']:,} damaged files are listed in {out / 'damaged.csv'}")
+  name = "folder" if path.exists() else FLAGS.source
+  use = f"--config=NAME:{name}" if name in recipes.DATASETS else f"--config.data.name={name}"
+  print(f"train on it: {use} --config.data.dir={FLAGS.out}")
   return 0
+
+
+def _data() -> Any:
+  """Returns the config.data of --source: that of configs of the same set, with the flags that are given.
+
+  Raises:
+    ConfigError: a path that does not exist.
+  """
+  data, path = schema.get_config().data, Path(FLAGS.source).expanduser()
+  if path.exists():
+    data.update({**recipes.DATASETS["folder"], "dir": str(path)})
+  elif path.is_absolute() or FLAGS.source.startswith("."):
+    raise ConfigError(f"--source={FLAGS.source} does not exist; name a folder of pictures, an archive or a data set")
+  else:
+    data.update({**recipes.DATASETS.get(FLAGS.source, {"name": FLAGS.source, "resize": "crop"}), "dir": FLAGS.data_dir})
+  given = {"image_size": FLAGS.image_size, "resize": FLAGS.resize, "channels": int(FLAGS.channels or 0)}
+  data.update({key: value for key, value in given.items() if value})
+  return data
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from common.data.folder import folder
 from common.data.latents import is_latents, latents
 from common.data.photos import photos
 from common.data.picture_folder import Say
+from common.data.prepared import find_prepared
 from common.data.source import Source
 from common.data.stacked import PREFIX, stacked
 from common.errors import ConfigError, nearest
@@ -35,19 +36,22 @@ def open_source(data: Any, say: Say | None = None) -> Source:
 
   ``say`` is told every few seconds how far the reading of a folder is.
 
-  1. ``digits`` and ``emoji_people``, which ship with the code, and what is generated: ``gaussians8``, ``blobs``,
+  1. A prepared set in ``data.dir``, which experiments.prepare wrote.
+  2. ``digits`` and ``emoji_people``, which ship with the code, and what is generated: ``gaussians8``, ``blobs``,
      ``blobs:CLASSES``.
-  2. ``folder``: the user's own pictures in ``data.dir``; ``emoji`` and ``photos``: from Debian packages, or copies of
+  3. ``folder``: the user's own pictures in ``data.dir``; ``emoji`` and ``photos``: from Debian packages, or copies of
      their files in ``data.dir``.
-  3. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents:STEP-HASH``: those
+  4. ``stacked_NAME``: three grey images of the set NAME as the channels of one; ``latents:STEP-HASH``: those
      of a VAE's images, in the workdir ``data.dir`` of its run.
-  4. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
+  5. IDX files, or CIFAR-10's binary ones, in ``data.dir`` or in its folder ``data.name``; without ``data.dir``, the
      IDX files of a Debian package.
-  5. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
+  6. A tfds set in ``data.dir`` (or tfds' default directory), first prepared there if ``data.download``.
 
   Raises:
     ConfigError: the set is missing or cannot be read.
   """
+  if prepared := find_prepared(data.name, data.dir):
+    return prepared
   if data.name == "digits":
     return digits()
   if data.name == "emoji_people":

@@ -18,7 +18,7 @@ from common.data.picture_arrays import read_arrays
 from common.data.picture_files import is_picture_suffix
 from common.data.picture_folder import Pictures, Say, read_pictures
 from common.data.picture_labels import TABLES, labels_of, split_of
-from common.data.prepared import MANIFEST, Prepared, listed
+from common.data.prepared import listed
 from common.data.resize import Native, fit, target_shape
 from common.data.source import ArraySource, Source
 from common.errors import ConfigError
@@ -41,8 +41,6 @@ def folder(data: Any, say: Say | None = None) -> Source:
   if not data.dir:
     raise ConfigError(f'config.data.name="{NAME}" needs --config.data.dir=DIR, a folder of pictures or an archive')
   root = Path(data.dir).expanduser()
-  if (root / MANIFEST).is_file():
-    return Prepared(root)
   if root.is_file() and root.suffix.lower() in (".npy", ".npz"):
     images, labels, report = read_arrays(root)
     native: Native = images.shape[1:]

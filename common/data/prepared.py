@@ -1,7 +1,8 @@
 """A set of pictures that experiments.prepare wrote: shards of pixels that are mapped into memory and read in any order.
 
-DIR/manifest.json says everything about the set; images-NNNNN.npy are uint8 [n, H, W, C]; labels.npy and splits.npy have
-one number for each picture, and rows.jsonl its file name, split, label and caption.
+DIR/manifest.json says everything about the set; images-NNNNN.npy are uint8 [n, H, W, C]; labels.npy and splits.npy (the
+number of the split in the manifest) have one number for each picture, and rows.jsonl its file name, split, label and
+caption.
 """
 
 import functools
@@ -16,7 +17,23 @@ from common.errors import ConfigError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-SPLITS = ("train", "validation", "test")  # splits.npy has their numbers
+
+
+def find_prepared(name: str, directory: str) -> "Prepared | None":
+  """Opens the prepared set in config.data.dir; None if there is none.
+
+  Raises:
+    ConfigError: ``name``, config.data.name, is neither "folder" nor the name of the set that was prepared, or a
+      file of it is missing.
+  """
+  root = Path(directory).expanduser()
+  if not directory or not (root / MANIFEST).is_file():
+    return None
+  prepared = Prepared(root)
+  if name not in ("folder", prepared.source):
+    own = "folder" if Path(prepared.source).is_absolute() else prepared.source
+    raise ConfigError(f'config.data.name="{name}": {root} holds a prepared "{own}"; set --config.data.name={own}')
+  return prepared
 
 
 class Prepared:
@@ -24,6 +41,9 @@ class Prepared:
 
   Args:
     root: the directory.
+
+  Attributes:
+    source: config.data.name of the set that was prepared, or the absolute path of a folder, an archive or a file.
 
   Raises:
     ConfigError: a file is missing or has another size than the manifest says.
@@ -34,18 +54,19 @@ class Prepared:
 
   def __init__(self, root: Path):
     manifest = read_manifest(root)
-    self.name = str(manifest["name"])
+    self.name, self.source = str(manifest["name"]), str(manifest["source"])
     self.native_shape: tuple[int, int, int] = tuple(manifest["shape"])
     self.class_names: Sequence[str] = tuple(manifest["class_names"])
-    self.num_classes = len(self.class_names)
+    self.num_classes: int = manifest.get("num_classes", len(self.class_names))  # early sets had names for all classes
     self.sizes: Mapping[str, int] = {**manifest["splits"], "all": manifest["examples"]}
-    classes = f"{self.num_classes} classes: {listed(self.class_names)}" if self.class_names else "no labels"
+    classes = f"{self.num_classes} classes" if self.num_classes else "no labels"
+    classes += f": {listed(self.class_names)}" if self.class_names else ""
     self.notes: Sequence[str] = (f"{root}: {manifest['examples']:,} prepared pictures; {classes}",)
     self._shards = [root / shard["file"] for shard in manifest["shards"]]
     self._starts = np.cumsum([0, *(shard["examples"] for shard in manifest["shards"])])
     self._labels = np.load(root / "labels.npy")
     splits = np.load(root / "splits.npy")
-    self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(SPLITS)}
+    self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(manifest["splits"])}
     self._rows["all"] = np.arange(len(splits))
 
   def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

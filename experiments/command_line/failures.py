@@ -46,6 +46,10 @@ _OWN_FLAGS = {  # of commands without --config: the field of a config that each 
   "data_dir": "data.dir",
   "dataset": "data.name",
   "reference": "data.name",
+  "source": "data.name",
+  "image_size": "data.image_size",
+  "resize": "data.resize",
+  "channels": "data.channels",
   "metrics": "metrics",
   "features": "evaluate.features",
 }

@@ -167,7 +167,7 @@ def test_sizes_that_differ_are_refused_before_all_pictures_are_read(tmp_path, mo
 @pytest.mark.parametrize("image_size", [0, 1024])
 def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch, image_size):
   for i in range(7):
-    save(tmp_path / f"{i}.png", 1024, 1024)
+    Image.new("RGB", (1024, 1024)).save(tmp_path / f"{i}.png")
   folder(settings(tmp_path, image_size=image_size))
   monkeypatch.setattr(memory, "available", lambda: 30 * 2**20)
   with pytest.raises(ConfigError, match=r"needs \d\d MB of memory, and 30 MB are free; decode them once, python -m"):

@@ -1,5 +1,6 @@
 """A prepared set holds what its folder holds; a stopped preparation goes on; damage and other work are refused."""
 
+import dataclasses
 import hashlib
 import json
 import zipfile
@@ -9,10 +10,14 @@ import pytest
 from PIL import Image
 
 from common import files
+from common.data import picture_folder
 from common.data import prepare as module
+from common.data.catalogue import open_source
 from common.data.dataset import open_dataset
-from common.data.prepare import prepare
+from common.data.prepare import prepare_files as prepare
+from common.data.prepare import prepare_set
 from common.errors import ConfigError
+from tests.common.data import cifar_test
 from tests.common.data.settings import data_config
 
 RNG = np.random.RandomState(0)
@@ -124,3 +129,58 @@ def test_other_work_and_damage_are_refused(pictures, tmp_path):
   (tmp_path / "empty").mkdir()
   with pytest.raises(ConfigError, match="has no pictures that can be read"):
     prepare(tmp_path / "empty", tmp_path / "of_empty", (16, 16, 3), "crop")
+
+
+CUTS = {"train_split": "train[:-5]", "validation_split": "train[-5:]"}
+
+
+@pytest.mark.parametrize(
+  ("changes", "shape"),
+  [
+    ({"name": "emoji_people"}, (32, 32, 3)),
+    ({"name": "emoji_people", "image_size": 36, "channels": 1}, (36, 36, 1)),
+    ({"name": "digits", **CUTS}, (8, 8, 1)),
+    ({"name": "cifar10", **CUTS}, (32, 32, 3)),
+  ],
+)
+def test_a_prepared_set_trains_as_the_set_itself(tmp_path, changes, shape):
+  if changes["name"] == "cifar10":
+    changes = changes | {"dir": str(cifar_test.write(tmp_path / "files"))}
+  data = data_config(**changes)
+  source = open_source(data)
+  manifest = prepare_set(source, tmp_path / "out", shape, data.resize)
+  whole, ours = open_dataset(data), open_dataset(data_config(**changes | {"dir": str(tmp_path / "out")}))
+  assert not ours.source.in_memory
+  for split in ("train", "validation", "test"):
+    one, other = getattr(ours, split).arrays(), getattr(whole, split).arrays()
+    np.testing.assert_array_equal(one["image"], other["image"])
+    np.testing.assert_array_equal(one["label"], other["label"])
+  same = {"fingerprint": "", "num_examples": 0}
+  assert dataclasses.replace(ours.spec, **same) == dataclasses.replace(whole.spec, **same)
+  assert manifest["source"] == changes["name"] and manifest["num_classes"] == source.num_classes
+  with pytest.raises(ConfigError, match=rf'holds a prepared "{data.name}"; set --config.data.name={data.name}'):
+    open_source(data_config(name="mnist", dir=str(tmp_path / "out")))
+
+
+def test_a_stopped_preparation_of_a_set_goes_on(tmp_path, monkeypatch):
+  source = open_source(data_config())
+  whole = prepare_set(source, tmp_path / "whole", (8, 8, 1), "pad")
+  write, left = files.write, iter(range(20))
+
+  def stopping(path, content):
+    if next(left, None) is None:
+      raise KeyboardInterrupt
+    write(path, content)
+
+  monkeypatch.setattr(files, "write", stopping)
+  with pytest.raises(KeyboardInterrupt):
+    prepare_set(source, tmp_path / "out", (8, 8, 1), "pad")
+  monkeypatch.setattr(files, "write", write)
+  said, times = [], iter(range(0, 10**6, 10))
+  monkeypatch.setattr(picture_folder.time, "monotonic", lambda: next(times))
+  assert {**prepare_set(source, tmp_path / "out", (8, 8, 1), "pad", said.append), "name": "whole"} == whole
+  assert said[0].startswith("16 of 1,797 files: 16 pictures") and len(said) == len(whole["shards"])
+  with pytest.raises(ConfigError, match=r"something else \(source digits -> emoji_people"):
+    prepare_set(open_source(data_config(name="emoji_people")), tmp_path / "out", (8, 8, 1), "crop")
+  with pytest.raises(ConfigError, match='"gaussians8" has points, and only pictures are prepared'):
+    prepare_set(open_source(data_config(name="gaussians8")), tmp_path / "points", (8, 8, 1), "pad")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.data import tfds_source
 from common.data.dataset import open_dataset
+from common.data.prepare import prepare_set
 from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
@@ -113,6 +114,16 @@ def test_only_the_rows_asked_for_are_decoded(prepared):
   assert data.train._arrays is None and rows["image"].shape == (2, 4, 4, 1)
   assert (rows["image"] == data.train.arrays()["image"][[9, 2]]).all()
   assert open_dataset(config(prepared)).spec.fingerprint != data.spec.fingerprint
+
+
+def test_it_is_copied_into_a_prepared_set(prepared, tmp_path):
+  data = open_dataset(config(prepared))
+  prepare_set(data.source, tmp_path / "out", (8, 6, 3), "pad")
+  copy = open_dataset(config(tmp_path / "out"))
+  assert (copy.source.sizes, copy.spec.class_names) == ({"train": 20, "test": 5, "all": 25}, data.spec.class_names)
+  for split in ("train", "validation", "test"):
+    for name, values in getattr(data, split).arrays().items():
+      np.testing.assert_array_equal(getattr(copy, split).arrays()[name], values)
 
 
 def test_emnist_is_read_upright(prepared):
