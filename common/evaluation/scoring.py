@@ -62,6 +62,7 @@ class Scoring:
     mesh: the devices.
     labelled: whether the pictures to be scored have labels.
     num: how many there are.
+    paired: whether picture i belongs to real picture i.
 
   Attributes:
     failures: a line for each metric that was undefined for the pictures and is therefore left out.
@@ -81,6 +82,7 @@ class Scoring:
     *,
     labelled: bool,
     num: int,
+    paired: bool = False,
   ):
     self._reference, self._settings = reference, settings
     features = settings.features if any(map(_sees_features, metrics.values())) else "pixels"
@@ -94,7 +96,7 @@ class Scoring:
     # A copy may be one of any training picture.
     pictures = {split: real(reference, split, 0 if split == "train" else settings.num_real) for split in splits}
     for split, group in splits.items():
-      _check(group, self._extractor, pictures[split], labelled=labelled, num=num)
+      _check(group, self._extractor, pictures[split], labelled=labelled, num=num, paired=paired)
     with settings.say.phase("reading the real pictures"):
       self._sides = {split: self._side(group, split, pictures[split], data) for split, group in splits.items()}
 
@@ -144,14 +146,15 @@ class Scoring:
   def floor(self, num: int) -> Iterator[ScoreRecord]:
     """Yields the scores of real pictures, which a generator of the true distribution would get.
 
-    They come from the training split, or from the test split for metrics that compare with the training split.
+    They come from the training split, or from the test split for metrics that compare with the training split. Metrics
+    of pairs have none: no two real pictures are partners.
     """
     for split in self._sides:
       other = "test" if split == "train" else "train"
       pictures = real(self._reference, other, min(num, len(getattr(self._reference, other))))
       if len(pictures) < num:
         self._settings.say.line(f"the floor is of {len(pictures):,} real {other} pictures, all there are, not {num:,}")
-      yield from self._score(split, self._embed(pictures), {"real": other}, {})
+      yield from self._score(split, self._embed(pictures), {"real": other}, {}, pairs=False)
 
   def _embed(self, pictures: Pictures) -> SampleSet:
     check_pictures(pictures.images, next(iter(self._sides.values())).real.images)
@@ -162,11 +165,13 @@ class Scoring:
       raise ConfigError(str(error)) from error
 
   def _score(
-    self, split: str, fake: SampleSet, source: Mapping[str, Any], made: Mapping[str, Any]
+    self, split: str, fake: SampleSet, source: Mapping[str, Any], made: Mapping[str, Any], *, pairs: bool = True
   ) -> Iterator[ScoreRecord]:
     side, seed = self._sides[split], self._settings.seed
     protocol = self.protocol(split, len(fake), made)
     for metric_name, metric in side.metrics.items():
+      if "pairs" in metric.needs and not pairs:
+        continue
       try:
         with self._settings.say.phase(f"scoring {len(fake):,} pictures"):
           scores: Mapping[str, Score] = metric(side.real, fake, seed)
@@ -196,7 +201,13 @@ def _sees_features(metric: SampleMetric) -> bool:
 
 
 def _check(
-  metrics: Mapping[str, SampleMetric], extractor: Extractor, pictures: Pictures, *, labelled: bool, num: int
+  metrics: Mapping[str, SampleMetric],
+  extractor: Extractor,
+  pictures: Pictures,
+  *,
+  labelled: bool,
+  num: int,
+  paired: bool,
 ) -> None:
   """Raises ConfigError for a metric that needs something missing."""
   for name, metric in metrics.items():
@@ -208,6 +219,16 @@ def _check(
     if "labels" in metric.needs and not (labelled and pictures.labels is not None):
       whose = "the real pictures" if labelled else "the pictures to be scored"
       raise ConfigError(f"the metric {name} needs labels, and {whose} have none; leave it out")
+    if "pairs" in metric.needs and not paired:
+      raise ConfigError(
+        f"the metric {name} compares each picture with the real one that it was made from, and these were made from "
+        "none; leave it out"
+      )
+    if "pairs" in metric.needs and num != len(pictures):
+      raise ConfigError(
+        f"the metric {name} compares picture i with real picture i, and there are {num} pictures and {len(pictures)} "
+        "real ones; both must be the same pictures in the order of their names"
+      )
     for least, count, what in zip(metric.least(), (len(pictures), num), ("real", "generated"), strict=True):
       if count < least:
         raise ConfigError(f"the metric {name} needs {least} {what} pictures or more, and there are {count}")

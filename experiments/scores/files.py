@@ -61,7 +61,7 @@ def score_files(
   images = without_margin(pictures.images, real.image_shape) if resize == "pad" else pictures.images
   pictures = Pictures(_matched(images, real.image_shape, path, data.name), pictures.labels)
   labelled, num = pictures.labels is not None, len(pictures)
-  scoring = Scoring(metrics, real, data, settings, parallel.make_mesh(), labelled=labelled, num=num)
+  scoring = Scoring(metrics, real, data, settings, parallel.make_mesh(), labelled=labelled, num=num, paired=True)
   unknown = dict.fromkeys(("weights", "batch_norm", "truncation", "sampler"), "files")
   made: dict[str, Any] = {**unknown, "quantization": said.quantization, "files": said.record()}
   floor = scoring.floor(num) if settings.floor and data.train_split != data.test_split else ()

@@ -21,6 +21,10 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "intra_frechet": "class_conditional:IntraFrechet",
   "label_agreement": "class_conditional:LabelAgreement",
   "nearest_neighbour_error": "nearest_neighbour_error:NearestNeighbourError",
+  # Of pairs: picture i against real picture i.
+  "psnr": "psnr:Psnr",
+  "ssim": "ssim:Ssim",
+  "ms_ssim": "ssim:MultiScaleSsim",
 }
 AGAINST_TRAINING = ("memorisation",)  # metrics whose ``real`` must be the training images
 LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMetric`

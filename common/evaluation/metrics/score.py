@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from scipy import special
 
-Need = Literal["features", "logits", "labels", "images"]
+Need = Literal["features", "logits", "labels", "images", "pairs"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from common.evaluation.features import classifier_file
 from common.evaluation.features.embed import Embedder
 from common.evaluation.metrics.frechet import FrechetDistance, Moments
 from common.evaluation.metrics.inception_score import InceptionScore
+from common.evaluation.metrics.psnr import Psnr
 from common.evaluation.metrics.score import Score
 from common.evaluation.pictures import Pictures, check_pictures, drawn, open_reference, real
 from common.evaluation.sampling import Sampler
@@ -47,9 +48,9 @@ def reference():
   return open_reference(DATA)
 
 
-def scoring_of(metrics, reference, *, data=DATA, devices=1, labelled=True, num=10, **settings):
+def scoring_of(metrics, reference, *, data=DATA, devices=1, labelled=True, num=10, paired=False, **settings):
   settings = Settings(**{"features": "pixels", "num_real": 10, "say": Status(enabled=False), **settings})
-  return Scoring(metrics, reference, data, settings, make_mesh(devices), labelled=labelled, num=num)
+  return Scoring(metrics, reference, data, settings, make_mesh(devices), labelled=labelled, num=num, paired=paired)
 
 
 def protocol_of(features, reference, num_real=0, data=DATA):
@@ -120,6 +121,12 @@ def test_a_score_of_pixels_is_not_named_after_an_extractor(reference):
   }  # fmt: skip
 
 
+def test_real_pictures_are_no_floor_of_pairs(reference):
+  scoring = scoring_of({"m": Count(), "psnr": Psnr()}, reference, paired=True)
+  assert [record.metric for record in scoring(real(reference, "test", 10), {}, {})] == ["count", "psnr"]
+  assert [record.metric for record in scoring.floor(10)] == ["count"]
+
+
 def test_other_real_pictures_or_labels_are_another_protocol(reference, monkeypatch):
   def protocols():
     return protocol_of("pixels", reference), reference.test.sha8()
@@ -177,6 +184,8 @@ def test_stacked_pictures_are_read_channel_by_channel():
     (9, {"num": 9}, "m needs 10 generated pictures or more, and there are 9"),
     (5, {"labelled": False}, "needs labels, and the pictures to be scored have none"),
     (5, {"metric": InceptionScore()}, "m needs a classifier's logits, which the features pixels lack"),
+    (5, {"metric": Psnr()}, "m compares each picture with the real one that it was made from"),
+    (5, {"metric": Psnr(), "paired": True, "num": 9}, "and there are 9 pictures and 10 real ones"),
     (5, {"num_real": 301}, "301 real examples are asked for, and the split has 300"),
   ],
 )

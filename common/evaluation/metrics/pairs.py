@@ -1,0 +1,71 @@
+"""What metrics of pairs share: picture i of one set is compared with picture i of the other."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from common.evaluation.metrics.estimate import estimate
+from common.evaluation.metrics.score import Need, SampleSet, Score
+
+# (offset, weights of R, G and B), all for values from 0 to 255 (ITU-R BT.601).
+CHANNELS = {
+  "rgb": None,  # every channel by itself
+  "y": (16.0, (65.481 / 255, 128.553 / 255, 24.966 / 255)),  # MATLAB's rgb2ycbcr, from 16 to 235: errors shrink
+  "grey": (0.0, (0.299, 0.587, 0.114)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired:
+  """The settings of a metric of pairs.
+
+  Attributes:
+    channel: what is compared: "rgb" (each channel that the pictures have), "y" (MATLAB's luma, in which errors are
+      219/255 as large as in grey) or "grey". It is not rounded.
+    border: pixels that are cut off each side first; papers on super-resolution cut as many as their scale.
+  """
+
+  channel: str = "rgb"
+  border: int = 0
+  needs: ClassVar[frozenset[Need]] = frozenset({"images", "pairs"})
+
+  def __post_init__(self) -> None:
+    if self.channel not in CHANNELS:
+      raise ValueError(f'channel="{self.channel}" is not one of {", ".join(CHANNELS)}')
+
+  def least(self) -> tuple[int, int]:
+    return 2, 2
+
+  def planes(self, images: np.ndarray) -> np.ndarray:
+    """Returns the values from 0 to 255 that are compared, float64 [H', W', C'], of one image uint8 [H, W, C].
+
+    Raises:
+      ValueError: the image has no such channel, or the border leaves nothing of it.
+    """
+    height, width, channels = images.shape
+    if min(height, width) <= 2 * self.border:
+      raise ValueError(f"a border of {self.border} leaves nothing of {height}x{width} pixels; set a smaller border")
+    inner = images[self.border : height - self.border, self.border : width - self.border].astype(np.float64)
+    luma = CHANNELS[self.channel]
+    if luma is None:
+      return inner
+    if channels != 3:
+      raise ValueError(f'channel="{self.channel}" is made of 3 channels and the pictures have {channels}; use rgb')
+    return luma[0] + inner @ np.asarray(luma[1])[:, None]
+
+  def mean(
+    self, real: SampleSet, fake: SampleSet, of: Callable[[np.ndarray, np.ndarray], float], bounds: tuple[float, float]
+  ) -> Score:
+    """Returns the mean of ``of`` (planes of one picture, planes of its partner) over all pairs.
+
+    Raises:
+      ValueError: sets of different sizes, or those of `planes` and ``of``.
+    """
+    if real.images.shape != fake.images.shape:
+      raise ValueError(f"pictures of shape {fake.images.shape} and {real.images.shape} are no pairs")
+    values = [of(self.planes(x), self.planes(y)) for x, y in zip(fake.images, real.images, strict=True)]
+    result = estimate(np.asarray(values))
+    method = f"standard error of the mean over {result.count} pairs"
+    return Score(result.mean, result.standard_error, method, range=bounds)

@@ -1,0 +1,138 @@
+"""PSNR, SSIM and MS-SSIM against closed forms, scikit-image and a double loop; what their settings compare."""
+
+import numpy as np
+import pytest
+
+from common.evaluation.metrics.psnr import CAP, Psnr, psnr
+from common.evaluation.metrics.score import SampleSet
+from common.evaluation.metrics.ssim import WEIGHTS, MultiScaleSsim, Ssim, halved, multi_scale, similarity
+
+RNG = np.random.default_rng(0)
+
+
+def samples(images):
+  return SampleSet(images=np.asarray(images, np.uint8), features=np.zeros((len(images), 0)))
+
+
+def pair(height=40, width=33, channels=3, noise=20):
+  """Two smooth pictures and noisy copies of them."""
+  smooth = 120 + 60 * np.sin(np.arange(height)[:, None, None] / 5) * np.cos(np.arange(width)[None, :, None] / 4)
+  real = smooth + RNG.normal(0, 15, (2, height, width, channels))
+  return (np.clip(x, 0, 255).astype(np.uint8) for x in (real, real + RNG.normal(0, noise, real.shape)))
+
+
+def score(metric, fake, real):
+  [value] = metric(samples(real), samples(fake), 0).values()
+  return value
+
+
+def test_psnr_averages_decibels_over_the_pictures():
+  real = np.full((2, 4, 4, 3), 100)
+  fake = real + np.array([1, 16]).reshape(2, 1, 1, 1)
+  expected = 20 * np.log10(255), 20 * np.log10(255 / 16)
+  result = score(Psnr(), fake, real)
+  assert result.value == pytest.approx(np.mean(expected), abs=1e-12)
+  assert result.standard_error == pytest.approx(np.std(expected, ddof=1) / np.sqrt(2))
+
+
+def test_psnr_of_equal_pictures_is_the_cap():
+  assert score(Psnr(), *[RNG.integers(0, 256, (2, 4, 4, 3))] * 2).value == CAP
+  one = np.zeros((1000, 1000, 3))
+  one[0, 0, 0] = 1  # the smallest difference of large pictures
+  assert psnr(one, np.zeros_like(one)) == CAP
+
+
+@pytest.mark.parametrize(("channel", "factor"), [("rgb", 1.0), ("grey", 1.0), ("y", 219 / 255)])
+def test_equal_errors_of_the_three_channels(channel, factor):
+  """An error of 10 in each channel is one of 10 in grey, and of 219/255 times that in MATLAB's luma."""
+  real = RNG.integers(20, 200, (2, 5, 6, 3))
+  assert score(Psnr(channel=channel), real + 10, real).value == pytest.approx(20 * np.log10(255 / (10 * factor)))
+
+
+def test_luma_of_the_primary_colors():
+  """MATLAB documents its range as 16 to 235; the primaries are those of ITU-R BT.601."""
+  colors = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+  np.testing.assert_allclose(Psnr(channel="y").planes(colors).ravel(), [235, 16, 81.481, 144.553, 40.966], atol=1e-9)
+
+
+def test_a_border_is_cut_off_every_side():
+  real = np.full((2, 8, 9, 1), 50)
+  fake = real + 2
+  fake[:, :2] = fake[:, -2:] = fake[:, :, :2] = fake[:, :, -2:] = 255
+  assert score(Psnr(border=2), fake, real).value == pytest.approx(20 * np.log10(255 / 2))
+  with pytest.raises(ValueError, match="a border of 4 leaves nothing of 8x9 pixels; set a smaller border"):
+    score(Psnr(border=4), fake, real)
+
+
+def test_what_cannot_be_compared_is_refused():
+  with pytest.raises(ValueError, match='channel="Y" is not one of rgb, y, grey'):
+    Psnr(channel="Y")
+  grey = np.zeros((2, 4, 4, 1))
+  with pytest.raises(ValueError, match='channel="y" is made of 3 channels and the pictures have 1; use rgb'):
+    score(Psnr(channel="y"), grey, grey)
+  with pytest.raises(ValueError, match="are no pairs"):
+    score(Psnr(), grey, np.zeros((3, 4, 4, 1)))
+  with pytest.raises(ValueError, match="the window of 11x11 does not fit in 10x40 pixels"):
+    score(Ssim(), *[np.zeros((2, 10, 40, 1))] * 2)
+  with pytest.raises(ValueError, match="5 scales need 161x161 pixels, not 160x200; take ssim"):
+    score(MultiScaleSsim(), *[np.zeros((2, 160, 200, 1))] * 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_equals_scikit_image(channels):
+  metrics = pytest.importorskip("skimage.metrics")
+  real, fake = pair(channels=channels)
+  options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+  values = [metrics.structural_similarity(x, y, channel_axis=2, **options) for x, y in zip(fake, real, strict=True)]
+  assert score(Ssim(), fake, real).value == pytest.approx(np.mean(values), abs=1e-12)
+
+
+def by_windows(x, y):
+  """SSIM and its structure, window by window (Wang et al. 2004, Eqs. 13 to 16), [H, W]."""
+  offsets = np.arange(-5, 6)
+  weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+  weights /= weights.sum()
+  wholes, structures = [], []
+  for i in range(x.shape[0] - 10):
+    for j in range(x.shape[1] - 10):
+      a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
+      mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+      spread = (weights * ((a - mean_a) ** 2 + (b - mean_b) ** 2)).sum()
+      together = (weights * (a - mean_a) * (b - mean_b)).sum()
+      structures.append((2 * together + 7.65**2) / (spread + 7.65**2))
+      wholes.append(structures[-1] * (2 * mean_a * mean_b + 2.55**2) / (mean_a**2 + mean_b**2 + 2.55**2))
+  return np.mean(wholes), np.mean(structures)
+
+
+def test_ssim_equals_a_loop_over_its_windows():
+  real, fake = pair(14, 13, 1)
+  x, y = fake[0].astype(float), real[0].astype(float)
+  np.testing.assert_allclose(similarity(x, y), by_windows(x[..., 0], y[..., 0]), rtol=1e-10)
+
+
+def test_equal_pictures_have_similarity_1_and_inverted_ones_less_than_0():
+  real, _ = pair()
+  assert score(Ssim(), real, real).value == pytest.approx(1.0)
+  assert score(Ssim(), 255 - real, real).value < 0
+
+
+def test_ms_ssim_weighs_the_structure_of_five_scales():
+  """With the exponents of Wang et al. 2003 on each scale by itself; an odd side repeats its last pixel."""
+  real, fake = pair(170, 161, 1, noise=60)
+  x, y = fake[0].astype(float), real[0].astype(float)
+  terms = []
+  for scale in range(5):
+    if scale:
+      x, y = (np.pad(z, ((0, z.shape[0] % 2), (0, z.shape[1] % 2), (0, 0)), mode="symmetric") for z in (x, y))
+      x, y = ((z[::2, ::2] + z[1::2, ::2] + z[::2, 1::2] + z[1::2, 1::2]) / 4 for z in (x, y))
+    terms.append(similarity(x, y)[0 if scale == 4 else 1])
+  expected = np.prod([term**weight for term, weight in zip(terms, WEIGHTS, strict=True)])
+  assert multi_scale(fake[0].astype(float), real[0].astype(float)) == pytest.approx(expected, rel=1e-12)
+  assert sum(WEIGHTS) == pytest.approx(1.0, abs=2e-4)
+  assert score(MultiScaleSsim(), real, real).value == pytest.approx(1.0)
+  assert score(MultiScaleSsim(), 255 - real, real).value == 0.0
+
+
+def test_halving_averages_blocks():
+  x = np.arange(12.0).reshape(3, 4, 1)
+  np.testing.assert_allclose(halved(x)[..., 0], [[2.5, 4.5], [8.5, 10.5]])
