@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from common.ema import Ema
-from common.types import Array, Batch, Images, Latents, Metrics, PyTree
+from common.types import Array, Batch, Given, Images, Latents, Metrics, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,9 @@ class Generative(Trainable[S], Protocol[S]):
   """A Trainable that can be sampled."""
 
   @property
-  def conditional(self) -> bool: ...
+  def given(self) -> tuple[str, ...]:
+    """The rows of a batch that the model is given: () or ("label",)."""
+    ...
 
   @property
   def has_prior(self) -> bool:
@@ -95,8 +97,8 @@ class Generative(Trainable[S], Protocol[S]):
     """Samples latents for the rows ``index`` [N]; row i depends on (rng, i) only, not on the rest of the batch."""
     ...
 
-  def decode(self, state: S, z: Latents, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """Maps latents to images [N, H, W, C]."""
+  def decode(self, state: S, z: Latents, given: Given = None, *, ema: bool = True) -> Images:
+    """Maps latents, and exactly the rows that the model is given, to images [N, H, W, C]."""
     ...
 
   def visualize(self, state: S, batch: Batch, rng: Array) -> dict[str, Images]:
@@ -108,7 +110,7 @@ class Generative(Trainable[S], Protocol[S]):
 class HasBatchStatistics(Protocol[S]):
   """A `Generative` whose BatchNorm can use other statistics than the running ones of training."""
 
-  def batch_statistics(self, state: S, z: Latents, labels: Array | None, *, ema: bool) -> PyTree:
+  def batch_statistics(self, state: S, z: Latents, given: Given, *, ema: bool) -> PyTree:
     """Computes the mean and variance of each BatchNorm of `decode` over these latents.
 
     Raises:
@@ -126,8 +128,8 @@ class LatentVariable(Protocol[S_in]):
   """The interface of likelihood metrics; every method uses the averaged weights and returns nats.
 
   k samples for the rows [B] of a batch have leading axes [k, B, ...]; sample i of a row depends on (rng, the row's
-  index, i) only. The result for a row depends on that row only. z may be a tuple of layers. For a
-  `Generative.conditional` model everything is conditional on the rows' labels: p(x|label) instead of p(x).
+  index, i) only. The result for a row depends on that row only. z may be a tuple of layers. If the
+  model is given rows, everything is conditional on them, as p(x|label) instead of p(x).
   """
 
   def posterior_sample(self, state: S_in, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:

@@ -6,11 +6,13 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 PyTree = Any
-# "image" [B, H, W, C], "label" int32 [B], "index" int32 [B]; in evaluation "mask" float32 [B]
+# Rows: "image" [B, H, W, C], "label" int32 [B], "index" int32 [B]; in evaluation "mask" float32 [B]
 Batch = Mapping[str, Array]
+Given = Mapping[str, Array | np.ndarray] | None  # the rows of a batch that a model is given; None for none
 Images = Array  # [N, H, W, C], float32 in spec.pixel_range
 Latents = Any  # [N, Z], or a tuple of such arrays, one for each stochastic layer
 

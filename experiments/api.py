@@ -202,23 +202,22 @@ def sample(run: TrainedRun, num: int, *, seed: int = 0, labels: np.ndarray | Non
 
   ``options`` are those of `sampler_of`.
   """
-  sampler, labels = _sampler_and_labels(run, num, seed, labels, options)
-  return Samples(sampler(run.state, seed, num, labels), labels)
+  sampler, given = _sampler_and_given(run, num, seed, labels, options)
+  return Samples(sampler(run.state, seed, num, given), (given or {}).get("label"))
 
 
 def interpolate(
   run: TrainedRun, num: int, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
 ) -> Samples:
   """Draws ``num`` straight lines of ``steps`` images between two latents, [num * steps, ...]; otherwise as `sample`."""
-  sampler, labels = _sampler_and_labels(run, num, seed, labels, options)
-  drawn = sampler.interpolate(run.state, seed, num, steps, labels)
-  return Samples(drawn, None if labels is None else np.repeat(labels, steps))
+  sampler, given = _sampler_and_given(run, num, seed, labels, options)
+  drawn = sampler.interpolate(run.state, seed, num, steps, given)
+  return Samples(drawn, np.repeat(given["label"], steps) if given else None)
 
 
-def _sampler_and_labels(run: Any, num: int, seed: int, labels: Any, options: Any) -> tuple[Sampler, np.ndarray | None]:
+def _sampler_and_given(run: Any, num: int, seed: int, labels: Any, options: Any) -> tuple[Sampler, Any]:
   sampler = sampler_of(run, **options)
-  missing = labels is None and run.algorithm.conditional
-  return sampler, sampler.labels(seed, np.arange(num)) if missing else labels
+  return sampler, sampler.given(seed, np.arange(num)) if labels is None else {"label": labels}
 
 
 def save_images(path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8) -> None:

@@ -59,7 +59,7 @@ def main() -> int:
     status.line(note)
   if not isinstance(run.algorithm, Generative):
     raise ConfigError(f"{FLAGS.workdir} holds a {run.config.family}, which makes no pictures")
-  if run.algorithm.conditional:
+  if run.algorithm.given:
     raise ConfigError(
       f"{FLAGS.workdir} holds a conditional model, where labels give the classes (experiments.sample --labels=...); "
       "arithmetic on latents is for one that was trained without labels"

@@ -88,7 +88,7 @@ def pictures_for(run: Any, inputs: list[str], label: str) -> tuple[list[str], An
   if pictures.damaged:
     raise ConfigError(f"--input: {pictures.damage}; write them anew, or leave them out")
   pixels = np.stack(pictures.pixels)
-  if not getattr(run.algorithm, "conditional", False):
+  if "label" not in getattr(run.algorithm, "given", ()):
     return pictures.names, pixels, None
   known = {str(i): i for i in run.spec.labels} | {name: i for i, name in enumerate(run.spec.class_names)}
   numbers, class_names = labels_of(pictures.names, pictures.tables)

@@ -82,13 +82,14 @@ def serialized_decode(run: Any, arrays: Any) -> bytes:
   layers = latents_of(run)
   structure, leaves = jax.tree.structure(layers), jax.tree.leaves(layers)
   z = leaves[0] if len(leaves) == 1 else tuple(leaves)  # without the tuple around a VAE's only layer
-  inputs = (z, jax.ShapeDtypeStruct((1,), jnp.int32)) if run.algorithm.conditional else (z,)
+  inputs = (z, jax.ShapeDtypeStruct((1,), jnp.int32)) if run.algorithm.given else (z,)
   shapes = jax.eval_shape(lambda: run.state)
 
   def one(named: Any, z: Any, *labels: Any) -> Any:
     state = weights.with_named(weights.fresh(shapes), named)
     latents = jax.tree.unflatten(structure, [x[None] for x in jax.tree.leaves(z)])
-    return run.algorithm.decode(state, latents, *(label[None] for label in labels))[0]  # no row depends on another
+    given = {"label": labels[0][None]} if labels else None
+    return run.algorithm.decode(state, latents, given)[0]  # no row depends on another
 
   batch = jax.export.symbolic_shape("batch")[0]
   of_batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), inputs)
@@ -163,7 +164,7 @@ def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
   if not decodes:
     return text
   leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(latents_of(run))]
-  conditional = run.algorithm.conditional
+  conditional = bool(run.algorithm.given)
   name = run.config.z_prior if "z_prior" in run.config else run.config.prior.name
   return text + _DECODE.format(
     prior=_PRIORS.get(name, f'the prior "{name}" of config.json, which needs the project'),

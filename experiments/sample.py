@@ -86,7 +86,7 @@ def main() -> int:
       columns = FLAGS.interpolate or columns
       samples = _of_latents(run)
     else:
-      labels = _labels(getattr(run.algorithm, "conditional", False), run.spec)
+      labels = _labels("label" in getattr(run.algorithm, "given", ()), run.spec)
       num = FLAGS.num if labels is None else len(labels)
       if FLAGS.interpolate:
         columns = FLAGS.interpolate

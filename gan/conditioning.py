@@ -1,19 +1,18 @@
-"""Conditioning on labels: how they reach the two networks, and the loss of a discriminator that names them."""
+"""Conditioning on labels: how the two networks are given them, and the loss of a discriminator that names them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from common.errors import ConfigError
-from common.layers.basic import with_planes
+from common.layers.basic import with_planes, with_values
 from common.types import Array, Images
 from gan.networks.interface import DiscriminatorOutput, LabelHead
 
-FORMS = ("class_batch_norm", "concat", "embedding")  # in which G gets labels beside a projection or a classifier
+FORMS = ("class_batch_norm", "concat", "embedding")  # in which G is given labels beside a projection or a classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,29 +38,30 @@ class Conditioning:
       raise ConfigError(f'generator="{self.generator}" is not one of {", ".join(FORMS)}')
 
   @property
-  def conditional(self) -> bool:
-    return (self.generator, self.discriminator) != ("none", "none")
+  def rows(self) -> tuple[str, ...]:
+    """The rows of a batch that the networks are given."""
+    return ("label",) if (self.generator, self.discriminator) != ("none", "none") else ()
+
+  def vector(self, batch: Mapping[str, Any]) -> Array | None:
+    """Turns the rows that the networks are given into the values that they see, [B, K]; None if they are given none."""
+    return jax.nn.one_hot(batch["label"], self.num_classes) if self.rows else None
 
   def context(self) -> dict[str, Any]:
     """Returns the arguments that the constructors of G and D may take."""
     head = self.discriminator in ("projection", "auxiliary")
-    return {
-      "norm_classes": self.num_classes if self.generator == "class_batch_norm" else 0,
-      "embedding_classes": self.num_classes if self.generator == "embedding" else 0,
-      "label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead(),
-    }
+    return {"label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead()}
 
-  def generator_inputs(self, z: Array, labels: Array | None) -> tuple[Array, dict[str, Any]]:
-    """Returns the arguments of G for z [B, Z] and labels [B]: z, and "labels" if G is made for them."""
+  def generator_inputs(self, z: Array, given: Array | None) -> tuple[Array, dict[str, Any]]:
+    """Returns the arguments of G for z [B, Z] and given [B, K]: z, and "given" if G takes it."""
     if self.generator == "concat":
-      return jnp.concatenate([z, jax.nn.one_hot(labels, self.num_classes)], axis=-1), {}
-    return z, {} if self.generator == "none" else {"labels": labels}
+      return with_values(z, given), {}
+    return z, {} if self.generator == "none" else {"given": given}
 
-  def discriminator_inputs(self, x: Images, labels: Array | None) -> tuple[Images, dict[str, Any]]:
-    """Returns the arguments of D for x [B, H, W, C] and labels [B]: x, and "labels" if D is made for them."""
+  def discriminator_inputs(self, x: Images, given: Array | None) -> tuple[Images, dict[str, Any]]:
+    """Returns the arguments of D for x [B, H, W, C] and given [B, K]: x, and "given" if D takes it."""
     if self.discriminator == "concat":
-      return with_planes(x, jax.nn.one_hot(labels, self.num_classes)), {}
-    return x, {"labels": labels} if self.discriminator == "projection" else {}
+      return with_planes(x, given), {}
+    return x, {"given": given} if self.discriminator == "projection" else {}
 
   def discriminator_terms(
     self, on_real: DiscriminatorOutput, on_fake: DiscriminatorOutput, labels: Array

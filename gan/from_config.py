@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.build import build, parameters
+from common.build import build
 from common.data.spec import Spec
 from common.ema import NO_EMA, build_ema
 from common.errors import ConfigError
@@ -108,13 +108,13 @@ def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> Non
 
 def _check_labels(conditioning: Conditioning, config: Any) -> None:
   """Raises ConfigError if the generator does not take labels in their form."""
-  argument = {"class_batch_norm": "norm_classes", "embedding": "embedding_classes"}.get(conditioning.generator)
-  if argument and argument not in parameters(GENERATORS[config.generator.name]):
-    takers = ", ".join(name for name, made in GENERATORS.items() if argument in parameters(made))
+  form, takes = conditioning.generator, {name: getattr(made, "takes_given", "") for name, made in GENERATORS.items()}
+  if form not in ("none", "concat", takes[config.generator.name]):
+    takers = ", ".join(name for name, taken in takes.items() if taken == form)
     raise _clash(
       f'conditioning.generator="{conditioning.generator}"',
       f'generator.name="{config.generator.name}"',
-      f"this generator {'has no BatchNorm' if argument == 'norm_classes' else 'embeds no labels'}",
+      f"this generator {'has no BatchNorm' if form == 'class_batch_norm' else 'embeds no labels'}",
       f"--config.conditioning.generator=concat or one of the generators {takers}",
     )
 

@@ -14,8 +14,9 @@ from common.algorithm import Alarm
 from common.build import within
 from common.ema import Ema
 from common.errors import ConfigError
+from common.given import check_given, given_of
 from common.state import NetState, Network, apply_gradients, init_network
-from common.types import Array, Batch, Images, Mean, Metrics, PyTree
+from common.types import Array, Batch, Given, Images, Mean, Metrics, PyTree
 from gan import health
 from gan.augment.augmentation import Augmentation
 from gan.conditioning import Conditioning
@@ -50,9 +51,10 @@ class GAN:
 
   def init(self, rng: Array, batch: Batch) -> GanState:
     """Returns fresh networks; only the shapes of ``batch`` (leaves [n, B, ...]) matter."""
-    labels, keys = batch["label"][0], random.row_keys(rng, batch["index"][0])
-    z, for_g = self.conditioning.generator_inputs(jnp.zeros((len(labels), self.latents.size)), labels)
-    x, for_d = self.conditioning.discriminator_inputs(batch["image"][0], labels)
+    batch = jax.tree.map(lambda x: x[0], batch)
+    given, keys = self.conditioning.vector(batch), random.row_keys(rng, batch["index"])
+    z, for_g = self.conditioning.generator_inputs(jnp.zeros((len(keys), self.latents.size)), given)
+    x, for_d = self.conditioning.discriminator_inputs(batch["image"], given)
     with within("generator"):
       g = init_network(*self.generator, random.stream(rng, "generator"), z, train=True, **for_g)
     with within("discriminator"):
@@ -160,12 +162,14 @@ class GAN:
     """
     streams = (random.stream(rng, f"augment {half}"), random.stream(rng, f"dropout {dropout}"))
     augment_keys, keys = (random.row_keys(stream, batch["index"]) for stream in streams)
-    x, known = self.conditioning.discriminator_inputs(self.augment.apply(x, augment_keys, d.updates), batch["label"])
+    given, x = self.conditioning.vector(batch), self.augment.apply(x, augment_keys, d.updates)
+    x, known = self.conditioning.discriminator_inputs(x, given)
     return self.discriminator.module.apply(d.variables(), x, train=True, keys=keys, mutable=list(moving), **known)
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> tuple[Images, Callable[[Images], tuple[PyTree]], PyTree]:
     """Generates images in training mode; also returns their pullback to G's parameters, and G's new collections."""
-    z, known = self.conditioning.generator_inputs(self.latents.draw(rng, batch["index"]), batch["label"])
+    given = self.conditioning.vector(batch)
+    z, known = self.conditioning.generator_inputs(self.latents.draw(rng, batch["index"]), given)
 
     def generate(params: PyTree) -> tuple[Images, PyTree]:
       variables = {"params": params, **g.mutable}
@@ -178,11 +182,11 @@ class GAN:
 
     D's statistics mix its passes over real and fake images, so its logits are shifted against those of training.
     """
-    labels, keys, mask = batch["label"], random.row_keys(rng, batch["index"]), batch["mask"]
-    fake = self.decode(state, self.latents.draw(rng, batch["index"]), labels if self.conditional else None)
+    keys, mask, given = random.row_keys(rng, batch["index"]), batch["mask"], self.conditioning.vector(batch)
+    fake = self.decode(state, self.latents.draw(rng, batch["index"]), given_of(batch, self.given))
 
     def logits(x: Images) -> Array:
-      x, known = self.conditioning.discriminator_inputs(x, labels)
+      x, known = self.conditioning.discriminator_inputs(x, given)
       return self.discriminator.module.apply(d_variables, x, train=False, keys=keys, **known).logits
 
     d_variables = state.discriminator.variables()
@@ -199,20 +203,22 @@ class GAN:
     """Returns z [N, Z]; row i depends on (rng, i) only."""
     return self.latents.draw(rng, index)
 
-  def decode(self, state: GanState, z: Array, labels: Array | None = None, *, ema: bool = True) -> Images:
-    """Returns G(z) with running BatchNorm statistics, [N, Z] -> [N, H, W, C]; ValueError: labels do not fit."""
-    if (labels is not None) != self.conditional:
-      raise ValueError(f"this model is {'' if self.conditional else 'un'}conditional: labels={labels} do not fit")
-    z, known = self.conditioning.generator_inputs(z, labels)
+  def decode(self, state: GanState, z: Array, given: Given = None, *, ema: bool = True) -> Images:
+    """Returns G(z) with running BatchNorm statistics, [N, Z] -> [N, H, W, C]; ValueError: ``given`` does not fit."""
+    z, known = self._generator_inputs(z, given)
     return self.generator.module.apply(state.generator.variables(ema=ema), z, train=False, **known)
 
-  def batch_statistics(self, state: GanState, z: Array, labels: Array | None, *, ema: bool) -> PyTree:
+  def batch_statistics(self, state: GanState, z: Array, given: Given, *, ema: bool) -> PyTree:
     """Returns BatchNorm's mean and variance in G over these latents; ConfigError: G has no BatchNorm."""
     if "batch_stats" not in state.generator.mutable:
       raise ConfigError("this generator has no BatchNorm, and so no other statistics than running ones")
-    z, known = self.conditioning.generator_inputs(z, labels)
+    z, known = self._generator_inputs(z, given)
     variables = state.generator.variables(ema=ema)
     return self.generator.module.apply(variables, z, train=True, mutable=["moments"], **known)[1]["moments"]
+
+  def _generator_inputs(self, z: Array, given: Given) -> tuple[Array, dict[str, Array]]:
+    check_given(given, self.given)
+    return self.conditioning.generator_inputs(z, self.conditioning.vector(given or {}))
 
   def with_statistics(self, state: GanState, statistics: PyTree) -> GanState:
     return state.replace(generator=state.generator.with_collection("batch_stats", statistics))
@@ -231,8 +237,8 @@ class GAN:
     return self.latents.prior == "normal"
 
   @property
-  def conditional(self) -> bool:
-    return self.conditioning.conditional
+  def given(self) -> tuple[str, ...]:
+    return self.conditioning.rows
 
   @property
   def ema(self) -> Ema:

@@ -129,7 +129,7 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
   lead = (config.train.batch_size,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 4)
   batch = {
     "image": jax.ShapeDtypeStruct((*lead, *spec.image_shape), jnp.float32),
-    "label": jax.ShapeDtypeStruct(lead, jnp.int32),
+    **{row.name: jax.ShapeDtypeStruct((*lead, *row.shape), row.dtype) for row in spec.rows},
     "index": jax.ShapeDtypeStruct(lead, jnp.int32),
   }
   if step:
@@ -138,8 +138,8 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
     assert metrics
   if isinstance(algorithm, Generative) and algorithm.has_prior:
     z = jax.eval_shape(lambda s: algorithm.prior_sample(s, jax.random.key(0), jnp.arange(3)), state)
-    labels = jnp.zeros(3, jnp.int32) if algorithm.conditional else None
-    images = jax.eval_shape(lambda s, z: algorithm.decode(s, z, labels), state, z)
+    given = {"label": jnp.zeros(3, jnp.int32)} if algorithm.given else None
+    images = jax.eval_shape(lambda s, z: algorithm.decode(s, z, given), state, z)
     assert (images.shape, images.dtype) == ((3, *spec.image_shape), jnp.float32)
 
 

@@ -232,18 +232,18 @@ def test_labels_reach_both_networks():
   _, mislabelled = step(state, {**batch, "label": (batch["label"] + 1) % 10}, jax.random.key(1))
   assert metrics["d_real_logit"].total != mislabelled["d_real_logit"].total
   z = jnp.broadcast_to(gan.prior_sample(after, jax.random.key(2), jnp.arange(1)), (10, gan.latents.size))
-  pictures = np.asarray(gan.decode(after, z, jnp.arange(10)))
+  pictures = np.asarray(gan.decode(after, z, {"label": jnp.arange(10)}))
   assert len({picture.tobytes() for picture in pictures}) == 10
-  with pytest.raises(ValueError, match="this model is conditional: labels=None"):
+  with pytest.raises(ValueError, match="this model is given label, and not nothing"):
     gan.decode(after, z)
 
 
 @pytest.mark.parametrize("variant", [v for v in CONFIGS if not v.startswith("classifier")])
-def test_labels_for_an_unconditional_model_are_an_error(variant):
+def test_rows_that_a_model_is_not_given_are_an_error(variant):
   step = one_step(variant)
   z = step.algorithm.prior_sample(step.after, jax.random.key(0), jnp.arange(2))
-  with pytest.raises(ValueError, match="unconditional"):
-    step.algorithm.decode(step.after, z, jnp.zeros(2, jnp.int32))
+  with pytest.raises(ValueError, match="this model is given nothing, and not label"):
+    step.algorithm.decode(step.after, z, {"label": jnp.zeros(2, jnp.int32)})
 
 
 def test_a_classifier_needs_labels():

@@ -7,6 +7,7 @@ from common.data.spec import Spec
 from common.ema import build_ema
 from common.errors import require
 from common.optim import OPTIMIZERS, build_optimizer
+from vae.conditioning import CONDITIONING
 from vae.corruptions import CORRUPTIONS
 from vae.likelihoods import LIKELIHOODS
 from vae.model import LatentVariableModel
@@ -16,18 +17,6 @@ from vae.posteriors import POSTERIORS
 from vae.priors import PRIORS, NoPrior, VampPrior
 from vae.vae import VAE
 
-
-def _none() -> bool:
-  """p(x): labels are not used."""
-  return False
-
-
-def _concat() -> bool:
-  """p(x|label): one-hot values beside the encoder's x and the decoder's z (Sohn et al. 2015; p(z) has no label)."""
-  return True
-
-
-CONDITIONING = {"none": _none, "concat": _concat}
 TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
   "model": {name: architecture.settings for name, architecture in NETWORKS.items()},
   "posterior": POSTERIORS,
@@ -106,7 +95,7 @@ def check(config: Any, spec: Spec) -> None:
     way_out = f"{GAUSSIAN} or a network without maps"
     require("map" in posterior.gives, config, "posterior.name", "model.name", why, way_out)
 
-  if build(CONDITIONING, config.conditioning, "conditioning"):
+  if "label" in choose(CONDITIONING, config.conditioning.name, "config.conditioning.name").rows:
     why = "it needs labels, and this data set has none"
     require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, NO_LABELS)
     why = "its pseudo-inputs have no labels"
@@ -153,11 +142,11 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
       posterior=posterior,
       prior=build(PRIORS, config.prior, "prior", z_dim=config.model.z_dim, **context, **codes),
       likelihood=likelihood,
+      conditioning=build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes),
       layers=("z",) if depth == 1 else tuple(f"z{depth - i}" for i in range(depth)),
     ),
     objective=build(OBJECTIVES, config.objective, "objective", **context),
     corruption=build(CORRUPTIONS, config.corruption, "corruption", **context),
-    classes=spec.num_classes if build(CONDITIONING, config.conditioning, "conditioning") else 0,
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
     ema=build_ema(config.ema),
     axis_name=axis_name,

@@ -1,8 +1,8 @@
 """The parts of a VAE that have parameters, and the terms of its bound (Kingma & Welling 2013, Eq. 3).
 
 Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z". With two, "z2" is the top, and
-p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder and the decoder see labels y,
-one-hot values [B, K], or None; p(z) is the same for all labels.
+p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder and the decoder see values
+[B, K] that ``conditioning`` makes of the rows that the model is given, or None; p(z) does not depend on them.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from common import random
-from common.types import Array, Images, Latents
+from common.types import Array, Given, Images, Latents
 from vae.gaussian import Normal, gaussian_kl
 from vae.posteriors.gaussian import Draw
 from vae.priors import Distribution
@@ -72,19 +72,23 @@ scale_gradient.defvjp(
 
 
 class LatentVariableModel(nn.Module):
-  """q(z|x) by the encoder and the posterior, p(z) by the prior, p(x|z) by the decoder and the likelihood."""
+  """q(z|x) by the encoder and the posterior, p(z) by the prior, p(x|z) by the decoder and the likelihood.
+
+  All but p(z) is given what ``conditioning`` makes of the rows ``given``.
+  """
 
   encoder: nn.Module
   decoder: nn.Module
   posterior: nn.Module
   prior: nn.Module
   likelihood: nn.Module
+  conditioning: nn.Module
   layers: tuple[str, ...] = ("z",)
 
   def __call__(
     self,
     x: Images,
-    y: Array | None,
+    given: Given,
     keys: Array,
     *,
     train: bool,
@@ -95,14 +99,15 @@ class LatentVariableModel(nn.Module):
 
     Args:
       x: the images whose likelihood is bounded.
-      y: their labels.
+      given: the rows that the model is given.
       keys: one key for each image.
       train: whether BatchNorm and codebooks are in training.
       seen: what the encoder is given instead of x.
       z_weight: weights [B] of z's gradient; log q(z|x) then lacks the gradient of q's parameters at a fixed z, whose
         expectation is 0 (Roeder et al. 2017). None leaves the gradient as it is.
     """
-    layers = list(self._infer(x if seen is None else seen, y, keys, train=train))
+    values = self.conditioning(given)
+    layers = list(self._infer(x if seen is None else seen, values, keys, train=train))
     z, log_q = tuple(layer.draw.z for layer in layers), [layer.draw.log_q for layer in layers]
     if z_weight is not None:
       z = tuple(scale_gradient(part, z_weight) for part in z)
@@ -110,7 +115,7 @@ class LatentVariableModel(nn.Module):
       log_q = [self.posterior.log_prob(part, stats) for part, stats in zip(z, fixed, strict=True)]
     rates, log_ratio = self._rates(layers, z, log_q) if self.has_rate else ({}, jnp.zeros(()))
     return Terms(
-      distortion=-self.likelihood.log_prob(self.decoder(z, y, train=train), x),
+      distortion=-self.likelihood.log_prob(self.decoder(z, values, train=train), x),
       rates=rates,
       log_ratio=log_ratio,
       penalties={name: value for layer in layers for name, value in layer.draw.penalties.items()},
@@ -131,11 +136,11 @@ class LatentVariableModel(nn.Module):
   def has_codes(self) -> bool:
     return "codes" in self.posterior.gives
 
-  def _infer(self, x: Images, y: Array | None, keys: Array, *, train: bool) -> Iterator[Layer]:
+  def _infer(self, x: Images, values: Array | None, keys: Array, *, train: bool) -> Iterator[Layer]:
     """Yields the layers from the top, each given those above."""
     above: tuple[Array, ...] = ()
     for name in self.layers:
-      stats = self.encoder.below(x, y, above, train=train) if above else self.encoder(x, y, train=train)
+      stats = self.encoder.below(x, values, above, train=train) if above else self.encoder(x, values, train=train)
       draw = self.posterior(stats, random.row_stream(keys, name) if above else keys, train=train)
       yield Layer(name, draw, stats, above)
       above = (*above, draw.z)
@@ -160,22 +165,22 @@ class LatentVariableModel(nn.Module):
     # Pseudo-inputs are not data: BatchNorm normalizes them as in evaluation, by the statistics of data.
     return self.prior(lambda images: self.moments(images, None))
 
-  def infer(self, x: Images, y: Array | None, keys: Array) -> tuple[Latents, Array]:
+  def infer(self, x: Images, given: Given, keys: Array) -> tuple[Latents, Array]:
     """Draws z from the posterior; returns it and log q(z|x) [B]."""
-    draws = [layer.draw for layer in self._infer(x, y, keys, train=False)]
+    draws = [layer.draw for layer in self._infer(x, self.conditioning(given), keys, train=False)]
     return tuple(draw.z for draw in draws), sum((draw.log_q for draw in draws), start=jnp.zeros(()))
 
-  def encode(self, x: Images, y: Array | None, keys: Array) -> Latents:
+  def encode(self, x: Images, given: Given, keys: Array) -> Latents:
     """Draws z from the posterior."""
-    return self.infer(x, y, keys)[0]
+    return self.infer(x, given, keys)[0]
 
-  def moments(self, x: Images, y: Array | None) -> tuple[Array, Array]:
+  def moments(self, x: Images, given: Given) -> tuple[Array, Array]:
     """Returns mean and log-variance of the top layer's Gaussian posterior, [B, Z]."""
-    return self.posterior.split(self.encoder(x, y, train=False))
+    return self.posterior.split(self.encoder(x, self.conditioning(given), train=False))
 
-  def log_likelihood(self, x: Images, y: Array | None, z: Latents) -> Array:
+  def log_likelihood(self, x: Images, given: Given, z: Latents) -> Array:
     """Returns log p(x|z), [B]."""
-    return self.likelihood.log_prob(self.decoder(z, y, train=False), x)
+    return self.likelihood.log_prob(self.decoder(z, self.conditioning(given), train=False), x)
 
   def log_prior(self, z: Latents) -> Array:
     """Returns log p(z), [B]."""
@@ -191,10 +196,10 @@ class LatentVariableModel(nn.Module):
       z = (*z, self._prior(z).sample(random.row_stream(keys, name) if z else keys))
     return z
 
-  def mean_image(self, z: Latents, y: Array | None) -> Images:
+  def mean_image(self, z: Latents, given: Given) -> Images:
     """Returns E[x|z], [B, H, W, C]."""
-    return self.likelihood.mean(self.decoder(z, y, train=False))
+    return self.likelihood.mean(self.decoder(z, self.conditioning(given), train=False))
 
-  def reconstruct(self, x: Images, y: Array | None, keys: Array) -> Images:
+  def reconstruct(self, x: Images, given: Given, keys: Array) -> Images:
     """Returns E[x|z] for one draw from the posterior."""
-    return self.mean_image(self.encode(x, y, keys), y)
+    return self.mean_image(self.encode(x, given, keys), given)

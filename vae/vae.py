@@ -14,8 +14,9 @@ from common.build import within
 from common.data.spec import Spec
 from common.ema import Ema
 from common.errors import ConfigError
+from common.given import check_given, given_of
 from common.state import NetState, apply_gradients, init_network
-from common.types import Array, Batch, Images, Latents, Mean, Metrics, PyTree
+from common.types import Array, Batch, Given, Images, Latents, Mean, Metrics, PyTree
 from vae import health
 from vae.corruptions import Corruption
 from vae.model import LatentVariableModel, Terms
@@ -37,14 +38,13 @@ class VaeState(flax.struct.PyTreeNode):
 class VAE:
   """A latent-variable model trained on a bound of its likelihood, or on another objective.
 
-  ``classes`` is the number of labels that the model is given, or 0; the other fields are config keys of these names.
+  Fields are config keys of these names.
   """
 
   spec: Spec
   network: LatentVariableModel
   objective: Objective
   corruption: Corruption
-  classes: int
   tx: optax.GradientTransformation
   ema: Ema
   axis_name: str | None
@@ -53,8 +53,8 @@ class VAE:
   summarize = staticmethod(health.summarize)
 
   @property
-  def conditional(self) -> bool:
-    return self.classes > 0
+  def given(self) -> tuple[str, ...]:
+    return self.network.conditioning.rows
 
   @property
   def has_prior(self) -> bool:
@@ -77,7 +77,7 @@ class VAE:
     """Returns a fresh network; ``batch`` (leaves [B, ...]) gives shapes and, with `starts_at_mean`, the mean image."""
     keys, x = random.row_keys(rng, batch["index"]), batch["image"]
     with within("model"):
-      net = init_network(self.network, self.tx, self.ema, rng, x, self._labels(batch), keys, train=True)
+      net = init_network(self.network, self.tx, self.ema, rng, x, self._given(batch), keys, train=True)
     if self.starts_at_mean:
       params = {**net.params, "decoder": self.network.decoder.start_at(net.params["decoder"], x[0])}
       net = net.replace(params=params, ema_params=self.ema.start(params))
@@ -104,14 +104,14 @@ class VAE:
 
   def _terms(self, variables: PyTree, batch: Batch, rng: Array, *, train: bool) -> tuple[Terms, PyTree]:
     """Returns the terms of the objective's k draws, [k, B], and the collections that a training pass changes."""
-    x, y, index, k = batch["image"], self._labels(batch), batch["index"], self.objective.draws
+    x, given, index, k = batch["image"], self._given(batch), batch["index"], self.objective.draws
     z_rng = random.stream(rng, "z")
     seen = self.corruption(x, random.row_keys(random.stream(rng, "corruption"), index)) if train else x
     rngs = z_rng[None] if k == 1 else jax.vmap(lambda i: jax.random.fold_in(z_rng, i))(jnp.arange(k))
 
     def draw(key: Array, z_weight: Array | None) -> tuple[Terms, PyTree]:
       keys, mutable = random.row_keys(key, index), MUTABLE if train else []
-      return self.network.apply(variables, x, y, keys, train=train, seen=seen, z_weight=z_weight, mutable=mutable)
+      return self.network.apply(variables, x, given, keys, train=train, seen=seen, z_weight=z_weight, mutable=mutable)
 
     def draw_all(z_weight: Array | None) -> tuple[Terms, PyTree]:
       if k == 1:
@@ -127,18 +127,17 @@ class VAE:
     return terms, mutable
 
   def _context(self, variables: PyTree, batch: Batch, rng: Array, updates: Array) -> Context:
-    y = self._labels(batch)
+    given = self._given(batch)
     keys = random.row_keys(random.stream(rng, "objective"), batch["index"])
     return Context(
       updates=updates,
       decoder_params=variables["params"]["decoder"],
-      decode=lambda z: self.network.apply(variables, z, y, method="mean_image"),
+      decode=lambda z: self.network.apply(variables, z, given, method="mean_image"),
       prior_sample=lambda: self.network.apply(variables, random.row_stream(keys, "prior"), method="prior_sample"),
     )
 
-  def _labels(self, batch: Batch) -> Array | None:
-    """Returns one-hot values [B, classes], or None for a model without labels."""
-    return jax.nn.one_hot(batch["label"], self.classes) if self.classes else None
+  def _given(self, batch: Batch) -> Given:
+    return given_of(batch, self.given)
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
     """Computes the bound with the objective's draws of z, the objective's figures, and those of `health.look`."""
@@ -146,7 +145,7 @@ class VAE:
     terms, _ = self._terms(variables, batch, rng, train=False)
     figures = {name: Mean.of(value, mask) for name, value in self.objective.figures(terms).items()}
     other = tuple(jnp.roll(z[0], 1, axis=0) for z in terms.z)
-    log_p = self.network.apply(variables, batch["image"], self._labels(batch), other, method="log_likelihood")
+    log_p = self.network.apply(variables, batch["image"], self._given(batch), other, method="log_likelihood")
     log_var_range = self.network.posterior.log_var_range if self.network.gaussian else ()
     return _bound(terms, mask) | figures | health.look(terms, -log_p, log_var_range, mask)
 
@@ -161,22 +160,19 @@ class VAE:
     keys = random.row_keys(random.stream(rng, "z"), index)
     return self.network.apply(state.net.variables(ema=True), keys, method="prior_sample")
 
-  def decode(self, state: VaeState, z: Latents, labels: Array | None = None, *, ema: bool = True) -> Images:
+  def decode(self, state: VaeState, z: Latents, given: Given = None, *, ema: bool = True) -> Images:
     """Returns E[x|z], [N, H, W, C].
 
     Raises:
-      ValueError: labels for a model that uses none, or none for one that does.
+      ValueError: ``given`` does not have exactly the rows that the model is given.
     """
-    if (labels is not None) != self.conditional:
-      rule = "conditional: it needs labels" if self.conditional else "unconditional: it takes no labels"
-      raise ValueError(f"this model is {rule}")
-    y = None if labels is None else jax.nn.one_hot(labels, self.classes)
-    return self.network.apply(state.net.variables(ema=ema), z, y, method="mean_image")
+    check_given(given, self.given)
+    return self.network.apply(state.net.variables(ema=ema), z, given, method="mean_image")
 
   def visualize(self, state: VaeState, batch: Batch, rng: Array) -> dict[str, Images]:
     """Returns "reconstructions": pairs of an image and its reconstruction from one draw of z."""
     keys, x = random.row_keys(random.stream(rng, "z"), batch["index"]), batch["image"]
-    again = self.network.apply(state.net.variables(ema=True), x, self._labels(batch), keys, method="reconstruct")
+    again = self.network.apply(state.net.variables(ema=True), x, self._given(batch), keys, method="reconstruct")
     return {"reconstructions": jnp.stack([x, again], axis=1).reshape(-1, *x.shape[1:])}
 
   def posterior_sample(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
@@ -190,8 +186,8 @@ class VAE:
 
   def log_likelihood(self, state: VaeState, batch: Batch, z: Latents) -> Array:
     """Returns log p(x|z) in nats, [k, B] for a tuple of [k, B, Z]."""
-    variables, x, y = self._of_density(state), batch["image"], self._labels(batch)
-    return jax.vmap(lambda z: self.network.apply(variables, x, y, z, method="log_likelihood"))(z)
+    variables, x, given = self._of_density(state), batch["image"], self._given(batch)
+    return jax.vmap(lambda z: self.network.apply(variables, x, given, z, method="log_likelihood"))(z)
 
   def log_prior(self, state: VaeState, z: Latents) -> Array:
     """Returns log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
@@ -211,15 +207,16 @@ class VAE:
         f"the posterior {kind} has no mean and variance in closed form; metrics of the aggregate posterior need "
         'config.posterior.name="diagonal_gaussian" and one layer of latents'
       )
-    return self.network.apply(variables, batch["image"], self._labels(batch), method="moments")
+    return self.network.apply(variables, batch["image"], self._given(batch), method="moments")
 
   def _of_draws(self, state: VaeState, batch: Batch, rng: Array, k: int, **options: Any) -> Any:
-    """Applies the network to images, labels and the keys of k draws; leaves are [k, B, ...]."""
-    variables, z_rng, x, y = self._of_density(state), random.stream(rng, "z"), batch["image"], self._labels(batch)
+    """Applies the network to images, what the model is given, and the keys of k draws; leaves are [k, B, ...]."""
+    variables, z_rng = self._of_density(state), random.stream(rng, "z")
+    x, given = batch["image"], self._given(batch)
 
     def draw(i: Array) -> Any:
       keys = random.row_keys(jax.random.fold_in(z_rng, i), batch["index"])
-      return self.network.apply(variables, x, y, keys, **options)
+      return self.network.apply(variables, x, given, keys, **options)
 
     return jax.vmap(draw)(jnp.arange(k))
 

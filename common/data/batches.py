@@ -15,8 +15,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common import random
-from common.data.dataset import Rows, Split
+from common.data.dataset import Split
 from common.data.preprocess import preprocess
+from common.data.source import Rows
 from common.data.spec import Spec
 from common.data.stream import IndexStream
 from common.parallel import local_rows, place_batch, replicate

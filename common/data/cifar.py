@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 from common.errors import ConfigError
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -43,12 +43,12 @@ def _open(name: str, place: pathlib.Path) -> ArraySource:
     raise ConfigError(f"{place}: the training files should have the same number of images ({shown}); unpack them again")
 
   @functools.cache
-  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+  def load(split: str) -> Rows:
     records = np.concatenate([np.fromfile(place / file, np.uint8).reshape(-1, _RECORD) for file in FILES[split]])
     if records[:, 0].max() > 9:
       raise ConfigError(f"{place}: a label is {records[:, 0].max()} and not in 0 .. 9; fetch the files again")
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), records[:, 0].astype(np.int32)
+    return {"image": np.ascontiguousarray(images), "label": records[:, 0].astype(np.int32)}
 
   return ArraySource(
     name, (32, 32, 3), 10, {split: sum(number) for split, number in counts.items()}, load, class_names=CLASS_NAMES

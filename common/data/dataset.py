@@ -14,11 +14,9 @@ import numpy as np
 from common.data.catalogue import open_source
 from common.data.picture_folder import Say
 from common.data.resize import fit, size_note, target_shape
-from common.data.source import Source, check_examples
+from common.data.source import Rows, Source, check_examples
 from common.data.spec import Spec
 from common.errors import ConfigError, nearest
-
-Rows = dict[str, np.ndarray]  # "image" uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), "label" int32 [N]
 
 _CHUNK = 1024  # examples decoded and resized at a time; limits the extra memory
 _SPLIT = re.compile(r"(\w+)(?:\[(-?\d+)?:(-?\d+)?\])?")  # "train", "train[:50000]", "train[-5000:]"
@@ -99,11 +97,10 @@ class Split:
     return {name: values[indices] for name, values in self.arrays().items()}
 
   def _read(self, indices: np.ndarray) -> Rows:
-    images, labels = examples = self._source.read(self._name, self._start + indices)
-    check_examples(self._source, self._name, len(indices), examples, self._shape[:2])
-    if self._source.kind == "images":
-      images = fit(images, self._shape, self._resize)
-    return {"image": np.asarray(images), "label": np.asarray(labels)}
+    rows = self._source.read(self._name, self._start + indices)
+    check_examples(self._source, self._name, len(indices), rows, self._shape[:2])
+    images = fit(rows["image"], self._shape, self._resize) if self._source.kind == "images" else rows["image"]
+    return {"image": np.asarray(images), "label": np.asarray(rows["label"])}
 
   def _read_all(self) -> Rows:
     whole = {name: np.empty((len(self), *shape), dtype) for name, (shape, dtype) in self.row_types.items()}

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from common.data import stream
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 
 # The order is permutation(1797, 0); its first 1,400 are the train split, the next 97 validation, the last 300 test. The
 # file's own order is unsuitable: neighbouring digits have the same writer.
@@ -19,10 +19,11 @@ def digits() -> ArraySource:
 
 
 @functools.cache
-def _load(split: str) -> tuple[np.ndarray, np.ndarray]:
+def _load(split: str) -> Rows:
   with np.load(pathlib.Path(__file__).with_name("digits.npz"), allow_pickle=False) as archive:
     images, labels = archive["images"], archive["labels"]
   first = {"train": 0, "validation": 1400, "test": 1497}[split]
   chosen = stream.permutation(len(labels), 0)[first : first + SIZES[split]]
   # The stored values are counts of 0..16 ink pixels.
-  return np.rint(images[chosen, ..., None] * (255 / 16)).astype(np.uint8), labels[chosen].astype(np.int32)
+  pixels = np.rint(images[chosen, ..., None] * (255 / 16)).astype(np.uint8)
+  return {"image": pixels, "label": labels[chosen].astype(np.int32)}

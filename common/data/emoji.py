@@ -66,7 +66,7 @@ def _source(
     images.shape[1:],
     len(class_names),
     {split: len(own) for split, own in rows.items()},
-    lambda split: (images[rows[split]], labels[rows[split]]),
+    lambda split: {"image": images[rows[split]], "label": labels[rows[split]]},
     class_names=class_names,
   )
 

@@ -20,7 +20,7 @@ from common.data.picture_folder import Pictures, Say, read_pictures
 from common.data.picture_labels import TABLES, labels_of, split_of
 from common.data.prepared import listed
 from common.data.resize import Native, fit, target_shape
-from common.data.source import ArraySource, Source
+from common.data.source import ArraySource, Rows, Source
 from common.errors import ConfigError
 
 NAME = "folder"
@@ -56,16 +56,20 @@ def folder(data: Any, say: Say | None = None) -> Source:
     raise ConfigError(f"config.data.dir={data.dir} {kinds if root.exists() else 'does not exist'}")
   splits = np.asarray(split_of(names, root))
   labels = np.zeros(len(names), np.int32) if labels is None else labels
-  parts = {split: (images[splits == split], labels[splits == split]) for split in ("train", "validation", "test")}
-  counts = ", ".join(f"{len(part[1]):,} {split}" for split, part in parts.items())
-  parts["all"] = images, labels
+  every: Rows = {"image": images, "label": labels}
+  parts = {
+    split: {name: values[splits == split] for name, values in every.items()}
+    for split in ("train", "validation", "test")
+  }
+  counts = ", ".join(f"{len(part['label']):,} {split}" for split, part in parts.items())
+  parts["all"] = every
   classes = f"{len(class_names)} classes: {listed(class_names)}" if class_names else "no labels"
   notes = [f"{root}: {report}", f"{counts}; {classes}", damage and f"left out: {damage}"]
   return ArraySource(
     name=NAME,
     native_shape=native,
     num_classes=len(class_names),
-    sizes={split: len(part[1]) for split, part in parts.items()},
+    sizes={split: len(part["label"]) for split, part in parts.items()},
     load=parts.__getitem__,
     notes=tuple(filter(None, notes)),
     class_names=class_names,

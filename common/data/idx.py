@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from common.data.source import ArraySource, white_of_all
+from common.data.source import ArraySource, Rows, white_of_all
 from common.errors import ConfigError
 
 _PREFIXES = {"train": "train", "test": "t10k"}
@@ -68,8 +68,8 @@ def _open(name: str, files: dict[str, tuple[pathlib.Path, pathlib.Path]]) -> Arr
     raise ConfigError(f"{place}: images of train and test differ in size: {height}x{width} and {others[0]}")
 
   @functools.cache
-  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    return _read(files[split][0], 3)[..., None], labels[split]
+  def load(split: str) -> Rows:
+    return {"image": _read(files[split][0], 3)[..., None], "label": labels[split]}
 
   first = {str(path): _beginning(path, 16 + _GLIMPSE * height * width)[16:] for path, _ in files.values()}
   white, notes = white_of_all({path: [np.frombuffer(pixels, np.uint8)] for path, pixels in first.items() if pixels})

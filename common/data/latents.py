@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common import files
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 from common.errors import ConfigError
 
 NAME = "latents"  # config.data.name is "latents:STEP-HASH", with a hash of the model's weights
@@ -64,7 +64,7 @@ def latents(directory: str, name: str) -> ArraySource:
   with np.load(file, allow_pickle=False) as archive:
     splits = {split: archive[split] for split in SPLITS}
 
-  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    return splits[split], np.zeros(len(splits[split]), np.int32)
+  def load(split: str) -> Rows:
+    return {"image": splits[split], "label": np.zeros(len(splits[split]), np.int32)}
 
   return ArraySource(name, splits["train"].shape[1:], 0, {key: len(z) for key, z in splits.items()}, load, "points")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 from common.errors import ConfigError
 
 LONG_SIDE = 1024
@@ -55,12 +55,12 @@ def photos(data: Any) -> ArraySource:
   held_out = {stem: split for split, stems in SPLITS.items() for stem in stems}
 
   @functools.cache
-  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+  def load(split: str) -> Rows:
     chosen = [file for stem, file in files.items() if file and held_out.get(stem, "train") == split]
     images = np.concatenate([windows(_reduced(file), size) for file in chosen])
-    return images, np.zeros(len(images), np.int32)
+    return {"image": images, "label": np.zeros(len(images), np.int32)}
 
-  sizes = {split: len(load(split)[0]) for split in ("train", *SPLITS)}
+  sizes = {split: len(load(split)["label"]) for split in ("train", *SPLITS)}
   return ArraySource("photos", (size, size, 3), 0, sizes, load)
 
 

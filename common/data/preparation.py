@@ -149,7 +149,7 @@ class Preparation:
     files.write(self._out / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
     prepared = Prepared(self._out)
     some = np.unique(np.linspace(0, len(table.names) - 1, _SHEET).astype(int))
-    save_png(self._out / "contact_sheet.png", grid(prepared.read("all", some)[0], 8))
+    save_png(self._out / "contact_sheet.png", grid(prepared.read("all", some)["image"], 8))
     return manifest
 
 

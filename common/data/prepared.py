@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from common.data.source import Rows
 from common.errors import ConfigError
 
 MANIFEST = "manifest.json"
@@ -69,14 +70,14 @@ class Prepared:
     self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(manifest["splits"])}
     self._rows["all"] = np.arange(len(splits))
 
-  def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def read(self, split: str, indices: np.ndarray) -> Rows:
     rows = self._rows[split][indices]
     images = np.empty((len(rows), *self.native_shape), np.uint8)
     shards = np.searchsorted(self._starts, rows, side="right") - 1
     for shard in np.unique(shards):
       own = shards == shard
       images[own] = self._open(int(shard))[rows[own] - self._starts[shard]]
-    return images, self._labels[rows]
+    return {"image": images, "label": self._labels[rows]}
 
   def labels(self, split: str) -> np.ndarray | None:
     return self._labels[self._rows[split]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 
 POINTS = {"train": 65536, "validation": 8192, "test": 8192}
 BLOBS = {"train": 4096, "validation": 512, "test": 1024}
@@ -33,14 +33,14 @@ def gaussians() -> ArraySource:
 
 
 @functools.cache
-def _points(split: str) -> tuple[np.ndarray, np.ndarray]:
+def _points(split: str) -> Rows:
   centers, deviation = gaussian_modes()
   draws = _uniform("gaussians8", split, POINTS[split], 3)
   labels = (draws[:, 0] * len(centers)).astype(np.int32)
   # Box and Muller (1958): two uniform numbers give two independent normal ones.
   radius, angle = np.sqrt(-2.0 * np.log(draws[:, 1])), 2.0 * np.pi * draws[:, 2]
   noise = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-  return (centers[labels] + deviation * noise).astype(np.float32)[:, None, None, :], labels
+  return {"image": (centers[labels] + deviation * noise).astype(np.float32)[:, None, None, :], "label": labels}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Blobs:
   notes: Sequence[str] = ()
   class_names: Sequence[str] = ()
 
-  def read(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def read(self, split: str, indices: np.ndarray) -> Rows:
     # Always draws 11 numbers for each example of the split, so that no example depends on which others are read.
     draws = _uniform("blobs", split, BLOBS[split], 11)[indices]
     labels = self.labels(split)[indices]
@@ -74,7 +74,7 @@ class Blobs:
       color=(0.6 + 0.4 * draws[:, 4, None]) * (hue if self.native_shape[2] == 3 else np.ones_like(hue)),
     )
     stray = self._bump(x=draws[:, 5], y=draws[:, 6], width=0.03 + 0.05 * draws[:, 7], color=0.7 * draws[:, 8:11])
-    return np.rint(255 * np.minimum(large + stray, 1.0)).astype(np.uint8), labels
+    return {"image": np.rint(255 * np.minimum(large + stray, 1.0)).astype(np.uint8), "label": labels}
 
   def labels(self, split: str) -> np.ndarray:
     return (_uniform("blobs", split, BLOBS[split], 11)[:, 0] * self.num_classes).astype(np.int32)

@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from common.errors import ConfigError
 
-# Images uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of [H, W, C] if
-# they differ in size; labels int32 [N].
-Examples = tuple[np.ndarray | list[np.ndarray], np.ndarray]
+# Examples by row: "image" uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of
+# [H, W, C] if they differ in size; "label" int32 [N].
+Rows = dict[str, Any]
 _FORMS = {  # by kind of the source: the dtype of its examples, and how they get it
   "images": (np.uint8, "uint8 from 0, black, to 255, white: np.rint(255 * x).astype(np.uint8) if x is in [0, 1]"),
   "points": (np.float32, "float32: x.astype(np.float32)"),
@@ -48,7 +48,7 @@ class Source(Protocol):
   @property
   def class_names(self) -> Sequence[str]: ...
 
-  def read(self, split: str, indices: np.ndarray) -> Examples:
+  def read(self, split: str, indices: np.ndarray) -> Rows:
     """Reads the examples ``indices`` [N] of a split, and no others if ``in_memory`` is False."""
     ...
 
@@ -57,7 +57,7 @@ class Source(Protocol):
     ...
 
 
-def check_examples(source: Source, split: str, count: int, examples: Examples, size: tuple[int, int]) -> None:
+def check_examples(source: Source, split: str, count: int, rows: Rows, size: tuple[int, int]) -> None:
   """Checks what ``source.read`` returned for ``count`` indices, without a look at the pixels.
 
   Images have the native height and width or those of ``size``, to which they are resized next.
@@ -65,8 +65,10 @@ def check_examples(source: Source, split: str, count: int, examples: Examples, s
   Raises:
     ConfigError: number, dtype or shape of images or labels is not as `Source` promises, or a label is out of range.
   """
-  images, labels = examples[0], np.asarray(examples[1])
   gave = f'"{source.name}" {split}: read() gave'
+  if missing := {"image", "label"} - set(rows):
+    raise ConfigError(f'{gave} no "{min(missing)}"; return {{"image": images, "label": labels}}')
+  images, labels = rows["image"], np.asarray(rows["label"])
   if len(images) != count or labels.shape != (count,):
     raise ConfigError(
       f"{gave} {len(images)} {source.kind} and labels of shape {labels.shape} for {count} indices; "
@@ -105,19 +107,20 @@ class ArraySource:
   native_shape: tuple[int | None, int | None, int]
   num_classes: int
   sizes: Mapping[str, int]
-  load: Callable[[str], tuple[np.ndarray, np.ndarray]]
+  load: Callable[[str], Rows]
   kind: str = "images"
   in_memory: bool = True
   white: int = 255
   notes: Sequence[str] = ()
   class_names: Sequence[str] = ()
 
-  def read(self, split: str, indices: np.ndarray) -> Examples:
-    images, labels = self.load(split)
-    return to_white_255(images[indices], self.white, self.name), labels[indices]
+  def read(self, split: str, indices: np.ndarray) -> Rows:
+    rows = {name: values[indices] for name, values in self.load(split).items()}
+    return {**rows, "image": to_white_255(rows["image"], self.white, self.name)}
 
   def labels(self, split: str) -> np.ndarray | None:
-    return self.load(split)[1]
+    labels: np.ndarray = self.load(split)["label"]
+    return labels
 
 
 def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:

@@ -2,7 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class RowType(NamedTuple):
+  """One row of a batch: its name, and the shape and dtype of one example's entry as models see it."""
+
+  name: str
+  shape: tuple[int, ...]
+  dtype: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Spec:
     classes: the labels that occur in training, if some of 0 .. num_classes - 1 do not (letters are 1 .. 26 of 27);
       empty if all of them do.
     class_names: the name of each label; empty if labels are numbers only.
+    rows: the rows of a batch besides image and index.
   """
 
   image_shape: tuple[int, int, int]
@@ -29,6 +38,7 @@ class Spec:
   fingerprint: str
   classes: tuple[int, ...] = ()
   class_names: tuple[str, ...] = ()
+  rows: tuple[RowType, ...] = (RowType("label", (), "int32"),)
 
   @property
   def labels(self) -> tuple[int, ...]:
@@ -44,4 +54,6 @@ class Spec:
   def from_json(cls, record: Mapping[str, Any]) -> "Spec":
     """Restores a spec from the content of spec.json."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    if "rows" in fields:
+      fields["rows"] = tuple(RowType(name, tuple(shape), dtype) for name, shape, dtype in fields["rows"])
     return cls(**fields)

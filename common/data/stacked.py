@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.source import ArraySource, Source
+from common.data.source import ArraySource, Rows, Source
 from common.errors import ConfigError
 
 PREFIX = "stacked_"
@@ -29,14 +29,14 @@ def stacked(name: str, base: Source) -> ArraySource:
     raise ConfigError(f'config.data.name="{name}": only sets of grey images with labels can be stacked')
 
   @functools.cache
-  def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+  def load(split: str) -> Rows:
     source = "test" if split == "test" else "train"
     chosen = _draws(split, base.sizes[source])
-    images, labels = base.read(source, np.arange(base.sizes[source]))
-    planes = np.asarray(images)[..., 0]
+    rows = base.read(source, np.arange(base.sizes[source]))
+    planes = np.asarray(rows["image"])[..., 0]
     stacks = np.stack([planes[chosen[:, channel]] for channel in range(3)], axis=-1)
-    digits = labels[chosen].astype(np.int32)
-    return stacks, digits @ np.array([base.num_classes**2, base.num_classes, 1], np.int32)
+    digits = rows["label"][chosen].astype(np.int32)
+    return {"image": stacks, "label": digits @ np.array([base.num_classes**2, base.num_classes, 1], np.int32)}
 
   return ArraySource(name, (height, width, 3), base.num_classes**3, SIZES, load, notes=base.notes)
 

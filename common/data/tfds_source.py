@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.source import Examples, to_white_255, white_of_all
+from common.data.source import Rows, to_white_255, white_of_all
 from common.errors import ConfigError
 
 _GLIMPSE = 64  # images, evenly spread over a split, from which the value of white is inferred
@@ -109,13 +109,13 @@ class TfdsSource:
     if self._sideways:
       self.notes = (*self.notes, "EMNIST is stored with rows and columns swapped; its images are read upright")
 
-  def read(self, split: str, indices: np.ndarray) -> Examples:
+  def read(self, split: str, indices: np.ndarray) -> Rows:
     rows = self._rows(self._open(split), split, indices)
     images = [to_white_255(row["image"], self._white, self.name) for row in rows]
     if self._sideways:
       images = [image.swapaxes(0, 1) for image in images]
     labels = np.array([row["label"] if self.num_classes else 0 for row in rows], np.int32)
-    return (images if None in self.native_shape else np.stack(images)), labels
+    return {"image": images if None in self.native_shape else np.stack(images), "label": labels}
 
   def labels(self, split: str) -> np.ndarray | None:
     if not self.num_classes or self.sizes[split] > _COUNTED:

@@ -63,10 +63,10 @@ def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndar
 
 def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Dataset) -> Pictures:
   """Draws ``num`` pictures of a model, rounded to uint8 and without the margin that its training images have."""
-  labels = sampler.labels(seed, np.arange(num)) if sampler.conditional else None
+  labels = sampler.labels(seed, np.arange(num)) if sampler.labelled else None
+  batches = sampler.batches(state, seed, num)
   if reference.source.kind == "points":
-    return Pictures(sampler(state, seed, num, labels), labels)
-  batches = sampler.batches(state, seed, num, labels)
+    return Pictures(np.concatenate(list(batches)), labels)
   parts = [without_margin(images.to_uint8(x, reference.pixel_range), reference.image_shape) for x in batches]
   return Pictures(np.concatenate(parts), labels)
 

@@ -47,7 +47,7 @@ class Protocol:
   dequantize: bool | None = None  # config.data.dequantize, for likelihoods
   likelihood: str | None = None  # name of the model's likelihood
   no_density: str | None = None  # why that likelihood is not a log-density of the images
-  given: str | None = None  # "label" if densities are p(x|label)
+  given: str | None = None  # "label" if densities are p(x|label); other rows likewise
   files: Mapping[str, Any] | None = None  # formats, conversions and omissions of image files
 
   def to_json(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from common.algorithm import Generative
 from common.errors import ConfigError
 from common.evaluation.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_metrics
 from common.evaluation.pictures import drawn, open_reference
-from common.evaluation.sampling import Sampler
+from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
 from common.training.log import Status
 from common.training.program import Program
@@ -35,10 +35,11 @@ class SampleValidation:
     metrics = build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics")
     settings = Settings(features=config.evaluate.features, split="validation", seed=config.seed, say=status)
     self._reference = open_reference(config.data)
-    self._scoring = Scoring(
-      metrics, self._reference, config.data, settings, program.mesh, labelled=algorithm.conditional, num=num
-    )
-    self._sampler, self._num = Sampler(algorithm, program.dataset.spec, program.mesh), num
+    spec, given = program.dataset.spec, algorithm.given
+    about: dict[str, Any] = {"labelled": "label" in given, "paired": bool({*given} - {"label"}), "num": num}
+    self._scoring = Scoring(metrics, self._reference, config.data, settings, program.mesh, **about)
+    examples = examples_of(program.dataset.validation, spec, config, given)
+    self._sampler, self._num = Sampler(algorithm, spec, program.mesh, examples=examples), num
     # The best checkpoint is chosen on these latents, so its final score must use others.
     self._draws = zlib.crc32(f"validation {config.seed}".encode())
     weights = "ema" if algorithm.ema.kept else "raw"

@@ -1,7 +1,7 @@
 """Pictures from a trained state; row i depends on (seed, i) only, whatever the number or the batch size."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,12 +13,13 @@ from common import random
 from common.algorithm import Generative, HasBatchStatistics
 from common.build import choose
 from common.data import images
+from common.data.dataset import Split
 from common.data.preprocess import preprocess
 from common.data.spec import Spec
 from common.errors import ConfigError
 from common.parallel import split_rows, to_host
 from common.training.program import Program
-from common.types import Array, Images, Latents, PyTree
+from common.types import Array, Given, Images, Latents, PyTree
 
 NO_PRIOR = "this model has no distribution of its latents to draw from; fit one"
 STANDING_BATCHES = 64
@@ -28,12 +29,34 @@ STATISTICS = {
 }
 
 
+Examples = Callable[[np.ndarray], dict[str, Array]]
+
+
+def examples_of(split: Split, spec: Spec, config: Any, names: tuple[str, ...]) -> Examples:
+  """Returns the map from numbers [N] of a split's examples, beyond its end from its start again, to rows of ``names``.
+
+  They are as models see them in evaluation, so that what was drawn for example i can be compared with example i.
+  """
+  key = random.stream(random.stream(jax.random.key(config.seed), "evaluate"), "data")
+
+  @jax.jit
+  def seen(raw: dict[str, Array]) -> dict[str, Array]:
+    batch = preprocess(raw, key, spec, config.data, train=False)
+    return {name: batch[name] for name in names}
+
+  def rows(index: np.ndarray) -> dict[str, Array]:
+    index = np.asarray(index, np.int32) % len(split)
+    return seen({**split.rows(index), "index": index})
+
+  return rows
+
+
 class Sampler:
   """Draws from a Generative in batches, compiled once.
 
   Args:
     algorithm: the model.
-    spec: describes its data; gives the labels of a conditional model.
+    spec: describes its data; gives the labels that occur.
     mesh: the devices, each of which draws its share of a batch.
     ema: whether the averaged weights are used.
     batch_size: pictures a call; affects speed and memory, and the statistics "standing".
@@ -41,6 +64,8 @@ class Sampler:
       2019, Section 3.1); 0 for no bound.
     batch_norm: whose statistics BatchNorm uses, one of STATISTICS.
     source: where latents come from, for the protocol: the model's "prior", or a density fitted afterwards.
+    examples: gives the rows other than labels that the model is given, from `examples_of`; row i of the pictures gets
+      those of example i.
 
   Raises:
     ConfigError: the model cannot be sampled in this way.
@@ -57,6 +82,7 @@ class Sampler:
     truncation: float = 0.0,
     batch_norm: str = "running",
     source: str = "prior",
+    examples: Examples | None = None,
   ):
     choose(STATISTICS, batch_norm, "--batch_norm")
     if not algorithm.has_prior:
@@ -73,7 +99,7 @@ class Sampler:
     if batch_norm != "running" and not isinstance(algorithm, HasBatchStatistics):
       raise ConfigError(f'--batch_norm="{batch_norm}" is for generators with BatchNorm; use --batch_norm=running')
     model: Any = algorithm
-    self._algorithm, self._spec, self._mesh = model, spec, mesh
+    self._algorithm, self._spec, self._mesh, self._examples = model, spec, mesh, examples
     self._batch_norm, self._batch_size = batch_norm, batch_size + -batch_size % mesh.size
     size = f", {STANDING_BATCHES} of {self._batch_size}" if batch_norm == "standing" else ""
     self.protocol = {"batch_norm": f"{batch_norm}{size}", "truncation": truncation or "none", "sampler": source}
@@ -82,23 +108,23 @@ class Sampler:
       z = model.prior_sample(state, rng, index)
       return jax.tree.map(lambda x: random.truncated(x, truncation), z) if truncation else z
 
-    def decode(state: PyTree, z: Latents, labels: Array | None) -> Images:
-      return model.decode(state, z, labels, ema=ema)
+    def decode(state: PyTree, z: Latents, given: Given) -> Images:
+      return model.decode(state, z, given, ema=ema)
 
-    def draw(state: PyTree, seed: Array, index: Array, labels: Array | None) -> Images:
-      return decode(state, latents(state, random.stream(jax.random.key(seed), "sample"), index), labels)
+    def draw(state: PyTree, seed: Array, index: Array, given: Given) -> Images:
+      return decode(state, latents(state, random.stream(jax.random.key(seed), "sample"), index), given)
 
-    def standing(state: PyTree, seed: Array, index: Array, labels: Array | None) -> PyTree:
+    def standing(state: PyTree, seed: Array, index: Array, given: Given) -> PyTree:
       z = latents(state, random.stream(jax.random.key(seed), "standing"), index)
-      return model.batch_statistics(state, z, labels, ema=ema)
+      return model.batch_statistics(state, z, given, ema=ema)
 
     self._latents, self._decode, self._draw = jax.jit(latents), jax.jit(decode), jax.jit(draw)
     self._statistics = jax.jit(standing)
 
   @property
-  def conditional(self) -> bool:
+  def labelled(self) -> bool:
     """Whether the model is given labels."""
-    return self._algorithm.conditional
+    return "label" in self._algorithm.given
 
   def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:
     """Draws the latents of the rows ``index`` [N]."""
@@ -112,25 +138,37 @@ class Sampler:
     classes = np.asarray(self._spec.labels, np.int32)
     return classes[np.asarray(random.integers(rows, 0, len(classes)))]
 
-  def decode(self, state: PyTree, z: Latents, labels: np.ndarray | None) -> np.ndarray:
-    """Returns the pictures of latents [N, ...], with labels [N] for a conditional model."""
+  def given(self, seed: int, index: np.ndarray) -> Given:
+    """Draws what the rows ``index`` [N] are given: their `labels`, and other rows from real examples.
+
+    Raises:
+      ConfigError: there are no examples.
+    """
+    names = self._algorithm.given
+    rows: dict[str, Any] = {"label": self.labels(seed, index)} if self.labelled else {}
+    if set(names) - set(rows):
+      if self._examples is None:
+        raise ConfigError(f"this model is given {', '.join(names)}, which is not drawn: state what to give it")
+      rows |= {name: value for name, value in self._examples(index).items() if name not in rows}
+    return rows or None
+
+  def decode(self, state: PyTree, z: Latents, given: Given = None) -> np.ndarray:
+    """Returns the pictures of latents [N, ...] and the rows [N, ...] that the model is given."""
     count = len(jax.tree.leaves(z)[0])
     state, parts = self._with_statistics(state), []
     for start in range(0, count, self._batch_size):
       rows = np.minimum(np.arange(start, start + self._batch_size), count - 1)  # one shape, one compilation
-      part = self._decode(state, _take(z, rows), None if labels is None else labels[rows])
+      part = self._decode(state, *_take((z, given), rows))
       parts.append(np.asarray(part)[: count - start])
     return np.concatenate(parts)
 
-  def batches(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yields ``num`` pictures, a batch at a time; without ``labels`` [num] a conditional model draws them uniformly."""
-    if self._algorithm.conditional and labels is None:
-      labels = self.labels(seed, np.arange(num))
+  def batches(self, state: PyTree, seed: int, num: int, given: Given = None) -> Iterator[np.ndarray]:
+    """Yields ``num`` pictures, a batch at a time, of the rows ``given`` [num, ...], or of those that `given` draws."""
     state = self._with_statistics(state)
     for start in range(0, num, self._batch_size):
       index = np.arange(start, start + self._batch_size, dtype=np.int32)
-      rows = index, None if labels is None else labels[np.minimum(index, num - 1)]
-      yield to_host(self._draw(state, np.uint32(seed), *split_rows(rows, self._mesh)))[: num - start]
+      rows = _take(given, np.minimum(index, num - 1)) if given else self.given(seed, index)
+      yield to_host(self._draw(state, np.uint32(seed), *split_rows((index, rows), self._mesh)))[: num - start]
 
   def _with_statistics(self, state: PyTree) -> PyTree:
     """Returns the state, under "standing" with the standing statistics in place of the running ones."""
@@ -139,22 +177,20 @@ class Sampler:
     total = None
     for start in range(0, STANDING_BATCHES * self._batch_size, self._batch_size):
       index = np.arange(start, start + self._batch_size, dtype=np.int32)
-      rows = split_rows((index, self.labels(0, index) if self.conditional else None), self._mesh)
+      rows = split_rows((index, self.given(0, index)), self._mesh)
       batch = self._statistics(state, np.uint32(0), *rows)
       total = batch if total is None else jax.tree.map(jnp.add, total, batch)
     mean = jax.tree.map(lambda x: x / STANDING_BATCHES, total)
     return self._algorithm.with_statistics(state, mean)
 
-  def __call__(self, state: PyTree, seed: int, num: int, labels: np.ndarray | None = None) -> np.ndarray:
+  def __call__(self, state: PyTree, seed: int, num: int, given: Given = None) -> np.ndarray:
     """Draws ``num`` pictures [num, H, W, C] in spec.pixel_range."""
-    return np.concatenate(list(self.batches(state, seed, num, labels)))
+    return np.concatenate(list(self.batches(state, seed, num, given)))
 
-  def interpolate(
-    self, state: PyTree, seed: int, rows: int, steps: int, labels: np.ndarray | None = None
-  ) -> np.ndarray:
+  def interpolate(self, state: PyTree, seed: int, rows: int, steps: int, given: Given = None) -> np.ndarray:
     """Draws ``rows`` lines of ``steps`` pictures from latents 2 i to 2 i + 1 (Radford et al. 2015, Section 6.1).
 
-    Returns [rows * steps, H, W, C]; a row keeps its label.
+    Returns [rows * steps, H, W, C]; a row keeps what it is given.
     """
     ends = self.latents(state, seed, np.arange(2 * rows))
     t = jnp.linspace(0.0, 1.0, steps)
@@ -164,13 +200,12 @@ class Sampler:
       weight = t.reshape(1, steps, *[1] * (z.ndim - 1))
       return (first + (last - first) * weight).reshape(rows * steps, *z.shape[1:])
 
-    if self._algorithm.conditional:
-      labels = np.repeat(self.labels(seed, np.arange(rows)) if labels is None else labels, steps)
-    return self.decode(state, jax.tree.map(line, ends), labels)
+    given = _take(given or self.given(seed, np.arange(rows)), np.repeat(np.arange(rows), steps))
+    return self.decode(state, jax.tree.map(line, ends), given)
 
 
-def _take(z: Latents, rows: np.ndarray) -> Latents:
-  return jax.tree.map(lambda x: x[rows], z)
+def _take(tree: PyTree, rows: np.ndarray) -> PyTree:
+  return jax.tree.map(lambda x: x[rows], tree)
 
 
 class Gallery:
@@ -182,19 +217,22 @@ class Gallery:
 
   def __init__(self, program: Program, algorithm: Generative):
     self._program, self._spec = program, program.dataset.spec
-    self._conditional = algorithm.conditional
-    self._sampler = Sampler(algorithm, self._spec, program.mesh) if algorithm.has_prior else None
+    examples = examples_of(program.dataset.validation, self._spec, program.config, algorithm.given)
+    self._sampler = Sampler(algorithm, self._spec, program.mesh, examples=examples) if algorithm.has_prior else None
     self._visualize = jax.jit(algorithm.visualize)
 
   def __call__(self, state: PyTree) -> dict[str, np.ndarray]:
     """Returns {name: uint8 picture [H, W, C]}: "samples" of the same latents at each call, and those of ``visualize``.
 
-    A conditional model's samples have a row for each class; a model without a prior has no samples.
+    A model of labels has a row of samples for each, one that is given other rows has those of the validation split; a
+    model without a prior has no samples.
     """
     spec, program, columns = self._spec, self._program, self.COLUMNS
-    labels = np.repeat(spec.labels[: self.CLASSES], columns) if self._conditional else None
-    num = columns * self.ROWS if labels is None else len(labels)
-    grids = {"samples": self._sampler(state, program.config.seed, num, labels)} if self._sampler else {}
+    grids = {}
+    if self._sampler:
+      by_label = {"label": np.repeat(spec.labels[: self.CLASSES], columns)} if self._sampler.labelled else None
+      num = len(by_label["label"]) if by_label else columns * self.ROWS
+      grids["samples"] = self._sampler(state, program.config.seed, num, by_label)
     rows = program.dataset.validation.rows(np.arange(min(columns * self.ROWS // 2, len(program.dataset.validation))))
     raw = jax.tree.map(jnp.asarray, {**rows, "index": np.arange(len(rows["label"]), dtype=np.int32)})
     rng = random.stream(program.key, "visualize")

@@ -22,6 +22,10 @@ class BatchNorm(nn.Module):
   (TensorFlow, Flax); PyTorch's is n / (n - 1) times as large, for n values per channel. Statistics are always float32.
   In training, a mutable collection "moments" receives the batch's own mean and var in the same tree.
 
+  Conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017) is given values [B, K], the label as one-hot ones:
+  scale and bias are then products of these with tables [K, C], while all examples share the statistics. The table of
+  scales starts at ``scale_init`` (1) in each row, so that at the start a label has no effect.
+
   Attributes:
     momentum: decay of the running statistics, as in TensorFlow: running = momentum * running + (1 - momentum) * batch.
       PyTorch's momentum is 1 - momentum.
@@ -32,9 +36,6 @@ class BatchNorm(nn.Module):
     bias_init: initializer of the bias.
     axis_name: mapped axis (of shard_map or pmap) over which statistics are synchronised; None: this device's batch.
     dtype: dtype of the output; None takes the input's.
-    num_classes: conditional BatchNorm (Dumoulin et al. 2017; de Vries et al. 2017): one scale and bias per label,
-      [num_classes, C], with statistics over all labels; 0: one for all. Scales start at ``scale_init`` (1), not at 0
-      as a linear map of the label would: at the start a label has no effect.
   """
 
   momentum: float = 0.99
@@ -45,20 +46,14 @@ class BatchNorm(nn.Module):
   bias_init: Initializer = nn.initializers.zeros_init()
   axis_name: str | None = None
   dtype: Any = None
-  num_classes: int = 0
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """Normalizes by the batch's statistics if ``train``, else by the running ones; labels [B] choose the scale.
+  def __call__(self, x: Array, *, train: bool, given: Array | None = None) -> Array:
+    """Normalizes by the batch's statistics if ``train``, else by the running ones.
 
     In training the running statistics move if "batch_stats" is mutable; a caller freezes them by leaving it immutable.
     ``init`` only creates them.
-
-    Raises:
-      ValueError: ``num_classes`` is set and labels are missing.
     """
-    if self.num_classes and labels is None:
-      raise ValueError(f"BatchNorm of num_classes={self.num_classes} needs labels")
     dtype = x.dtype if self.dtype is None else self.dtype
     features = x.shape[-1]
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
@@ -85,17 +80,19 @@ class BatchNorm(nn.Module):
 
     factor = lax.rsqrt(var + self.epsilon)
     if self.use_scale:
-      factor *= self._affine("scale", self.scale_init, x, labels)
+      factor *= self._affine("scale", self.scale_init, x, given)
     y = centered * factor
     if self.use_bias:
-      y += self._affine("bias", self.bias_init, x, labels)
+      y += self._affine("bias", self.bias_init, x, given)
     return y.astype(dtype)
 
-  def _affine(self, name: str, init: Initializer, x: Array, labels: Array | None) -> Array:
-    """Returns a parameter [C], or one row per label, [B, 1, ..., C]."""
-    if not self.num_classes:
+  def _affine(self, name: str, init: Initializer, x: Array, given: Array | None) -> Array:
+    """Returns a parameter [C], or what ``given`` makes of a table, [B, 1, ..., C]."""
+    if given is None:
       return self.param(name, init, x.shape[-1:], jnp.float32)
-    chosen = self.param(name, init, (self.num_classes, x.shape[-1]), jnp.float32)[labels]
+    table = self.param(name, init, (given.shape[-1], x.shape[-1]), jnp.float32)
+    # In full precision a one-hot row picks its label's numbers exactly, on every device.
+    chosen = jnp.matmul(given, table, precision=lax.Precision.HIGHEST)
     return chosen.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
 
 
@@ -113,7 +110,7 @@ class BatchNormed(nn.Module):
   bn_epsilon: float = 1e-5
   bn_axis_name: str | None = None
 
-  def norm(self, x: Array, *, train: bool, labels: Array | None = None, **options: Any) -> Array:
+  def norm(self, x: Array, *, train: bool, given: Array | None = None, **options: Any) -> Array:
     """Applies a new `BatchNorm` layer; ``options`` are further attributes of it."""
     layer = BatchNorm(momentum=self.bn_momentum, epsilon=self.bn_epsilon, axis_name=self.bn_axis_name, **options)
-    return layer(x, train=train, labels=labels)
+    return layer(x, train=train, given=given)

@@ -29,7 +29,7 @@ def make_state(algorithm: Trainable, spec: Spec, seed: int, image: ArrayLike = 0
   lead = (2,) if algorithm.batches_per_step is None else (algorithm.batches_per_step, 2)
   batch = {
     "image": jnp.broadcast_to(jnp.asarray(image, jnp.float32), (*lead, *spec.image_shape)),
-    "label": jnp.zeros(lead, jnp.int32),
+    **{row.name: jnp.zeros((*lead, *row.shape), row.dtype) for row in spec.rows},
     "index": jnp.broadcast_to(jnp.arange(2, dtype=jnp.int32), lead),
   }
   return algorithm.init(random.stream(jax.random.key(seed), "init"), batch)

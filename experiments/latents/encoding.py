@@ -12,7 +12,7 @@ from common import random
 from common.algorithm import Generative
 from common.errors import ConfigError
 from common.evaluation.inversion import invert
-from common.types import Array, Latents, PyTree
+from common.types import Array, Given, Images, Latents, PyTree
 from experiments.loading import TrainedRun
 from vae.vae import VAE
 
@@ -27,33 +27,36 @@ def encode(
   spec = run.spec
   if not isinstance(run.algorithm, Generative) or spec.kind != "images":
     raise ConfigError(f"the run holds a {run.config.family} of {spec.kind}, which has no latents of pictures")
-  if (labels is not None) != model.conditional:
-    raise ConfigError("this model is given labels; give some" if model.conditional else "this model takes no labels")
+  if (labels is not None) != ("label" in model.given):
+    raise ConfigError("this model is given labels; give some" if model.given else "this model takes no labels")
   low, high = spec.pixel_range
+  given = None if labels is None else {"label": labels}
 
   # The state is an argument: as a constant of the compiled function it would be compiled into it.
-  def of_vae(state: PyTree, images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
-    y = None if labels is None else jax.nn.one_hot(labels, model.classes)
+  def of_vae(state: PyTree, images: Array, given: Given, keys: Array) -> dict[str, Any]:
     apply = functools.partial(model.network.apply, state.net.variables(ema=True))
-    z = apply(images, y, keys, method="encode")
+    z = apply(images, given, keys, method="encode")
     if model.network.has_codes:
       return {"z": z, "codes": apply(z, method=lambda network, z: network.posterior.codes_of(z[0]))}
     if model.network.gaussian and len(z) == 1:
-      mean, log_var = apply(images, y, method="moments")
+      mean, log_var = apply(images, given, method="moments")
       return {"z": z, "mean": mean, "log_var": log_var}
     return {"z": z}
 
-  def of_generator(state: PyTree, images: Array, labels: Array | None, keys: Array) -> dict[str, Any]:
+  def of_generator(state: PyTree, images: Array, given: Given, keys: Array) -> dict[str, Any]:
     del keys
     candidates = model.prior_sample(state, random.stream(jax.random.key(0), "candidates"), jnp.arange(CANDIDATES))
     search = functools.partial(invert, candidates=candidates, steps=steps, learning_rate=learning_rate)
-    if labels is None:
+    if given is None:
       return {"z": search(lambda z: model.decode(state, z), images=images).z}
 
-    def one(image: Array, label: Array) -> Latents:
-      return search(lambda z: model.decode(state, z, jnp.full(len(z), label)), images=image[None]).z[0]
+    def one(image: Array, own: Given) -> Latents:
+      def pictures(z: Latents) -> Images:
+        return model.decode(state, z, jax.tree.map(lambda x: jnp.repeat(x[None], len(z), axis=0), own))
 
-    return {"z": jax.lax.map(lambda row: one(*row), (images, labels))}
+      return search(pictures, images=image[None]).z[0]
+
+    return {"z": jax.lax.map(lambda row: one(*row), (images, given))}
 
   step = jax.jit(of_vae if isinstance(model, VAE) else of_generator)
   keys = random.row_keys(random.stream(jax.random.key(0), "encode"), jnp.arange(len(pixels)))
@@ -63,7 +66,7 @@ def encode(
     images = low + (high - low) * (pixels[rows].astype(np.float32) / 255)
     if run.config.data.binarize != "none":
       images = np.where(images < (low + high) / 2, np.float32(low), np.float32(high))
-    out = step(run.state, images, None if labels is None else labels[rows], keys[rows])
+    out = step(run.state, images, jax.tree.map(lambda x, rows=rows: x[rows], given), keys[rows])
     parts.append(jax.tree.map(lambda x, start=start: np.asarray(x)[: len(pixels) - start], out))
   whole = jax.tree.map(lambda *x: np.concatenate(x), *parts)
   layers = jax.tree.leaves(whole.pop("z"))
@@ -89,5 +92,6 @@ def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], labels: np.ndarra
   for start in range(0, len(parts[0]), BATCH):
     rows = np.minimum(np.arange(start, start + BATCH), len(parts[0]) - 1)
     z = jax.tree.unflatten(structure, [jnp.asarray(x[rows]) for x in parts])
-    images.append(np.asarray(step(run.state, z, None if labels is None else labels[rows]))[: len(parts[0]) - start])
+    given = None if labels is None else {"label": labels[rows]}
+    images.append(np.asarray(step(run.state, z, given))[: len(parts[0]) - start])
   return np.concatenate(images)

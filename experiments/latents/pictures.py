@@ -11,7 +11,8 @@ from common import random
 from common.data.dataset import Dataset
 from common.data.preprocess import preprocess
 from common.errors import ConfigError
-from common.types import Batch
+from common.given import given_of
+from common.types import Batch, Given
 from experiments.loading import TrainedRun
 from vae.gaussian import unit_kl
 from vae.vae import VAE
@@ -29,7 +30,7 @@ def reconstructions(run: TrainedRun, dataset: Dataset, rows: int, columns: int) 
 def traversals(run: TrainedRun, dataset: Dataset, rows: int, columns: int) -> tuple[np.ndarray, list[str]]:
   """Moves one unit of the first test image's posterior mean from -3 to 3 in each row, the units of highest rate first.
 
-  A conditional model receives the label of that image.
+  A model that is given rows receives those of that image.
 
   Returns:
     [rows * columns, H, W, C], and for each row a line with the unit and its rate KL(q(z_i|x) || N(0, 1)) in nats, the
@@ -45,8 +46,8 @@ def traversals(run: TrainedRun, dataset: Dataset, rows: int, columns: int) -> tu
   z = np.tile(np.asarray(mean[0]), (len(units), columns, 1))
   z[np.arange(len(units)), :, units] = np.linspace(-SPREAD, SPREAD, columns)
   lines = [f"row {row}: unit {unit}, {rate[unit]:.3f} nats" for row, unit in enumerate(units)]
-  labels = np.full(columns * len(units), batch["label"][0]) if vae.conditional else None
-  return _decode(run, z.reshape(-1, z.shape[-1]), labels), lines
+  given = jax.tree.map(lambda x: jnp.repeat(x[:1], columns * len(units), axis=0), given_of(batch, vae.given))
+  return _decode(run, z.reshape(-1, z.shape[-1]), given), lines
 
 
 def manifold(run: TrainedRun, columns: int) -> np.ndarray:
@@ -54,7 +55,7 @@ def manifold(run: TrainedRun, columns: int) -> np.ndarray:
   vae = _vae(run)
   if not vae.normal_latents or run.config.model.z_dim != 2:
     raise ConfigError("--show=manifold is for two latents under N(0, I); train with --config.model.z_dim=2")
-  if vae.conditional:
+  if vae.given:
     raise ConfigError(
       "--show=manifold: each label has a plane of its own; see --labels, --interpolate or --show=traversals"
     )
@@ -77,7 +78,7 @@ def _images(run: TrainedRun, dataset: Dataset, num: int) -> tuple[Batch, Any]:
   return preprocess(raw, rng, run.spec, run.config.data, train=False), rng
 
 
-def _decode(run: TrainedRun, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+def _decode(run: TrainedRun, z: np.ndarray, given: Given = None) -> np.ndarray:
   vae = _vae(run)
-  decode: Callable[..., Any] = jax.jit(lambda state, z, labels: vae.decode(state, (z,), labels))
-  return np.asarray(decode(run.state, jnp.asarray(z), labels))
+  decode: Callable[..., Any] = jax.jit(lambda state, z, given: vae.decode(state, (z,), given))
+  return np.asarray(decode(run.state, jnp.asarray(z), given))

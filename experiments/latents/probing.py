@@ -129,7 +129,7 @@ def network_of(run: TrainedRun) -> Network:
   algorithm: Any = run.algorithm
   is_gan = isinstance(algorithm, GAN)
   name = "discriminator" if is_gan else "encoder"
-  if (algorithm.conditioning.discriminator == "concat") if is_gan else algorithm.conditional:
+  if (algorithm.conditioning.discriminator == "concat") if is_gan else algorithm.given:
     raise ConfigError(
       f'config.conditioning.name="concat" tells the {name} the label that is to be read off its features; take a run '
       "without labels, or of a discriminator that has them at its end (projection, auxiliary)"

@@ -20,7 +20,7 @@ from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
 from common.evaluation.pictures import drawn, open_reference
 from common.evaluation.records import Protocol, Record, ScoreRecord
-from common.evaluation.sampling import Sampler
+from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
 from common.evaluation.validation import Evaluator
 from common.state import NetState
@@ -73,7 +73,7 @@ class _Checkpoint:
       settings.say.line(note)
     self._run, self._workdir, self._settings, self._mesh = run, workdir, settings, mesh
     self._algorithm: Any = run.algorithm
-    self._conditional = isinstance(run.algorithm, Generative) and run.algorithm.conditional
+    self._given: tuple[str, ...] = getattr(run.algorithm, "given", ())
     self._config = run.config.copy_and_resolve_references()
     with self._config.unlocked():
       self._config.parallel.mode = "jit"  # running statistics: every mode gives the same scores
@@ -93,9 +93,12 @@ class _Checkpoint:
       self._config.data, dataset = open_data(run, self._workdir, settings.data_dir)
     if sample_metrics:  # what cannot be measured is refused before the rest is measured
       reference, data = open_reference(self._config.data), self._config.data
-      scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, labelled=self._conditional, num=num)
+      given: dict[str, Any] = {"labelled": "label" in self._given, "paired": bool({*self._given} - {"label"})}
+      scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, num=num, **given)
       ways: dict[str, Any] = {"truncation": settings.truncation, "batch_norm": settings.batch_norm}
-      sampler = Sampler(algorithm, run.spec, self._mesh, ema=settings.ema, **ways, source=run.sampler)
+      examples = examples_of(getattr(dataset, settings.split), run.spec, self._config, self._given)
+      ways |= {"source": run.sampler, "examples": examples}
+      sampler = Sampler(algorithm, run.spec, self._mesh, ema=settings.ema, **ways)
     if "model" in sections or likelihoods:
       yield from self._of_split(getattr(dataset, settings.split), likelihoods, own="model" in sections)
     if sample_metrics:
@@ -162,7 +165,7 @@ class _Checkpoint:
       weights="ema" if self._algorithm.ema.kept else "raw",
       batch_norm="running",
       sampler=None if run.sampler == "prior" else run.sampler,
-      given="label" if self._conditional else None,
+      given=", ".join(self._given) or None,
     )
 
 

@@ -1,19 +1,19 @@
 """Generators and discriminators by name, one file an architecture.
 
-A generator maps z [B, Z] and, where it takes them, labels [B] to images [B, H, W, C]; a discriminator maps images, keys
-[B] for dropout and labels to `DiscriminatorOutput`. The attributes that a class documents are keys of the config. The
-others come from the data and from the rest of the config, and each class declares those that it uses:
+A generator maps z [B, Z] and, where it takes them, given values [B, K], such as one-hot labels, to images
+[B, H, W, C]; a discriminator maps images, keys [B] for dropout and given values to `DiscriminatorOutput`. The
+attributes that a class documents are keys of the config. The others come from the data and from the rest of the config,
+and each class declares those that it uses:
 
   image_shape: (height, width, channels) of the data.
   pixel_range: lowest and highest value of a pixel.
   kind: "images" or "points".
   dtype: number format in which convolutions and dense layers compute.
-  norm_classes: number of labels that each have a scale and a bias of their own in BatchNorm; 0: all share one.
-  embedding_classes: number of labels that are embedded beside z; 0: labels are not embedded.
   label_head: `LabelHead` at the end of a discriminator.
 
-A generator takes labels in the forms whose ``_classes`` it declares (gan/conditioning.py). The class attribute
-``sizes`` holds the image sizes that a network is made for; a network without it takes any size, and points as well.
+The class attribute ``takes_given`` names the form in which a generator takes given values (gan/conditioning.py); one
+without it takes z alone. ``sizes`` holds the image sizes that a network is made for; a network without it takes any
+size, and points as well.
 """
 
 from gan.networks import dcgan, infogan, mlp, r3gan, resnet, sagan, tapered_mlp

@@ -31,21 +31,21 @@ class Generator(BatchNormed):
     kernel_size: height and width of the kernels.
   """
 
+  takes_given = "class_batch_norm"
   sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 128
   kernel_size: int = 5
-  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and for conditional BatchNorm given [B, K] -> [B, H, W, C]."""
     kernel, stages = (self.kernel_size, self.kernel_size), num_doublings(self.image_shape)
 
     def normalize(x: Array) -> Array:
-      x = self.norm(x, train=train, labels=labels, num_classes=self.norm_classes, scale_init=gamma_init)
+      x = self.norm(x, train=train, given=given, scale_init=gamma_init)
       return nn.relu(x)
 
     # No bias before BatchNorm, which would cancel it.
@@ -81,7 +81,7 @@ class Discriminator(BatchNormed):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     kernel = (self.kernel_size, self.kernel_size)
     for stage in range(num_doublings(self.image_shape)):
@@ -94,4 +94,4 @@ class Discriminator(BatchNormed):
       x = nn.leaky_relu(x, self.slope)
     features = x.reshape(x.shape[0], -1).astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=WEIGHTS)(features)
-    return self.label_head(jnp.squeeze(logits, -1), features, labels, WEIGHTS)
+    return self.label_head(jnp.squeeze(logits, -1), features, given, WEIGHTS)

@@ -28,21 +28,21 @@ class Generator(BatchNormed):
     slope: slope of LeakyReLU below 0.
   """
 
+  takes_given = "class_batch_norm"
   sizes = FOURS
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 64
   hidden: int = 1024
   slope: float = 0.0
-  norm_classes: int = 0
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and for conditional BatchNorm given [B, K] -> [B, H, W, C]."""
 
     def normalize(x: Array) -> Array:
-      x = self.norm(x, train=train, labels=labels, num_classes=self.norm_classes)
+      x = self.norm(x, train=train, given=given)
       return nn.leaky_relu(x, self.slope)
 
     def double(x: Array, features: int, **options: bool) -> Array:
@@ -80,7 +80,7 @@ class Discriminator(BatchNormed):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B], features [B, hidden]."""
 
     def normalize(x: Array) -> Array:
@@ -97,4 +97,4 @@ class Discriminator(BatchNormed):
     x = nn.Dense(self.hidden, use_bias=not self.batch_norm, kernel_init=WEIGHTS, dtype=self.dtype)(x)
     features = normalize(x).astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=WEIGHTS)(features)
-    return self.label_head(jnp.squeeze(logits, -1), features, labels, WEIGHTS)
+    return self.label_head(jnp.squeeze(logits, -1), features, given, WEIGHTS)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
-import jax
 import jax.numpy as jnp
 
 from common import random
@@ -75,7 +74,7 @@ class LabelHead:
   Attributes:
     form: "none"; "projection": <embed(y), features> is added to the logits (Miyato & Koyama 2018, Eq. 5); "auxiliary":
       a dense layer maps the features to class_logits (Odena et al. 2017).
-    num_classes: number of labels.
+    num_classes: number of labels; only "auxiliary" uses it.
   """
 
   form: str = "none"
@@ -85,7 +84,7 @@ class LabelHead:
     self,
     logits: Array,
     features: Array,
-    labels: Array | None,
+    given: Array | None,
     kernel_init: Callable[..., Array],
     normalized: Callable[[nn.Module], Any] = _plain,
   ) -> DiscriminatorOutput:
@@ -94,15 +93,14 @@ class LabelHead:
     Args:
       logits: [B], from the image alone.
       features: [B, F].
-      labels: [B] for a projection.
+      given: [B, K] for a projection, the label as one-hot values.
       kernel_init: initializer of the weights.
       normalized: wrapper of each layer, such as `SpectralNorm`.
     """
     class_logits = None
     if self.form == "projection":
       embed = nn.Dense(features.shape[-1], use_bias=False, kernel_init=kernel_init, name="label_embedding")
-      embedded = normalized(embed)(jax.nn.one_hot(labels, self.num_classes))
-      logits = logits + jnp.sum(embedded * features, axis=-1)
+      logits = logits + jnp.sum(normalized(embed)(given) * features, axis=-1)
     elif self.form == "auxiliary":
       classify = nn.Dense(self.num_classes, kernel_init=kernel_init, name="label_classifier")
       class_logits = normalized(classify)(features)

@@ -60,7 +60,7 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C], keys [B] -> logits [B]."""
     init = symmetric_uniform(self.init_range)
     h = Dropout(self.input_dropout)(x.reshape(x.shape[0], -1), keys, train=train)
@@ -69,4 +69,4 @@ class Discriminator(nn.Module):
       h = Dropout(self.hidden_dropout)(h, keys, train=train)
     h = h.astype(jnp.float32)
     logits = nn.Dense(1, kernel_init=init)(h)
-    return self.label_head(jnp.squeeze(logits, -1), h, labels, init)
+    return self.label_head(jnp.squeeze(logits, -1), h, given, init)

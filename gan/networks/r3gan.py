@@ -161,15 +161,15 @@ class R3GanNet(nn.Module):
 class Generator(R3GanNet):
   """z to 4x4, doubled up to H x W, ``blocks`` residual blocks at each size; no activation at the end."""
 
-  embedding_classes: int = 0
+  takes_given = "embedding"
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``embedding_classes`` labels [B] -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and given [B, K] to be embedded beside it -> [B, H, W, C]."""
     stages = self.stages()  # raises before any array is made
-    if self.embedding_classes:
+    if given is not None:
       embed = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR, name="label_embedding")
-      z = jnp.concatenate([z, embed(jax.nn.one_hot(labels, self.embedding_classes))], axis=-1)
+      z = jnp.concatenate([z, embed(given)], axis=-1)
     basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.width), jnp.float32)
     weights = nn.Dense(self.width, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(z)
     x = basis.astype(weights.dtype) * weights[:, None, None, :]
@@ -190,7 +190,7 @@ class Discriminator(R3GanNet):
   label_head: LabelHead = LabelHead()
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     stages = self.stages()
     x = self.conv(x, stages[-1].width)
@@ -202,7 +202,7 @@ class Discriminator(R3GanNet):
     features = jnp.sum(x.astype(jnp.float32) * basis, axis=(1, 2))
     if self.label_head.form != "projection":
       logits = nn.Dense(1, use_bias=False, kernel_init=LINEAR)(features)
-      return self.label_head(jnp.squeeze(logits, -1), features, labels, LINEAR)
+      return self.label_head(jnp.squeeze(logits, -1), features, given, LINEAR)
     features = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR)(features)
     gain = nn.initializers.variance_scaling(1.0 / self.embedding_dim, "fan_in", "normal")
-    return self.label_head(jnp.zeros(len(x)), features, labels, gain)
+    return self.label_head(jnp.zeros(len(x)), features, given, gain)

@@ -39,21 +39,21 @@ class Generator(BatchNormed):
     bn_epsilon: number added to BatchNorm's variance; 2e-5 is Chainer's, which the authors use.
   """
 
+  takes_given = "class_batch_norm"
   sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 256
-  norm_classes: int = 0
   dtype: str = "float32"
   _: dataclasses.KW_ONLY
   bn_epsilon: float = 2e-5
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] for all BatchNorms but the last -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and given [B, K] for all BatchNorms but the last -> [B, H, W, C]."""
 
-    def normalize(x: Array, num_classes: int = self.norm_classes) -> Array:
-      return nn.relu(self.norm(x, train=train, labels=labels, num_classes=num_classes))
+    def normalize(x: Array, given: Array | None = given) -> Array:
+      return nn.relu(self.norm(x, train=train, given=given))
 
     def conv(x: Array, **options: Any) -> Array:
       return Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, **options)(x)
@@ -63,7 +63,7 @@ class Generator(BatchNormed):
       shortcut = double(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype)(x))
       x = conv(normalize(x), resample="double", use_bias=False)  # BatchNorm would cancel the bias
       x = conv(normalize(x)) + shortcut
-    x = Conv(self.image_shape[-1], 3, kernel_init=GLOROT, dtype=self.dtype)(normalize(x, num_classes=0))
+    x = Conv(self.image_shape[-1], 3, kernel_init=GLOROT, dtype=self.dtype)(normalize(x, given=None))
     return output_activation(x.astype(jnp.float32), self.pixel_range)
 
 
@@ -85,7 +85,7 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
 
     def normalized(layer: nn.Module) -> Callable[[Array], Array]:
@@ -105,4 +105,4 @@ class Discriminator(nn.Module):
       x = conv(nn.relu(conv(nn.relu(x)))) + x
     features = choose(POOLS, self.pool, "config.discriminator.pool")(nn.relu(x).astype(jnp.float32), axis=(1, 2))
     logits = normalized(nn.Dense(1, use_bias=False, kernel_init=GLOROT))(features)
-    return self.label_head(jnp.squeeze(logits, -1), features, labels, GLOROT, normalized)
+    return self.label_head(jnp.squeeze(logits, -1), features, given, GLOROT, normalized)

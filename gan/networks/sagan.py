@@ -66,17 +66,17 @@ class SaganNet(nn.Module):
 class Generator(SaganNet, BatchNormed):
   """z to 4x4, doubled up to H x W by residual blocks, one of which attention follows."""
 
+  takes_given = "class_batch_norm"
   sizes = SQUARES
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
-  norm_classes: int = 0
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] for all BatchNorms but the last -> [B, H, W, C]."""
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and given [B, K] for all BatchNorms but the last -> [B, H, W, C]."""
 
-    def normalize(x: Array, num_classes: int = self.norm_classes) -> Array:
-      return nn.relu(self.norm(x, train=train, labels=labels, num_classes=num_classes))
+    def normalize(x: Array, given: Array | None = given) -> Array:
+      return nn.relu(self.norm(x, train=train, given=given))
 
     stages = num_doublings(self.image_shape)
     self.check_attention([8 * 2**stage for stage in range(stages)])
@@ -88,7 +88,7 @@ class Generator(SaganNet, BatchNormed):
       shortcut = double(self.conv(x, features, 1))
       x = self.conv(normalize(x), features, resample="double", use_bias=False)  # BatchNorm would cancel the bias
       x = self.attend(self.conv(normalize(x), features) + shortcut)
-    x = self.conv(normalize(x, num_classes=0), self.image_shape[-1])
+    x = self.conv(normalize(x, given=None), self.image_shape[-1])
     return output_activation(x.astype(jnp.float32), self.pixel_range)
 
 
@@ -100,7 +100,7 @@ class Discriminator(SaganNet):
   label_head: LabelHead = LabelHead()
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     stages = num_doublings(self.image_shape)
     self.check_attention([4 * 2**stage for stage in range(stages)])
@@ -112,4 +112,4 @@ class Discriminator(SaganNet):
     x = x + self.conv(nn.relu(self.conv(nn.relu(x), x.shape[-1])), x.shape[-1])
     features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
     logits = self.normalized(nn.Dense(1, kernel_init=GLOROT))(features)
-    return self.label_head(jnp.squeeze(logits, -1), features, labels, GLOROT, self.normalized)
+    return self.label_head(jnp.squeeze(logits, -1), features, given, GLOROT, self.normalized)

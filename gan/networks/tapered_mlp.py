@@ -31,20 +31,20 @@ class Generator(BatchNormed):
     slope: slope of LeakyReLU below 0.
   """
 
+  takes_given = "class_batch_norm"
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   kind: str = "images"
   widths: tuple[int, ...] = (128, 256, 512, 1024)
   slope: float = 0.2
-  norm_classes: int = 0
   dtype: str = "float32"
   _: dataclasses.KW_ONLY
   bn_epsilon: float = 0.8
 
   @nn.compact
-  def __call__(self, z: Array, *, train: bool, labels: Array | None = None) -> Array:
-    """[B, Z], with ``norm_classes`` labels [B] -> [B, H, W, C]."""
-    if self.norm_classes and len(self.widths) < 2:
+  def __call__(self, z: Array, *, train: bool, given: Array | None = None) -> Array:
+    """z [B, Z], and for conditional BatchNorm given [B, K] -> [B, H, W, C]."""
+    if given is not None and len(self.widths) < 2:
       raise ConfigError(
         f"widths={self.widths} have no BatchNorm to take labels, which comes after each hidden layer but the first; "
         'take --.widths="(64, 64)", other widths, two or more, or --config.conditioning.generator=concat'
@@ -52,7 +52,7 @@ class Generator(BatchNormed):
     for layer, width in enumerate(self.widths):
       z = _dense(z, width, self.dtype, use_bias=layer == 0)  # BatchNorm would cancel the others
       if layer:
-        z = self.norm(z, train=train, labels=labels, num_classes=self.norm_classes)
+        z = self.norm(z, train=train, given=given)
       z = nn.leaky_relu(z, self.slope)
     x = _dense(z, math.prod(self.image_shape), self.dtype).reshape(-1, *self.image_shape).astype(jnp.float32)
     return x if self.kind == "points" else output_activation(x, self.pixel_range)
@@ -72,11 +72,11 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool, keys: Array, labels: Array | None = None) -> DiscriminatorOutput:
+  def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     h = x.reshape(x.shape[0], -1)
     for width in self.widths:
       h = nn.leaky_relu(_dense(h, width, self.dtype), self.slope)
     h = h.astype(jnp.float32)
     logits = jnp.squeeze(_dense(h, 1, "float32"), -1)
-    return self.label_head(logits, h, labels, symmetric_uniform(h.shape[-1] ** -0.5))
+    return self.label_head(logits, h, given, symmetric_uniform(h.shape[-1] ** -0.5))

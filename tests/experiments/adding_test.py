@@ -141,7 +141,8 @@ import numpy as np
 from common.data.source import ArraySource
 
 def load(split):
-  return np.tile(np.arange(8, dtype=np.uint8) * 30, (96, 8, 1))[..., None], np.zeros(96, np.int32)
+  images = np.tile(np.arange(8, dtype=np.uint8) * 30, (96, 8, 1))[..., None]
+  return {"image": images, "label": np.zeros(96, np.int32)}
 
 def stripes():
   return ArraySource("stripes", (8, 8, 1), 1, {"train": 96, "validation": 96, "test": 96}, load)

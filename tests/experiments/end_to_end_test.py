@@ -27,7 +27,7 @@ def _write_idx(directory: Path) -> None:
   """The embedded digits as the four files of MNIST."""
   directory.mkdir()
   for split, prefix in (("train", "train"), ("test", "t10k")):
-    images, labels = digits().read(split, np.arange(digits().sizes[split]))
+    images, labels = digits().read(split, np.arange(digits().sizes[split])).values()
     header = struct.pack(">IIII", 0x803, len(images), 8, 8)
     (directory / f"{prefix}-images-idx3-ubyte").write_bytes(header + np.asarray(images, np.uint8).tobytes())
     header = struct.pack(">II", 0x801, len(labels))

@@ -202,7 +202,7 @@ def test_points_are_scored_too(tmp_path, capfd):
 
 
 def digits_file(path: Path, change=lambda images: images, **arrays: np.ndarray) -> str:
-  images, _ = digits().read("train", np.arange(200))
+  images = digits().read("train", np.arange(200))["image"]
   np.savez(path, images=change(np.asarray(images)), **arrays)
   return f"--samples={path}"
 

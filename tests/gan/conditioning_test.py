@@ -16,6 +16,7 @@ from tests.tiny import batch_of, config_of, dataset_of, with_networks
 
 RNG = np.random.default_rng(0)
 LABELS = jnp.asarray([0, 2, 1, 2, 0])
+ONE_HOT = jnp.eye(3)[LABELS]
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
 
@@ -23,43 +24,44 @@ class NormalizedHead(nn.Module):
   """The end of a discriminator with spectral normalization."""
 
   @nn.compact
-  def __call__(self, logits, features, labels):
-    return LabelHead("projection", 3)(logits, features, labels, GLOROT, SpectralNorm)
+  def __call__(self, logits, features, given):
+    return LabelHead("projection")(logits, features, given, GLOROT, SpectralNorm)
 
 
 def test_the_embedding_is_normalized_where_the_discriminator_is():
   features, logits = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in ((5, 7), (5,)))
-  variables = NormalizedHead().init(jax.random.key(0), logits, features, LABELS)
+  variables = NormalizedHead().init(jax.random.key(0), logits, features, ONE_HOT)
   (vectors,) = variables["spectral"].values()
   embedding = np.asarray(variables["params"]["label_embedding"]["kernel"])
   embedding = embedding / (vectors["v"] @ embedding @ vectors["u"])
-  output = NormalizedHead().apply(variables, logits, features, LABELS)
+  output = NormalizedHead().apply(variables, logits, features, ONE_HOT)
   np.testing.assert_allclose(output.logits, logits + np.sum(embedding[LABELS] * features, -1), atol=1e-5)
 
 
 def test_concatenation_gives_the_label_to_inputs():
   concat = build(CONDITIONING, {"name": "concat"}, "conditioning", num_classes=3)
-  z, known = concat.generator_inputs(jnp.ones((5, 7)), LABELS)
+  given = concat.vector({"label": LABELS, "index": LABELS})
+  z, known = concat.generator_inputs(jnp.ones((5, 7)), given)
   np.testing.assert_array_equal(z, np.concatenate([np.ones((5, 7)), np.eye(3)[LABELS]], -1))
-  x, also = concat.discriminator_inputs(jnp.ones((5, 2, 2, 1)), LABELS)
+  x, also = concat.discriminator_inputs(jnp.ones((5, 2, 2, 1)), given)
   np.testing.assert_array_equal(x[:, 1, 0], np.concatenate([np.ones((5, 1)), np.eye(3)[LABELS]], -1))
   assert not known and not also
 
 
 class ToyGenerator(nn.Module):
   @nn.compact
-  def __call__(self, z, *, train, labels=None):
+  def __call__(self, z, *, train, given=None):
     weights = self.param("classes", nn.initializers.normal(1.0), (10, 64))
-    return nn.sigmoid(nn.Dense(64)(z) + weights[labels]).reshape(-1, 8, 8, 1)
+    return nn.sigmoid(nn.Dense(64)(z) + given @ weights).reshape(-1, 8, 8, 1)
 
 
 class ToyDiscriminator(nn.Module):
   label_head: LabelHead
 
   @nn.compact
-  def __call__(self, x, *, train, keys, labels=None):
+  def __call__(self, x, *, train, keys, given=None):
     h = nn.tanh(nn.Dense(8)(x.reshape(x.shape[0], -1)))
-    return self.label_head(nn.Dense(1)(h)[:, 0], h, labels, GLOROT)
+    return self.label_head(nn.Dense(1)(h)[:, 0], h, given, GLOROT)
 
 
 WEIGHTS = {"weight_d": 2.0, "weight_g": 0.25}
@@ -85,7 +87,7 @@ def test_a_round_equals_one_by_hand(weights):
 
   def generate(params, turn):
     z = gan.prior_sample(state, jax.random.fold_in(jax.random.key(1), turn), batch["index"][0])
-    return gan.generator.module.apply({"params": params}, z, train=True, labels=y)
+    return gan.generator.module.apply({"params": params}, z, train=True, given=jnp.eye(10)[y])
 
   def judge(params, x):
     h = jnp.tanh(x.reshape(16, -1) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"])

@@ -9,7 +9,7 @@ import pytest
 from common.build import parameters
 from common.data.spec import Spec
 from common.errors import ConfigError
-from gan.conditioning import CONDITIONING
+from gan.conditioning import CONDITIONING, FORMS
 from gan.from_config import from_config
 from gan.game import Game
 from gan.networks import DISCRIMINATORS, GENERATORS
@@ -49,13 +49,14 @@ def test_a_network_has_what_it_declares():
     says = "batch_norm" in fields and fields["batch_norm"].default
     assert ("batch_stats" in shapes(DISCRIMINATORS, name, (16, 16, 1))[1]) == says, name
   for network in GENERATORS.values():
+    assert getattr(network, "takes_given", "class_batch_norm") in FORMS
     assert ("kind" in parameters(network)) == (not hasattr(network, "sizes")), "whose output is linear for points"
 
 
 @pytest.mark.parametrize("form", ["projection", "auxiliary"])
 def test_every_discriminator_takes_labels(form):
   for name in DISCRIMINATORS:
-    output, variables = shapes(DISCRIMINATORS, name, (16, 16, 1), label_head=LabelHead(form, 10))
+    output, variables = shapes(DISCRIMINATORS, name, (16, 16, 1), jnp.eye(2, 10), label_head=LabelHead(form, 10))
     features = output.features.shape[1]
     assert output.logits.shape == (2,) and (output.class_logits is None) == (form == "projection")
     layer, shape = ("label_embedding", (10, features)) if form == "projection" else ("label_classifier", (features, 10))
@@ -150,6 +151,6 @@ def test_a_word_of_the_game_is_one_of_its_choices(field):
 
 
 def test_labels_need_a_batch_norm_in_the_tapered_generator():
-  network = GENERATORS["tapered_mlp"](image_shape=(8, 8, 1), pixel_range=(0.0, 1.0), widths=(4,), norm_classes=3)
+  network = GENERATORS["tapered_mlp"](image_shape=(8, 8, 1), pixel_range=(0.0, 1.0), widths=(4,))
   with pytest.raises(ConfigError, match=r"widths=\(4,\) have no BatchNorm .*take --\.widths"):
-    jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((2, 4)), train=True, labels=jnp.arange(2)))
+    jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((2, 4)), train=True, given=jnp.eye(2, 3)))

@@ -119,7 +119,7 @@ def all_of(algorithm, state, batch):
   images = jnp.zeros(())
   if algorithm.has_prior:
     z = algorithm.prior_sample(after, jax.random.key(3), jnp.arange(3))
-    images = algorithm.decode(after, z, jnp.arange(3) if algorithm.conditional else None)
+    images = algorithm.decode(after, z, {"label": jnp.arange(3)} if algorithm.given else None)
   return after, metrics, found, images
 
 

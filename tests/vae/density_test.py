@@ -42,7 +42,7 @@ def test_the_probabilities_of_all_images_sum_to_one(name):
   estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jax.random.key(1), k=4000, chunk=4000))
   p = [np.exp(np.asarray(estimate(state, {**batch, "label": np.full(16, y)}), np.float64)) for y in (0, 7)]
   assert all(abs(each.sum() - 1.0) < 0.03 and each.std() > 1e-3 for each in p)
-  assert (np.abs(p[0] - p[1]).max() > 0.003) == algorithm.conditional
+  assert (np.abs(p[0] - p[1]).max() > 0.003) == (algorithm.given == ("label",))
   mixed = {**batch, "label": np.arange(16) % 2 * 7}
   np.testing.assert_allclose(np.exp(estimate(state, mixed)), np.where(mixed["label"], p[1], p[0]), rtol=1e-4)
 

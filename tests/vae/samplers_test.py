@@ -21,6 +21,7 @@ from common.errors import ConfigError
 from configs import samplers
 from experiments import build_algorithm
 from tests.vae.tiny_model import model_of
+from vae.conditioning import Label
 from vae.samplers.gmm import FullMixture
 from vae.samplers.latents import check, shape_of
 from vae.samplers.with_prior import SecondStage, with_prior
@@ -137,10 +138,10 @@ def test_latents_are_kept_in_units_of_their_own(tmp_path):
   splits = {"train": z[:, None, None], "validation": z[:0, None, None], "test": z[:5, None, None]}
   save_latents(file := file_of(tmp_path, "latents:0-hash"), splits, standardise=True)
   source = latents(str(tmp_path), "latents:0-hash")
-  kept, (shift, scale) = source.load("train")[0][:, 0, 0], units(file)
+  kept, (shift, scale) = source.load("train")["image"][:, 0, 0], units(file)
   np.testing.assert_allclose(kept[:, :2].std(axis=0), 1.0, rtol=1e-3)
   np.testing.assert_allclose(shift + scale * kept, z, rtol=1e-5, atol=1e-5)
-  np.testing.assert_array_equal(source.load("test")[0], source.load("train")[0][:5])
+  np.testing.assert_array_equal(source.load("test")["image"], source.load("train")["image"][:5])
   algorithm, state = fresh("gmm", (1, 1, 3), components=2)
   assert np.all(np.isfinite(log_p(algorithm, started(algorithm, state, kept), kept)))
 
@@ -276,8 +277,9 @@ def test_a_second_stage_bounds_the_rate_and_is_no_likelihood():
 
 def test_densities_that_models_cannot_have():
   plain, codes = small("plain")[0], small("codes")[0]
+  labelled = plain.network.clone(conditioning=Label(10))
   for vae, of_codes, message in (
-    (dataclasses.replace(plain, classes=10), False, "this model is given labels"),
+    (dataclasses.replace(plain, network=labelled), False, "this model is given label"),
     (plain, True, "is one of codes, and this model has none"),
     (codes, False, "is one of real numbers.*use samplers:autoregressive"),
   ):

@@ -126,7 +126,7 @@ def test_labels_reach_the_encoder_and_the_decoder():
   other = {**batch, "label": (batch["label"] + 1) % 10}
   means = [jax.jit(algorithm.posterior_moments)(state, b)[0] for b in (batch, other)]
   z = (jnp.zeros((8, 3)),)
-  images = [jax.jit(algorithm.decode)(state, z, b["label"]) for b in (batch, other)]
+  images = [jax.jit(algorithm.decode)(state, z, {"label": b["label"]}) for b in (batch, other)]
   assert not np.allclose(*means) and not np.allclose(*images)
-  with pytest.raises(ValueError, match="it needs labels"):
+  with pytest.raises(ValueError, match="this model is given label, and not nothing"):
     algorithm.decode(state, z)

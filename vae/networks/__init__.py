@@ -1,9 +1,10 @@
 """Encoders and decoders by name, one file an architecture: its settings, an Encoder and a Decoder that share them.
 
-``Encoder(x, y, train) -> stats [B, num_stats(z_dim)]`` gives the posterior's statistics of the top layer of z.
-``Decoder(z, y, train) -> params [B, H, W, C * num_params]`` takes all layers of z, a tuple of [B, Z]. ``y`` is the
-label as one-hot values [B, K], or None for a model without labels. For the layer of a hierarchy below those ``above``
-it there are ``Encoder.below(x, y, above, train) -> stats`` and ``Decoder.prior_below(above) -> [mean | log_var]``.
+``Encoder(x, given, train) -> stats [B, num_stats(z_dim)]`` gives the posterior's statistics of the top layer of z.
+``Decoder(z, given, train) -> params [B, H, W, C * num_params]`` takes all layers of z, a tuple of [B, Z]. ``given`` is
+what vae/conditioning.py makes of the rows that the model is given, [B, K], or None. For the layer of a hierarchy below
+those ``above`` it there are ``Encoder.below(x, given, above, train) -> stats`` and ``Decoder.prior_below(above) ->
+[mean | log_var]``.
 """
 
 from typing import NamedTuple

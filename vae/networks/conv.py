@@ -33,8 +33,8 @@ class Encoder(ConvNet):
   """q(z|x)."""
 
   @nn.compact
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    x = with_planes(x, y)
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    x = with_planes(x, given)
     for features in self.channels:
       x = self.activate(self.strided(Conv, features, use_bias=not self.batch_norm)(x), train)
     return nn.Dense(self.num_stats(self.z_dim), name="stats")(x.reshape(x.shape[0], -1).astype(jnp.float32))
@@ -44,9 +44,9 @@ class Decoder(ConvNet):
   """p(x|z)."""
 
   @nn.compact
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     base, bias = (*self.halved(len(self.channels), "channels"), self.channels[-1]), not self.batch_norm
-    x = nn.Dense(math.prod(base), use_bias=bias, name="project")(with_values(jnp.concatenate(z, axis=-1), y))
+    x = nn.Dense(math.prod(base), use_bias=bias, name="project")(with_values(jnp.concatenate(z, axis=-1), given))
     x = x.reshape(-1, *base)
     for features in reversed(self.channels[:-1]):
       x = self.strided(ConvTranspose, features, use_bias=bias)(self.activate(x, train))

@@ -87,11 +87,11 @@ class Encoder(ConvHvae):
     self.above = GatedDense(MAPS * -(-height // 4) * -(-width // 4), self.dtype)
     self.joint, self.joint_out = GatedDense(self.width, self.dtype), statistics(self, self.lower_z_dim)
 
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    return self.out(self.convs(with_planes(x, y)))
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    return self.out(self.convs(with_planes(x, given)))
 
-  def below(self, x: Array, y: Array | None, above: Latents, *, train: bool) -> Array:
-    parts = [self.joint_convs(with_planes(x, y)), *map(self.above, above)]
+  def below(self, x: Array, given: Array | None, above: Latents, *, train: bool) -> Array:
+    parts = [self.joint_convs(with_planes(x, given)), *map(self.above, above)]
     return self.joint_out(self.joint(jnp.concatenate(parts, axis=-1)))
 
 
@@ -110,9 +110,9 @@ class Decoder(ConvHvae):
   def prior_below(self, above: Latents) -> Array:
     return self.prior_out(self.prior_layers(jnp.concatenate(above, axis=-1)))
 
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     z2, z1 = z
-    parts = [self.lower(with_values(z1, y)), self.above(z2)]
+    parts = [self.lower(with_values(z1, given)), self.above(z2)]
     x = self.image(jnp.concatenate(parts, axis=-1)).reshape(-1, *self.image_shape)
     for layer in self.convs:
       x = layer(x)

@@ -94,8 +94,8 @@ class Encoder(GatedMLP):
   """q(z|x)."""
 
   @nn.compact
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    h = Stack(self.width, self.layers, self.dtype, name="hidden")(with_values(x, y))
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    h = Stack(self.width, self.layers, self.dtype, name="hidden")(with_values(x, given))
     return statistics(self, self.z_dim, name="out")(h)
 
 
@@ -103,8 +103,8 @@ class Decoder(GatedMLP):
   """p(x|z)."""
 
   @nn.compact
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
-    z_and_y = with_values(jnp.concatenate(z, axis=-1), y)
-    h = Stack(self.width, self.layers, self.dtype, name="hidden")(z_and_y)
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
+    z_and_given = with_values(jnp.concatenate(z, axis=-1), given)
+    h = Stack(self.width, self.layers, self.dtype, name="hidden")(z_and_given)
     out = dense(math.prod(self.output_shape), h.shape[-1], self.dtype, name="out")(h)
     return out.astype(jnp.float32).reshape(-1, *self.output_shape)

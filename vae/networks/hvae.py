@@ -50,11 +50,11 @@ class Encoder(Hvae):
     self.layers, self.out = Stack(self.width, 2, self.dtype), statistics(self, self.z_dim)
     self.joint, self.joint_out = Joint(self.width, self.dtype), statistics(self, self.lower_z_dim)
 
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    return self.out(self.layers(with_values(x, y)))
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    return self.out(self.layers(with_values(x, given)))
 
-  def below(self, x: Array, y: Array | None, above: Latents, *, train: bool) -> Array:
-    return self.joint_out(self.joint(with_values(x, y), *above))
+  def below(self, x: Array, given: Array | None, above: Latents, *, train: bool) -> Array:
+    return self.joint_out(self.joint(with_values(x, given), *above))
 
 
 class Decoder(Hvae):
@@ -69,7 +69,7 @@ class Decoder(Hvae):
   def prior_below(self, above: Latents) -> Array:
     return self.prior_out(self.prior_layers(jnp.concatenate(above, axis=-1)))
 
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     z2, z1 = z
-    h = self.joint(with_values(z1, y), z2)
+    h = self.joint(with_values(z1, given), z2)
     return self.out(h).astype(jnp.float32).reshape(-1, *self.output_shape)

@@ -34,8 +34,8 @@ class Encoder(InfoGanNet):
   """q(z|x)."""
 
   @nn.compact
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    x = nn.leaky_relu(self.strided(Conv, self.width, **START)(with_planes(x, y)), 0.2)
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    x = nn.leaky_relu(self.strided(Conv, self.width, **START)(with_planes(x, given)), 0.2)
     x = nn.leaky_relu(self.norm(self.strided(Conv, 2 * self.width, **NO_BIAS)(x), train=train), 0.2)
     x = nn.Dense(self.hidden, dtype=self.dtype, **NO_BIAS)(x.reshape(x.shape[0], -1))
     x = nn.leaky_relu(self.norm(x, train=train), 0.2).astype(jnp.float32)
@@ -46,9 +46,9 @@ class Decoder(InfoGanNet):
   """p(x|z)."""
 
   @nn.compact
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     base = (*self.halved(2), 2 * self.width)
-    x = with_values(jnp.concatenate(z, axis=-1), y)
+    x = with_values(jnp.concatenate(z, axis=-1), given)
     for units in (self.hidden, math.prod(base)):
       x = nn.relu(self.norm(nn.Dense(units, dtype=self.dtype, **NO_BIAS)(x), train=train))
     x = nn.relu(self.norm(self.strided(ConvTranspose, self.width, **NO_BIAS)(x.reshape(-1, *base)), train=train))

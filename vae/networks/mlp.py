@@ -54,21 +54,21 @@ class Encoder(MLP):
   """q(z|x)."""
 
   @nn.compact
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
-    return self.perceptron(with_values(x, y), self.num_stats(self.z_dim))
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
+    return self.perceptron(with_values(x, given), self.num_stats(self.z_dim))
 
 
 class Decoder(MLP):
   """p(x|z)."""
 
   @nn.compact
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     if self.starts_at_mean and self.num_params != 1:
       raise ConfigError(
         "starts_at_mean=True sets one logit for each pixel, and config.likelihood takes "
         f"{self.num_params} numbers; set --.starts_at_mean=False"
       )
-    x = with_values(jnp.concatenate(z, axis=-1), y)
+    x = with_values(jnp.concatenate(z, axis=-1), given)
     return self.perceptron(x, math.prod(self.output_shape)).reshape(-1, *self.output_shape)
 
   @staticmethod

@@ -72,9 +72,9 @@ class Encoder(ResNet):
   """q(z|x)."""
 
   @nn.compact
-  def __call__(self, x: Array, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, x: Array, given: Array | None, *, train: bool) -> Array:
     count, stats = math.prod(self.places()), self.num_stats(self.z_dim)
-    x = with_planes(x, y)
+    x = with_planes(x, given)
     for _ in range(self.halvings):
       x = nn.relu(self.strided(Conv, self.width)(x))
     x = self.residual(Conv(self.width, (3, 3), dtype=self.dtype)(x))
@@ -88,10 +88,10 @@ class Decoder(ResNet):
   """p(x|z)."""
 
   @nn.compact
-  def __call__(self, z: Latents, y: Array | None, *, train: bool) -> Array:
+  def __call__(self, z: Latents, given: Array | None, *, train: bool) -> Array:
     (z,) = z
     z_map = z.reshape(z.shape[0], *self.places(), -1)
-    x = self.residual(Conv(self.width, (3, 3), dtype=self.dtype)(with_planes(z_map, y)))
+    x = self.residual(Conv(self.width, (3, 3), dtype=self.dtype)(with_planes(z_map, given)))
     for features in [self.width] * (self.halvings - 1) + [self.output_shape[-1]]:
       x = self.strided(ConvTranspose, features)(nn.relu(x))
     return x.astype(jnp.float32)

@@ -40,10 +40,10 @@ def shape_of(vae: VAE) -> tuple[int, int, int]:
 
 def check(vae: VAE, codes: bool) -> None:
   """Raises ConfigError where a density of codes, or of real numbers, cannot be fitted to the model's latents."""
-  if vae.conditional:
+  if vae.given:
     raise ConfigError(
-      "the density would be one of p(z), and this model is given labels, on which its latents may depend; take a run "
-      "without config.conditioning"
+      f"the density would be one of p(z), and this model is given {' and '.join(vae.given)}, on which its latents may "
+      "depend; take a run without config.conditioning"
     )
   if vae.network.has_codes and not codes:
     raise ConfigError("the density is one of real numbers, and these latents are codes; use samplers:autoregressive")

@@ -10,7 +10,7 @@ import numpy as np
 
 from common import random
 from common.errors import ConfigError
-from common.types import Array, Images, Latents
+from common.types import Array, Given, Images, Latents
 from vae.model import LatentVariableModel, Terms
 from vae.samplers.fitted import Fitted
 from vae.samplers.latents import layer_sizes, shape_of
@@ -72,14 +72,14 @@ class FittedPrior(nn.Module):
 class ModelUnderDensity(LatentVariableModel):
   """A model whose ``prior`` is a `FittedPrior`."""
 
-  def __call__(self, x: Images, y: Array | None, keys: Array, *, train: bool, **ways: Any) -> Terms:
+  def __call__(self, x: Images, given: Given, keys: Array, *, train: bool, **ways: Any) -> Terms:
     """The terms for one draw of z; the only rate is log q(z|x) - log p(z) of all layers.
 
     Two more figures are "latent_nll", -log p(z) in nats (or its bound), and "latent_bits_per_dim", the same in bits for
     each pixel and channel of the image.
     """
-    terms = super().__call__(x, y, keys, train=train, **ways)
-    log_q = self.infer(x, y, keys)[1]  # the same draw, which the compiler computes once
+    terms = super().__call__(x, given, keys, train=train, **ways)
+    log_q = self.infer(x, given, keys)[1]  # the same draw, which the compiler computes once
     log_p = self.prior.log_prob(self._numbers(terms.z), random.row_stream(keys, "sampler"))
     bits = -log_p / (math.log(2.0) * math.prod(x.shape[1:]))
     return terms.replace(
@@ -123,7 +123,7 @@ def with_prior(
   """The VAE whose p(z) is a fitted density, and its state; both use their averaged weights if they keep them.
 
   Args:
-    vae: the model, without labels.
+    vae: the model, which is given nothing.
     state: its state.
     density: the density that was fitted to the latents of ``vae``; a VAE is a second stage.
     fitted: its state.
@@ -136,7 +136,10 @@ def with_prior(
   else:
     module = density.module
   sizes = (math.prod(shape_of(vae)),) if vae.network.has_codes else tuple(layer_sizes(vae))
-  parts = {name: getattr(vae.network, name) for name in ("encoder", "decoder", "posterior", "likelihood", "layers")}
+  parts = {
+    name: getattr(vae.network, name)
+    for name in ("encoder", "decoder", "posterior", "likelihood", "conditioning", "layers")
+  }
   network = ModelUnderDensity(prior=FittedPrior(module, sizes), **parts)
   prior = {"density": weights, "shift": units[0], "scale": units[1]}
   params, average = ({**tree, "prior": prior} if tree else None for tree in (state.net.params, state.net.ema_params))

@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from common.data.dataset import open_dataset, split_range
 from common.data.digits import digits
+from common.data.spec import RowType, Spec
 from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
@@ -139,3 +142,13 @@ def test_a_bad_split_is_an_error_that_names_the_field(text, message):
   with pytest.raises(ConfigError, match="config.data.train_split") as error:
     split_range(text, {"train": 100, "test": 10}, "config.data.train_split")
   assert message in str(error.value)
+
+
+def test_a_spec_comes_back_from_json_and_an_old_one_has_labels_only():
+  spec = open_dataset(data_config()).spec
+  seen = RowType("seen", (4, 4, 3), "float32")
+  more = dataclasses.replace(spec, rows=(*spec.rows, seen))
+  record = json.loads(json.dumps(dataclasses.asdict(more)))
+  assert Spec.from_json(record) == more and Spec.from_json(record).rows[1].shape == (4, 4, 3)
+  del record["rows"]
+  assert Spec.from_json(record) == spec and spec.differences(more) == [f"data.rows: {spec.rows} -> {more.rows}"]

@@ -33,7 +33,7 @@ def names_of(source, originals):
   """The names of the pictures of each split, by their pixels."""
   name_of = {pixels.tobytes(): name for name, pixels in originals.items()}
   return {
-    split: [name_of[image.tobytes()] for image in source.read(split, np.arange(size))[0]]
+    split: [name_of[image.tobytes()] for image in source.read(split, np.arange(size))["image"]]
     for split, size in source.sizes.items()
   }
 
@@ -104,7 +104,7 @@ def test_pictures_of_any_size_come_at_the_size_of_the_config(tmp_path, resize):
   originals = [save(tmp_path / f"{i}.png", 20 + i, 12, 1) for i in range(5)]
   source = folder(settings(tmp_path, image_size=8, channels=1, resize=resize))
   assert source.native_shape == (None, None, 1)
-  images = np.concatenate([source.read(split, np.arange(size))[0] for split, size in source.sizes.items()])
+  images = np.concatenate([source.read(split, np.arange(size))["image"] for split, size in source.sizes.items()])
   expected = {fit(image[None], (8, 8, 1), resize).tobytes() for image in originals}
   assert {image.tobytes() for image in images} == expected
   with pytest.raises(ConfigError, match="image_size=0: the images differ in size; set one"):

@@ -55,5 +55,5 @@ def test_the_real_photographs():
   ):
     pytest.skip("needs Debian's lomiri-wallpapers-16.04 and mate-backgrounds")
   source = photos.photos(data_config(name="photos", image_size=128))
-  images = source.read("validation", np.arange(source.sizes["validation"]))[0]
+  images = source.read("validation", np.arange(source.sizes["validation"]))["image"]
   assert len(images) > 50 and images.std(axis=(1, 2, 3)).mean() > 20  # photographs are no plain areas

@@ -94,7 +94,7 @@ def test_an_empty_folder_is_an_error_that_says_what_was_left_out(tmp_path):
 
 def test_digits_come_back_from_every_kind_of_file_that_can_hold_them(tmp_path):
   """As ink whose opacity is the grey level, turned, in WebP, with a notebook's copies beside them."""
-  images = digits().read("test", np.arange(60))[0]
+  images = digits().read("test", np.arange(60))["image"]
   (tmp_path / ".ipynb_checkpoints").mkdir()
   turned = Image.Exif()
   turned[0x0112] = 6

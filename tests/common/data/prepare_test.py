@@ -58,7 +58,7 @@ def test_a_prepared_set_is_its_folder(pictures, tmp_path):
     np.testing.assert_array_equal(one["image"], other["image"])
     np.testing.assert_array_equal(one["label"], other["label"])
     chosen = RNG.permutation(len(one["label"]))[:7]
-    np.testing.assert_array_equal(ours.source.read(split, chosen)[0], one["image"][chosen])
+    np.testing.assert_array_equal(ours.source.read(split, chosen)["image"], one["image"][chosen])
   assert manifest["damaged"] == 3 and manifest["captions"] == 7 and manifest["class_counts"] == [35, 35]
   damaged = (tmp_path / "out" / "damaged.csv").read_text().splitlines()
   assert damaged[0] == "file,reason" and [line.partition(",")[0] for line in damaged[1:]] == [

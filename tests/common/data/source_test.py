@@ -22,7 +22,7 @@ class Own(ArraySource):
 
 
 def rows(images, labels, *, native=(4, 4, 1), kind="images", shape=None):
-  source = Own("own", native, 3, {"train": 6}, lambda split: (images, labels), kind, in_memory=False)
+  source = Own("own", native, 3, {"train": 6}, lambda split: {"image": images, "label": labels}, kind, in_memory=False)
   return Split(source, ("train", 0, 6), shape or native, "crop").rows(np.arange(6))
 
 
@@ -53,6 +53,12 @@ def test_what_breaks_the_contract_of_a_source_is_refused(images, labels, message
   assert str(error.value).startswith('"own" train: ')
 
 
+def test_a_source_gives_images_and_labels():
+  own = Own("own", (4, 4, 1), 3, {"train": 6}, lambda split: {"image": IMAGES}, in_memory=False)
+  with pytest.raises(ConfigError, match=r'"own" train: read\(\) gave no "label"; return {"image": images, "label"'):
+    Split(own, ("train", 0, 6), (4, 4, 1), "crop").rows(np.arange(6))
+
+
 def test_points_are_float32():
   assert rows(POINTS, LABELS, native=(1, 1, 2), kind="points")["image"].dtype == np.float32
   with pytest.raises(ConfigError, match=r"points of float64; return float32: x\.astype"):
@@ -66,7 +72,7 @@ def test_sizes_may_differ_where_native_shape_says_so_or_be_those_of_the_config()
 
 
 def test_the_native_shape_has_channels(monkeypatch):
-  own = Own("own", (4, 4), 3, {"train": 6}, lambda split: (IMAGES[..., 0], LABELS))
+  own = Own("own", (4, 4), 3, {"train": 6}, lambda split: {"image": IMAGES[..., 0], "label": LABELS})
   monkeypatch.setattr(dataset, "open_source", lambda data: own)
   with pytest.raises(ConfigError, match=r"native_shape=\(4, 4\) must be \(height, width, channels\)"):
     open_dataset(data_config())

@@ -130,7 +130,7 @@ def test_emnist_is_read_upright(prepared):
   builder = tfds.builder("tiny_pictures", data_dir=prepared, file_format="array_record")
   stored, upright = tfds_source.TfdsSource("tiny_pictures", builder), tfds_source.TfdsSource("emnist/letters", builder)
   rows = np.arange(5)
-  assert (upright.read("test", rows)[0] == stored.read("test", rows)[0].swapaxes(1, 2)).all()
+  assert (upright.read("test", rows)["image"] == stored.read("test", rows)["image"].swapaxes(1, 2)).all()
   assert (stored.native_shape, upright.native_shape) == ((8, 6, 3), (6, 8, 3))
   assert stored.notes == () and "its images are read upright" in upright.notes[0]
 

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from common import random
+from common.data.batches import EvalFeed, evaluation_batch
 from common.errors import ConfigError
-from common.evaluation.sampling import STANDING_BATCHES, Sampler
+from common.evaluation.sampling import STANDING_BATCHES, Sampler, examples_of
 from common.parallel import make_mesh
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of, fresh_state
@@ -36,6 +37,41 @@ def test_labels_are_drawn_from_those_that_occur_in_training():
   labels = Sampler(algorithm, gaps, make_mesh(1)).labels(0, np.arange(300))
   assert labels.dtype == np.int32 and np.bincount(labels)[[1, 3, 10]].min() > 80
   assert np.bincount(labels).sum() == np.bincount(labels)[[1, 3, 10]].sum()
+
+
+class Copies:
+  """A model that returns what it is given."""
+
+  given, has_prior, normal_latents = ("label", "seen"), True, False
+
+  def prior_sample(self, state, rng, index):
+    return jnp.zeros((len(index), 0))
+
+  def decode(self, state, z, given, *, ema):
+    return given["seen"] + given["label"][:, None]
+
+
+def test_pictures_are_given_rows_of_the_examples_of_their_number():
+  """In every batch, and beside labels that are drawn; who has no examples must state the rows."""
+  spec = dataset_of(GAN).spec
+  seen = np.arange(40, dtype=np.float32)[:, None] * 100
+  copies = Sampler(Copies(), spec, make_mesh(1), batch_size=16, examples=lambda index: {"seen": seen[index % 40]})
+  labels = copies.labels(5, np.arange(37))
+  np.testing.assert_array_equal(copies((), 5, 37), seen[:37] + labels[:, None])
+  own = {"label": np.full(3, 7, np.int32), "seen": seen[[9, 4, 9]]}
+  np.testing.assert_array_equal(copies((), 5, 3, own), seen[[9, 4, 9]] + 7)
+  with pytest.raises(ConfigError, match="this model is given label, seen, which is not drawn"):
+    Sampler(Copies(), spec, make_mesh(1)).given(0, np.arange(2))
+
+
+def test_examples_are_those_of_evaluation():
+  """With the same noise at whatever place in a batch; after the last one the first comes again."""
+  config, dataset = config_of(GAN, data__dequantize=True), dataset_of(GAN)
+  feed = EvalFeed(dataset.validation, make_mesh(1), batch_size=97, resident_mb=0)
+  batch, _ = evaluation_batch(feed.data, next(iter(feed)), dataset.spec, config)
+  found = examples_of(dataset.validation, dataset.spec, config, ("image",))(np.array([3, 96, 97 + 3]))
+  assert list(found) == ["image"]
+  np.testing.assert_allclose(found["image"], batch["image"][jnp.array([3, 96, 3])], atol=1e-6)
 
 
 @pytest.mark.parametrize("bound", [0.5, 2.0])

@@ -74,12 +74,12 @@ def test_statistics_of_bfloat16_are_float32():
 def test_labels_change_nothing_at_the_start():
   """Scales start at 1. From a bare linear map of the label, as in compare_gan, they would start near 0."""
   x, _ = example()
-  labels = jnp.arange(16) % 3
-  module, plain = BatchNorm(num_classes=3), BatchNorm()
-  variables = module.init(jax.random.key(0), x, labels=labels, train=True)
+  given = jax.nn.one_hot(jnp.arange(16) % 3, 3)
+  module = plain = BatchNorm()
+  variables = module.init(jax.random.key(0), x, given=given, train=True)
   assert jax.tree.map(jnp.shape, variables["params"]) == {"scale": (3, 4), "bias": (3, 4)}
   expected, stats = plain.apply(plain.init(jax.random.key(0), x, train=True), x, train=True, mutable=["batch_stats"])
-  actual, updated = module.apply(variables, x, train=True, labels=labels, mutable=["batch_stats"])
+  actual, updated = module.apply(variables, x, train=True, given=given, mutable=["batch_stats"])
   np.testing.assert_array_equal(actual, expected)
   jax.tree.map(np.testing.assert_array_equal, updated, stats)
   np.testing.assert_allclose(np.std(actual, (0, 1, 2)), 1.0, atol=1e-2)
@@ -90,16 +90,14 @@ def test_a_label_has_its_own_scale_and_bias_under_shared_statistics(shape):
   x, variables = example(shape)
   labels = np.random.default_rng(1).integers(0, 3, 16)
   scale, bias = np.random.default_rng(2).normal(size=(2, 3, 4)).astype(np.float32)
-  module, variables = BatchNorm(epsilon=0.1, num_classes=3), {**variables, "params": {"scale": scale, "bias": bias}}
+  module, variables = BatchNorm(epsilon=0.1), {**variables, "params": {"scale": scale, "bias": bias}}
   rows = np.asarray(x, np.float64).reshape(-1, 4)
   for train, mean, var in ((True, rows.mean(0), rows.var(0)), (False, *variables["batch_stats"].values())):
     expected = [
       normalized(one, mean, var, {"scale": scale[y], "bias": bias[y]}, 0.1)
       for one, y in zip(np.asarray(x), labels, strict=True)
     ]
-    np.testing.assert_allclose(module.apply(variables, x, train=train, labels=labels), expected, atol=1e-5)
-  with pytest.raises(ValueError, match="num_classes=3 needs labels"):
-    module.apply(variables, x, train=False)
+    np.testing.assert_allclose(module.apply(variables, x, train=train, given=np.eye(3)[labels]), expected, atol=1e-5)
 
 
 def test_gradient_equals_the_closed_form():

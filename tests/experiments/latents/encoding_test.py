@@ -14,7 +14,7 @@ from tests.experiments.runs import call
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
   place = tmp_path_factory.mktemp("pictures")
-  images, labels = digits().read("test", np.arange(5))
+  images, labels = digits().read("test", np.arange(5)).values()
   for i, (image, label) in enumerate(zip(images[..., 0], labels, strict=True)):
     (place / str(label)).mkdir(exist_ok=True)
     Image.fromarray(image).save(place / str(label) / f"{i}.png")
@@ -69,7 +69,7 @@ def test_pictures_go_to_latents_and_back(tmp_path, pictures, variant, names, cap
 def test_a_search_comes_nearer_with_more_steps(tmp_path, pictures):
   workdir = untrained(tmp_path / "run", "gan:digits,tiny", seed=1)
   run = api.load(workdir)
-  pixels = digits().read("test", np.arange(4))[0]
+  pixels = digits().read("test", np.arange(4))["image"]
   few, many = (api.encode(run, pixels, steps=steps)["error"] for steps in (1, 100))
   assert np.all(many < few)
 

@@ -30,8 +30,8 @@ def run_of(z_dim=3, **changes):
   return TrainedRun(config, spec, algorithm, state.replace(net=state.net.replace(params=params)), 0, ())
 
 
-def decoded(run, z, labels=None):
-  return jax.jit(lambda s, z: run.algorithm.decode(s, (z,), labels))(run.state, jnp.asarray(z, jnp.float32))
+def decoded(run, z, given=None):
+  return jax.jit(lambda s, z: run.algorithm.decode(s, (z,), given))(run.state, jnp.asarray(z, jnp.float32))
 
 
 def test_traversals_move_one_unit_in_the_order_of_rates():
@@ -56,7 +56,7 @@ def test_traversals_of_a_model_given_labels_keep_the_first_images_label():
   mean, _ = jax.jit(run.algorithm.posterior_moments)(run.state, {**batch, "label": jnp.asarray(label)})
   z = np.repeat(np.asarray(mean), 3, axis=0)
   z[:, 1] = np.linspace(-3, 3, 3)
-  np.testing.assert_allclose(pixels, decoded(run, z, jnp.full(3, label[0])), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(pixels, decoded(run, z, {"label": jnp.full(3, label[0])}), rtol=1e-4, atol=1e-5)
 
 
 def test_the_plane_is_at_normal_quantiles():

@@ -25,7 +25,6 @@ class Convolution:
   channels: int = 3
   size: int = 0
   given: tuple[str, ...] = ("seen",)
-  conditional = False
   has_prior = normal_latents = True
   batches_per_step = None
   alarms = ()

@@ -67,15 +67,16 @@ SMALL = {"width": 4, "blocks": 1, "cardinality": 2, "embedding_dim": 6}
 def test_labels():
   """G sees an embedding beside z; D's whole logit is a product with one, whose scale is 1 / sqrt(dimension)."""
   z, labels = jnp.ones((3, 5)), jnp.arange(3)
-  g = Generator((8, 8, 1), embedding_classes=10, **SMALL)
-  variables = fresh(g, z, labels=labels)
+  one_hot = jax.nn.one_hot(labels, 10)
+  g = Generator((8, 8, 1), **SMALL)
+  variables = fresh(g, z, given=one_hot)
   assert variables["params"]["Dense_0"]["kernel"].shape == (5 + 6, 4)
-  images = g.apply(variables, z, train=True, labels=labels)
+  images = g.apply(variables, z, train=True, given=one_hot)
   assert np.abs(images[0] - images[1]).max() > 1e-3
 
   d = Discriminator((8, 8, 1), label_head=LabelHead("projection", 10), **{**SMALL, "embedding_dim": 400})
-  variables = fresh(d, images, keys=None, labels=labels)
-  output = d.apply(variables, images, train=True, keys=None, labels=labels)
+  variables = fresh(d, images, keys=None, given=one_hot)
+  output = d.apply(variables, images, train=True, keys=None, given=one_hot)
   embedding = variables["params"]["label_embedding"]["kernel"]
   assert output.features.shape == (3, 400)
   np.testing.assert_allclose(output.logits, np.sum(embedding[labels] * output.features, -1), rtol=1e-4, atol=1e-5)

@@ -20,14 +20,16 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and
 }
 
 
-def shapes(table: dict[str, Any], name: str, image_shape: tuple[int, int, int], **context: Any) -> Any:
+def shapes(
+  table: dict[str, Any], name: str, image_shape: tuple[int, int, int], given: Any = None, **context: Any
+) -> Any:
   """Returns (output, variables) of a small network on two examples, as shapes."""
   is_generator = table is GENERATORS
   context |= {"image_shape": image_shape, "pixel_range": (-1.0, 1.0)}
   allowed = {key: value for key, value in context.items() if key in parameters(table[name])}
   network = table[name](**SMALL[name][not is_generator], **allowed)
   x = jnp.zeros((2, 4)) if is_generator else jnp.zeros((2, *image_shape))
-  given: dict[str, Any] = {} if is_generator else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
-  if "norm_classes" in context or "label_head" in context:
-    given["labels"] = jnp.arange(2)
-  return jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, train=True, **given))
+  further: dict[str, Any] = {} if is_generator else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
+  if given is not None:
+    further["given"] = given
+  return jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x, train=True, **further))

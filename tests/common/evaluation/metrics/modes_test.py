@@ -146,7 +146,7 @@ def test_dropped_components_are_missing(dropped):
 
 
 def test_the_data_set_is_at_its_modes():
-  images = gaussians().read("test", np.arange(8192))[0]
+  images = gaussians().read("test", np.arange(8192))["image"]
   found = MixtureModes()(points(images), points(images), 0)
   assert found["mixture_modes"].value == 8
   assert abs(found["high_quality"].value - (1 - np.exp(-4.5))) < 4 * found["high_quality"].standard_error
