@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from common.data.catalogue import open_source
+from common.data.memory import check_memory
 from common.data.picture_folder import Say
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Rows, Source, check_examples
 from common.data.spec import Spec
 from common.errors import ConfigError, nearest
 
+_WAYS_OUT = "take fewer, --config.data.train_split=train[:10000], or stream them, --config.data.resident_mb=0"
 _CHUNK = 1024  # examples decoded and resized at a time; limits the extra memory
 _SPLIT = re.compile(r"(\w+)(?:\[(-?\d+)?:(-?\d+)?\])?")  # "train", "train[:50000]", "train[-5000:]"
 
@@ -67,6 +69,8 @@ class Split:
     """Reads the whole split and keeps it in RAM; do not write to it."""
     with self._lock:
       if self._arrays is None:
+        what = f'the {len(self):,} examples of "{self._source.name}" {self._name}'
+        check_memory(2 * self.nbytes, what, _WAYS_OUT)  # the other copy is that on the devices
         self._arrays = self._read_all()
         if self._binarize_after is not None:
           self._arrays["image"] = self._binarized(self._arrays["image"])

@@ -1,11 +1,13 @@
 """A user's own pictures as a data set: a folder, a zip or tar archive, or a .npy or .npz file.
 
-All pictures are decoded when the set is opened, and kept in RAM at the size that networks see. One that cannot be read
-is left out, and a note names it with the reason.
+Pictures in files of their own are decoded when the set is opened, and kept in RAM at the size that networks see. One
+that cannot be read is left out, and a note names it with the reason. A large .npy or .npz that is not compressed stays
+in its file.
 
 common/data/picture_labels.py says where splits and labels come from.
 """
 
+import dataclasses
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from common.data.archive import SUFFIXES, entries, is_archive
 from common.data.memory import check_memory
-from common.data.picture_arrays import read_arrays
+from common.data.picture_arrays import open_arrays
 from common.data.picture_files import is_picture_suffix
 from common.data.picture_folder import Pictures, Say, read_pictures
 from common.data.picture_labels import TABLES, labels_of, split_of
@@ -41,39 +43,51 @@ def folder(data: Any, say: Say | None = None) -> Source:
   if not data.dir:
     raise ConfigError(f'config.data.name="{NAME}" needs --config.data.dir=DIR, a folder of pictures or an archive')
   root = Path(data.dir).expanduser()
+  images: Any  # indexing with positions [n] gives uint8 [n, H, W, C]
   if root.is_file() and root.suffix.lower() in (".npy", ".npz"):
-    images, labels, report = read_arrays(root)
-    native: Native = images.shape[1:]
+    stored, labels, report = open_arrays(root)
+    images, in_memory = stored, isinstance(stored.stored, np.ndarray)
+    native: Native = stored.shape[1:]
     names, damage = [f"{i:09d}" for i in range(len(images))], ""
     class_names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
   elif root.is_dir() or is_archive(root):
     pictures, native = _decoded(root, data, say)
-    images = np.stack(pictures.pixels)
+    images, in_memory = np.stack(pictures.pixels), True
     names, report, damage = pictures.names, pictures.report, pictures.damage
     labels, class_names = labels_of(names, pictures.tables)
   else:
     kinds = f"is no folder, and no file that ends in {', '.join((*SUFFIXES, '.npy', '.npz'))}"
     raise ConfigError(f"config.data.dir={data.dir} {kinds if root.exists() else 'does not exist'}")
   splits = np.asarray(split_of(names, root))
+  rows = {split: np.flatnonzero(splits == split) for split in ("train", "validation", "test")}
+  counts = ", ".join(f"{len(own):,} {split}" for split, own in rows.items())
+  rows["all"] = np.arange(len(names))
   labels = np.zeros(len(names), np.int32) if labels is None else labels
-  every: Rows = {"image": images, "label": labels}
-  parts = {
-    split: {name: values[splits == split] for name, values in every.items()}
-    for split in ("train", "validation", "test")
-  }
-  counts = ", ".join(f"{len(part['label']):,} {split}" for split, part in parts.items())
-  parts["all"] = every
+  parts: dict[str, Rows] = {split: {"image": _Part(images, own), "label": labels[own]} for split, own in rows.items()}
   classes = f"{len(class_names)} classes: {listed(class_names)}" if class_names else "no labels"
   notes = [f"{root}: {report}", f"{counts}; {classes}", damage and f"left out: {damage}"]
   return ArraySource(
     name=NAME,
     native_shape=native,
     num_classes=len(class_names),
-    sizes={split: len(part["label"]) for split, part in parts.items()},
+    sizes={split: len(own) for split, own in rows.items()},
     load=parts.__getitem__,
+    in_memory=in_memory,
     notes=tuple(filter(None, notes)),
     class_names=class_names,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+  """The pictures ``rows`` of all ``images``, by indexing, so that a split is no copy."""
+
+  images: Any
+  rows: np.ndarray
+
+  def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+    images: np.ndarray = self.images[self.rows[indices]]
+    return images
 
 
 def _decoded(root: Path, data: Any, say: Say | None) -> tuple[Pictures, Native]:

@@ -1,18 +1,19 @@
-"""A set of pictures that experiments.prepare wrote: shards of pixels that are mapped into memory and read in any order.
+"""A set of pictures that experiments.prepare wrote: shards of pixels that are read in any order.
 
 DIR/manifest.json says everything about the set; images-NNNNN.npy are uint8 [n, H, W, C]; labels.npy and splits.npy (the
 number of the split in the manifest) have one number for each picture, and rows.jsonl its file name, split, label and
 caption.
 """
 
-import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.data.array_file import ArrayFile
 from common.data.source import Rows
 from common.errors import ConfigError
 
@@ -63,7 +64,7 @@ class Prepared:
     classes = f"{self.num_classes} classes" if self.num_classes else "no labels"
     classes += f": {listed(self.class_names)}" if self.class_names else ""
     self.notes: Sequence[str] = (f"{root}: {manifest['examples']:,} prepared pictures; {classes}",)
-    self._shards = [root / shard["file"] for shard in manifest["shards"]]
+    self._shards = [_shard(root, shard, self.native_shape) for shard in manifest["shards"]]
     self._starts = np.cumsum([0, *(shard["examples"] for shard in manifest["shards"])])
     self._labels = np.load(root / "labels.npy")
     splits = np.load(root / "splits.npy")
@@ -76,15 +77,16 @@ class Prepared:
     shards = np.searchsorted(self._starts, rows, side="right") - 1
     for shard in np.unique(shards):
       own = shards == shard
-      images[own] = self._open(int(shard))[rows[own] - self._starts[shard]]
+      images[own] = self._shards[shard][rows[own] - self._starts[shard]]
     return {"image": images, "label": self._labels[rows]}
 
   def labels(self, split: str) -> np.ndarray | None:
     return self._labels[self._rows[split]]
 
-  @functools.cache  # noqa: B019  # a source lives as long as its process
-  def _open(self, shard: int) -> np.ndarray:
-    return np.load(self._shards[shard], mmap_mode="r")
+
+def _shard(root: Path, shard: Mapping[str, Any], shape: tuple[int, int, int]) -> ArrayFile:
+  whole = (shard["examples"], *shape)
+  return ArrayFile(root / shard["file"], whole, np.dtype(np.uint8), shard["bytes"] - math.prod(whole))
 
 
 def read_manifest(root: Path) -> dict[str, Any]:

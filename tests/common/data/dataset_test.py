@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from common.data import memory
 from common.data.dataset import open_dataset, split_range
 from common.data.digits import digits
 from common.data.spec import RowType, Spec
@@ -50,6 +51,16 @@ def test_rows_and_slices_are_the_arrays_rows():
   assert (rows["label"] == whole["label"][[103, 100, 1399]]).all()
   with pytest.raises(IndexError):
     data.validation.rows(np.array([100]))  # the example is there, in another split
+
+
+def test_a_split_that_memory_does_not_hold_is_refused(monkeypatch):
+  data = open_dataset(data_config(name="blobs"))
+  monkeypatch.setattr(memory, "available", lambda: 20 * 2**20)
+  with pytest.raises(
+    ConfigError, match=r'the 4,096 examples of "blobs" train needs 24 MB .* 20 MB are free; take fewer'
+  ):
+    data.train.arrays()
+  assert len(data.validation.arrays()["label"]) == 512 and len(data.train.rows(np.arange(9))["label"]) == 9
 
 
 @pytest.mark.parametrize("name", ["digits", "gaussians8", "blobs"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data import memory, picture_folder
+from common.data import memory, picture_arrays, picture_folder
 from common.data.dataset import open_dataset
 from common.data.folder import folder
 from common.data.picture_labels import HELD_OUT
@@ -122,7 +122,7 @@ def test_damaged_files_are_left_out_and_named(tmp_path):
   assert damage.startswith("left out: 12 pictures cannot be read: bad00.jpg (") and damage.endswith("; and 2 more")
 
 
-def test_arrays_are_pictures_too(tmp_path):
+def test_arrays_are_pictures_too(tmp_path, monkeypatch):
   images, labels = RNG.randint(0, 256, (40, 6, 6, 3), np.uint8), np.arange(40) % 3
   np.savez(tmp_path / "set.npz", images=images, labels=labels)
   np.save(tmp_path / "set.npy", images)
@@ -130,6 +130,13 @@ def test_arrays_are_pictures_too(tmp_path):
   assert labelled.spec.image_shape == plain.spec.image_shape == (4, 4, 3)
   assert labelled.spec.class_names == ("0", "1", "2") and plain.spec.num_classes == 0
   np.testing.assert_array_equal(labelled.train.arrays()["image"], plain.train.arrays()["image"])
+  monkeypatch.setattr(picture_arrays, "_LARGE", 0)
+  large = open_dataset(settings(tmp_path / "set.npz", image_size=4))
+  assert plain.source.in_memory and not large.source.in_memory
+  for split in ("train", "validation", "test"):
+    rows = RNG.permutation(len(getattr(large, split)))
+    for name, values in getattr(labelled, split).arrays().items():
+      np.testing.assert_array_equal(getattr(large, split).rows(rows)[name], values[rows])
 
 
 def test_what_is_no_set_of_pictures_is_refused(tmp_path):

@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.picture_arrays import read_arrays
+from common.data import memory, picture_arrays
+from common.data.picture_arrays import open_arrays, read_arrays
 from common.errors import ConfigError
 
 BYTES = np.random.RandomState(0).randint(0, 256, (4, 6, 5, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True, params=["in RAM", "in the file"])
+def large(request, monkeypatch):
+  """Arrays above this size stay in their file, and are looked at in parts."""
+  if request.param == "in the file":
+    monkeypatch.setattr(picture_arrays, "_LARGE", 0)
+    monkeypatch.setattr(picture_arrays, "_BLOCK", 2 * BYTES[0].nbytes)
 
 
 def read(tmp_path, images, background=255, **others):
@@ -69,3 +78,17 @@ def test_other_files_are_refused_with_the_way_out(tmp_path):
   ):
     with pytest.raises(ConfigError, match=f"{name} {message}"):
       read_arrays(tmp_path / name)
+
+
+def test_what_memory_does_not_hold_is_refused_before_it_is_read(tmp_path, monkeypatch):
+  np.savez_compressed(tmp_path / "a.npz", images=np.zeros((1000, 60, 60), np.uint8))
+  np.savez(tmp_path / "b.npz", images=np.zeros((1000, 60, 60), np.uint8))
+  monkeypatch.setattr(memory, "available", lambda: 2 * 2**20)
+  with pytest.raises(
+    ConfigError, match="a.npz needs 7 MB of memory, and 2 MB are free; store the pictures"
+  ):
+    open_arrays(tmp_path / "a.npz")
+  with pytest.raises(ConfigError, match="b.npz needs [37] MB of memory, and 2 MB are free"):
+    read_arrays(tmp_path / "b.npz")
+  if picture_arrays._LARGE == 0:
+    assert open_arrays(tmp_path / "b.npz")[0][np.arange(3)].shape == (3, 60, 60, 1)

@@ -119,13 +119,15 @@ def test_other_work_and_damage_are_refused(pictures, tmp_path):
   with pytest.raises(ConfigError, match="is not empty and holds no preparation"):
     prepare(pictures, pictures, (16, 16, 3), "crop")
   shard = out / "images-00001.npy"
-  content = shard.read_bytes()
+  content, in_use = shard.read_bytes(), opened(out)
   shard.write_bytes(content[:-1])
   with pytest.raises(ConfigError, match=r"images-00001.npy has .* bytes and not .*: copy the set again"):
     opened(out)
   shard.unlink()
   with pytest.raises(ConfigError, match=r"images-00001.npy is missing"):
     opened(out)
+  with pytest.raises(ConfigError, match=r"images-00001.npy cannot be read: No such file"):
+    in_use.train.arrays()
   (tmp_path / "empty").mkdir()
   with pytest.raises(ConfigError, match="has no pictures that can be read"):
     prepare(tmp_path / "empty", tmp_path / "of_empty", (16, 16, 3), "crop")
