@@ -38,7 +38,7 @@ def test_all_labels_changed_is_another_data_set(monkeypatch):
   before = open_dataset(data_config())
   images, labels = before.train.arrays().values()
   changed = dataclasses.replace(before.source, load=lambda split: {"image": images, "label": (labels + 1) % 10})
-  monkeypatch.setattr("common.data.dataset.open_source", lambda data: changed)
+  monkeypatch.setattr("common.data.dataset.open_source", lambda data, say: changed)
   now = open_dataset(data_config()).spec
   assert before.spec.differences(now) == [f"data.fingerprint: {before.spec.fingerprint} -> {now.fingerprint}"]
 

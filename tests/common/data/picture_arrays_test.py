@@ -84,9 +84,7 @@ def test_what_memory_does_not_hold_is_refused_before_it_is_read(tmp_path, monkey
   np.savez_compressed(tmp_path / "a.npz", images=np.zeros((1000, 60, 60), np.uint8))
   np.savez(tmp_path / "b.npz", images=np.zeros((1000, 60, 60), np.uint8))
   monkeypatch.setattr(memory, "available", lambda: 2 * 2**20)
-  with pytest.raises(
-    ConfigError, match="a.npz needs 7 MB of memory, and 2 MB are free; store the pictures"
-  ):
+  with pytest.raises(ConfigError, match="a.npz needs 7 MB of memory, and 2 MB are free; store the pictures"):
     open_arrays(tmp_path / "a.npz")
   with pytest.raises(ConfigError, match="b.npz needs [37] MB of memory, and 2 MB are free"):
     read_arrays(tmp_path / "b.npz")

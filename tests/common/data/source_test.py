@@ -73,6 +73,6 @@ def test_sizes_may_differ_where_native_shape_says_so_or_be_those_of_the_config()
 
 def test_the_native_shape_has_channels(monkeypatch):
   own = Own("own", (4, 4), 3, {"train": 6}, lambda split: {"image": IMAGES[..., 0], "label": LABELS})
-  monkeypatch.setattr(dataset, "open_source", lambda data: own)
+  monkeypatch.setattr(dataset, "open_source", lambda data, say: own)
   with pytest.raises(ConfigError, match=r"native_shape=\(4, 4\) must be \(height, width, channels\)"):
     open_dataset(data_config())
