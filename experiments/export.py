@@ -7,6 +7,7 @@ the directory in the place of a workdir, and experiments.train as --init_from.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,23 @@ def main() -> int:
 
 def export(run: Any, workdir: Path, out: Path) -> None:
   """Writes the directory; see `experiments.api.export`."""
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise ConfigError(f"--out={out} is not empty; name a new directory")
+  command_line.make_directory("out", out)
+  try:
+    _write(run, workdir, out)
+  except BaseException:
+    shutil.rmtree(out, ignore_errors=True)  # otherwise the same command would find it not empty
+    raise
+
+
+def _write(run: Any, workdir: Path, out: Path) -> None:
   from common import files
   from common.algorithm import Generative
   from common.training import weights
   from common.training.workdir import write_description
   from configs import schema
 
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise ConfigError(f"--out={out} is not empty; name a new directory")
-  command_line.make_directory("out", out)
   arrays = weights.named(run.state)
   about = {"step": str(run.step), "family": run.config.family}
   sha = weights.save(out / weights.FILE, arrays, about)

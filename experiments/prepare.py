@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import flags
 
+from common.data.archive import is_archive
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError
 from configs import recipes, schema
@@ -35,7 +36,6 @@ def main() -> int:
   command_line.required("out")
   data, path = _data(), Path(FLAGS.source).expanduser()
 
-  from common.data.archive import is_archive
   from common.data.catalogue import open_source
   from common.data.prepare import prepare_files, prepare_set
   from common.data.prepared import listed
@@ -43,6 +43,8 @@ def main() -> int:
   from common.training.log import Status
 
   status, out = Status(enabled=True), Path(FLAGS.out).expanduser()
+  if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+    raise ConfigError(f"--out={out} lies in --source={path}, whose pictures it would join; name a place outside")
   if path.is_dir() or is_archive(path):
     shape = (data.image_size, data.image_size, data.channels)
     manifest = prepare_files(path, out, shape, data.resize, BACKGROUNDS[FLAGS.background], status.line)
@@ -75,6 +77,8 @@ def _data() -> Any:
   """
   data, path = schema.get_config().data, Path(FLAGS.source).expanduser()
   if path.exists():
+    if not (path.is_dir() or is_archive(path) or path.suffix.lower() in (".npy", ".npz")):
+      raise ConfigError(f"--source={FLAGS.source} is one file; name a folder, an archive, a .npy or a .npz")
     data.update({**recipes.DATASETS["folder"], "dir": str(path)})
   elif path.is_absolute() or FLAGS.source.startswith("."):
     raise ConfigError(f"--source={FLAGS.source} does not exist; name a folder of pictures, an archive or a data set")

@@ -57,7 +57,7 @@ def folder(data: Any, say: Say | None = None) -> Source:
     labels, class_names = labels_of(names, pictures.tables)
   else:
     kinds = f"is no folder, and no file that ends in {', '.join((*SUFFIXES, '.npy', '.npz'))}"
-    raise ConfigError(f"config.data.dir={data.dir} {kinds if root.exists() else 'does not exist'}")
+    raise ConfigError(f"config.data.dir={data.dir} {kinds if root.exists() else 'does not exist'}; name your pictures")
   splits = np.asarray(split_of(names, root))
   rows = {split: np.flatnonzero(splits == split) for split in ("train", "validation", "test")}
   counts = ", ".join(f"{len(own):,} {split}" for split, own in rows.items())

@@ -86,7 +86,8 @@ def open_arrays(path: Path, background: int = 255) -> tuple[StoredImages, np.nda
   images = arrays["images"] if "images" in arrays else next(iter(arrays.values()))
   labels = None if stored_labels is None else stored_labels[np.arange(len(stored_labels))]
   if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu"):
-    raise ConfigError(f"{path}: labels are {labels.dtype} {labels.shape}, not whole numbers [{len(images)}]")
+    whole = f"not whole numbers [{len(images)}]; write one for each picture, numbered from 0, or none"
+    raise ConfigError(f"{path}: labels are {labels.dtype} {labels.shape}, {whole}")
   _check_form(images, path)
   report = Report()
   report.formats[f"{path.suffix.lstrip('.') or 'npy'} of {images.dtype}"] = len(images)
@@ -124,7 +125,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray | ArrayFile]:
   except ConfigError:
     raise
   except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-    raise ConfigError(f"{path} cannot be read as .npz or .npy: {error}") from error
+    if "allow_pickle" in str(error):  # of NumPy, which advises to run what is in the file
+      error = ValueError("it has Python objects, not numbers")
+    raise ConfigError(f"{path} cannot be read as .npz or .npy: {error}; write it anew") from error
 
 
 def _loaded(path: Path, size: int) -> dict[str, np.ndarray | ArrayFile]:

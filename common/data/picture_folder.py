@@ -172,8 +172,8 @@ def read_pictures(
   if not pictures.names:
     reasons = "; ".join(filter(None, [str(pictures.report), pictures.damage]))
     arrays = any(".np" in reason for reason in pictures.report.left_out)
-    way_out = '; name the .npy itself, or a .npz with "images" and "labels"' if arrays else ""
-    raise ConfigError(f"{root} has no pictures{f' ({reasons})' if reasons else ''}{way_out}")
+    way_out = 'the .npy itself, or a .npz with "images" and "labels"' if arrays else "a place that has some"
+    raise ConfigError(f"{root} has no pictures{f' ({reasons})' if reasons else ''}; name {way_out}")
   order = sorted(range(len(pictures.names)), key=lambda i: pictures.names[i].split("/"))  # a tar has its own
   pictures.names = [pictures.names[i] for i in order]
   pictures.pixels = [pictures.pixels[i] for i in order]

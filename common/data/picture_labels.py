@@ -109,10 +109,9 @@ def _read_table(path: str, content: bytes) -> dict[str, Any]:
       rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text)))
     else:
       rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if any("file_name" not in row for row in rows):
-      raise ConfigError(f'{path} has rows without "file_name"; add it, or move the file elsewhere')
-    return {row["file_name"]: row["label"] for row in rows if row.get("label") not in (None, "")}
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ConfigError(
-      f"{path} cannot be read ({type(error).__name__}: {error}); mend it, or move it elsewhere"
-    ) from None
+    labels = {row["file_name"]: row.get("label") for row in rows}
+    return {name: label for name, label in labels.items() if label not in (None, "")}
+  except KeyError as error:
+    raise ConfigError(f"{path} lacks {error}; add it, or move the file elsewhere") from None
+  except (ValueError, TypeError, AttributeError) as error:
+    raise ConfigError(f"{path} cannot be read ({error}); mend it, or move it elsewhere") from None

@@ -78,12 +78,14 @@ class Preparation:
   def __init__(self, out: Path, task: dict[str, Any]):
     self._out, self._task = out, task
     started = out / _STARTED
-    if started.is_file():
+    begun = started.is_file()
+    if begun and self.has(0):  # before its first chunk, a task with a mistake does not bind the directory
       before = json.loads(started.read_text())
-      if differences := [f"{key} {before.get(key)} -> {task[key]}" for key in task if before.get(key) != task[key]]:
+      changed = [key for key in task if before.get(key) != task[key]]
+      if differences := [f"{key} {before.get(key)} -> {task[key]}" for key in changed if key != "digest"] or changed:
         what = f"{out} holds a preparation of something else ({'; '.join(differences)})"
         raise ConfigError(f"{what}; take another directory, or remove it")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif not begun and out.exists() and (not out.is_dir() or any(out.iterdir())):
       raise ConfigError(f"{out} is not empty and holds no preparation; take another directory")
     else:
       out.mkdir(parents=True, exist_ok=True)

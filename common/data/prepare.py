@@ -45,6 +45,8 @@ def prepare_files(
     ConfigError: no pictures, too few, or ``out`` holds something else.
   """
   listing = [(file.name, file.size) for file in entries(root, Counter())]
+  if not listing:
+    raise ConfigError(f"{root} has no pictures; name a place that has some")
   digest = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
   task = {"source": str(root.resolve()), "files": len(listing), "digest": digest, "shape": list(shape)}
   preparation = Preparation(out, {**task, "resize": resize, "background": background})
@@ -92,7 +94,7 @@ def _table(root: Path, chunks: list[Chunk]) -> Table:
   texts = {path: text for chunk in chunks for path, text in chunk.texts.items()}
   if not names:
     damaged = sum(len(chunk.damaged) for chunk in chunks)
-    raise ConfigError(f"{root} has no pictures that can be read; {damaged} are damaged")
+    raise ConfigError(f"{root} has no pictures that can be read, and {damaged} damaged ones; name another place")
   tables = {path: text.encode() for path, text in texts.items() if PurePosixPath(path).name in TABLES}
   labels, class_names = labels_of(names, tables)
   labels = np.zeros(len(names), np.int32) if labels is None else labels

@@ -229,9 +229,11 @@ def _check(
         f"the metric {name} compares picture i with real picture i, and there are {num} pictures and {len(pictures)} "
         "real ones; both must be the same pictures in the order of their names"
       )
-    for least, count, what in zip(metric.least(), (len(pictures), num), ("real", "generated"), strict=True):
+    ways = {"real": "take a larger split", "generated": "raise config.evaluate.num_samples, or add files"}
+    for least, count, what in zip(metric.least(), (len(pictures), num), ways, strict=True):
       if count < least:
-        raise ConfigError(f"the metric {name} needs {least} {what} pictures or more, and there are {count}")
+        text = f"the metric {name} needs {least} {what} pictures or more, and there are {count}"
+        raise ConfigError(f"{text}; {ways[what]}, or leave it out")
 
 
 def _accuracy(extractor: Extractor, real: SampleSet) -> float | str:

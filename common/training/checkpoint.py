@@ -200,7 +200,7 @@ class Checkpoints:
     if free < num_bytes:
       raise CheckpointError(
         f"{self._directory} has {free:,} bytes free and the checkpoint of step {step} needs {num_bytes:,}; "
-        "free some space, or lower checkpoint.keep"
+        "free some space, or lower config.checkpoint.keep"
       )
     return f"{step}.1" if (self._directory / str(step)).exists() else str(step)
 

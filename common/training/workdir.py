@@ -36,7 +36,9 @@ def read_json(path: Path) -> Any:
   try:
     return json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError:
-    raise ConfigError(f"{path} does not exist: {path.parent} is not the workdir of a run") from None
+    runs = sorted(config.parent.name for config in path.parent.glob("*/config.json"))
+    there = f"; the runs {', '.join(runs[:10])} are in it" if runs else "; name one that experiments.train made"
+    raise ConfigError(f"{path} does not exist: {path.parent} is not the workdir of a run{there}") from None
   except ValueError as error:
     raise ConfigError(f"{path} is damaged ({error}); restore it from a copy, or start in another workdir") from None
 

@@ -32,6 +32,7 @@ _WAYS_OUT = {
   errno.EACCES: _ANOTHER_PLACE,
   errno.EPERM: _ANOTHER_PLACE,
   errno.ENAMETOOLONG: _ANOTHER_PLACE,
+  errno.ENOENT: "Bring it back, or name another place.",
   errno.ENOTDIR: "Name another place.",
   errno.EISDIR: "Name another place.",
   errno.EMFILE: "Raise the limit on open files (ulimit -n), and start the same command again.",
@@ -52,6 +53,7 @@ _OWN_FLAGS = {  # of commands without --config: the field of a config that each 
   "channels": "data.channels",
   "metrics": "metrics",
   "features": "evaluate.features",
+  "num_samples": "evaluate.num_samples",
 }
 
 

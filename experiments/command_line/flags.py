@@ -127,7 +127,9 @@ def make_directory(name: str, path: Path) -> None:
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise ConfigError(f"--{name}={flags.FLAGS[name].value} cannot be made: {error}; name another place") from None
+    raise ConfigError(
+      f"--{name}={flags.FLAGS[name].value} cannot be made: {error.strerror}; name another place"
+    ) from None
   check_writable(name, path, "name another place")
 
 

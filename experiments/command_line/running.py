@@ -25,7 +25,7 @@ from common.types import PyTree
 from configs import schema
 from experiments import build_algorithm
 from experiments.command_line import flags as command_line
-from experiments.loading import load_run, read_config, with_arguments
+from experiments.loading import is_exported, load_run, read_config, with_arguments
 
 
 def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
@@ -78,6 +78,8 @@ def claimed(
 
   def claim() -> list[list[str]]:
     command_line.make_directory("workdir", workdir)
+    if is_exported(workdir):
+      raise ConfigError(f"--workdir={workdir} holds an exported model; use {_elsewhere(workdir)}")
     lock = stack.enter_context(WorkdirLock(workdir))
     if lock.previous:
       status.line(f"took over the lock of process {lock.previous.pid} on {lock.previous.host}, which died")

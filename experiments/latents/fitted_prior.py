@@ -104,7 +104,8 @@ def load_with_prior(workdir: Path, checkpoint: str, prior: Path, mesh: Mesh) -> 
 
 def _vae(run: TrainedRun, workdir: Path) -> VAE:
   if not isinstance(run.algorithm, VAE):
-    raise ConfigError(f"{workdir} holds a {run.config.family}, and a density is fitted to the latents of a vae")
+    what = f"{workdir} holds a {run.config.family}, and a density is fitted to the latents of a vae"
+    raise ConfigError(f"{what}; name the run of one")
   return run.algorithm
 
 

@@ -69,12 +69,14 @@ def read_records(path: Path) -> list[Record]:
   if not file.is_file():
     raise ConfigError(f"--compare: {file} does not exist; run python -m experiments.evaluate --workdir={path} first")
   scores = []
-  for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+  for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
     try:
       record = json.loads(line)
       missing = {"metric", "value", "protocol", "settings", "source"} - set(record)
     except (ValueError, TypeError) as error:
-      raise ConfigError(f"--compare: line {number} of {file} is not JSON ({error}); delete it") from None
+      raise ConfigError(
+        f"--compare: line {number} of {file} is not JSON ({error}); delete it, or name a workdir"
+      ) from None
     if not missing and not isinstance(record["value"], list):
       scores.append(record)
   if not scores:

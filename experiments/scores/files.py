@@ -55,7 +55,13 @@ def score_files(
   resized = resize in ("crop", "stretch")
   data.resize, data.channels = resize if resized else "pad", 0
   data.image_size = pictures.images.shape[1] if resized else 0
-  real = open_reference(data)
+  try:
+    real = open_reference(data)
+  except ConfigError as error:
+    if data.image_size or "differ in size" not in str(error):
+      raise
+    way_out = "--resize=crop or --resize=stretch gives them that of --samples"
+    raise ConfigError(f"--reference={reference}: the images differ in size; {way_out}") from None
   for note in real.notes:
     settings.say.line(note)
   images = without_margin(pictures.images, real.image_shape) if resize == "pad" else pictures.images

@@ -154,7 +154,7 @@ def test_what_is_no_set_of_pictures_is_refused(tmp_path):
     "a.txt": "is no folder, and no file that ends in",
     "two": "has 2 pictures, too few for",
     "arrays": 'has no pictures .*; name the .npy itself, or a .npz with "images" and "labels"',
-    "table": 'metadata.csv has rows without "file_name"',
+    "table": "metadata.csv lacks 'file_name'",
   }.items():
     with pytest.raises(ConfigError, match=said):
       folder(settings(tmp_path / place if place else ""))

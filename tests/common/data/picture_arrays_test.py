@@ -74,7 +74,7 @@ def test_other_files_are_refused_with_the_way_out(tmp_path):
     ("a.zip", "has a.png, which is no array; unpack it, and name the directory"),
     ("cut.npz", "cannot be read as .npz or .npy"),
     ("changed.npz", "cannot be read as .npz or .npy"),
-    ("objects.npy", "cannot be read as .npz or .npy: Object arrays cannot be loaded"),
+    ("objects.npy", "cannot be read as .npz or .npy: it has Python objects, not numbers; write it anew"),
   ):
     with pytest.raises(ConfigError, match=f"{name} {message}"):
       read_arrays(tmp_path / name)

@@ -114,7 +114,7 @@ def test_other_work_and_damage_are_refused(pictures, tmp_path):
   with pytest.raises(ConfigError, match=r"something else \(shape \[16, 16, 3\] -> \[8, 8, 3\]\)"):
     prepare(pictures, out, (8, 8, 3), "crop")
   Image.new("RGB", (9, 9)).save(pictures / "new.png")
-  with pytest.raises(ConfigError, match="something else .files 81 -> 82; digest"):
+  with pytest.raises(ConfigError, match="something else .files 81 -> 82.;"):
     prepare(pictures, out, (16, 16, 3), "crop")
   with pytest.raises(ConfigError, match="is not empty and holds no preparation"):
     prepare(pictures, pictures, (16, 16, 3), "crop")
@@ -129,7 +129,7 @@ def test_other_work_and_damage_are_refused(pictures, tmp_path):
   with pytest.raises(ConfigError, match=r"images-00001.npy cannot be read: No such file"):
     in_use.train.arrays()
   (tmp_path / "empty").mkdir()
-  with pytest.raises(ConfigError, match="has no pictures that can be read"):
+  with pytest.raises(ConfigError, match="has no pictures; name a place"):
     prepare(tmp_path / "empty", tmp_path / "of_empty", (16, 16, 3), "crop")
 
 
