@@ -117,7 +117,7 @@ def _broken_rule(value: Any, annotation: Any) -> str:
     inner = _RULES[parts[0]]
     fits = isinstance(value, tuple | list) and (parts[-1] is ... or len(value) == len(parts))
     return "" if fits and all(inner[1](item) for item in value) else f"a tuple, each item {inner[0]}"
-  kinds = [kind] if kind in _RULES else [get_origin(part) or part for part in parts]
-  if not kinds or any(_RULES[kind][1](value) for kind in kinds):
-    return ""
-  return " or ".join(_RULES[kind][0] for kind in kinds)
+  if kind in _RULES:
+    return "" if _RULES[kind][1](value) else _RULES[kind][0]
+  rules = [_broken_rule(value, part) for part in parts]  # of a union; no rule is known for other annotations
+  return " or ".join(rules) if all(rules) else ""

@@ -17,6 +17,7 @@ DOCUMENTS = ("README.md", "experiments/RESULTS.md")
 FOLDERS = (
   "common",
   "common/data",
+  "common/data/degradations",
   "common/evaluation",
   "common/evaluation/features",
   "common/evaluation/metrics",

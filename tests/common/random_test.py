@@ -63,3 +63,15 @@ def test_values_within_a_row_differ(rows):
 def test_bernoulli_keeps_certain_pixels(rows):
   np.testing.assert_array_equal(random.bernoulli(rows, jnp.zeros((COUNT, 1))), np.zeros((COUNT, 1)))
   np.testing.assert_array_equal(random.bernoulli(rows, jnp.ones((COUNT, 1))), np.ones((COUNT, 1)))
+
+
+@pytest.mark.parametrize("rate", [0.3, 5.0, 15.9, 16.1, 200.0])
+def test_photons_have_poisson_s_distribution(rate):
+  many = random.row_keys(jax.random.key(1), jnp.arange(100))
+  counts = np.asarray(random.poisson(many, jnp.full((100, 2000), rate))).ravel()
+  assert (counts == np.round(counts)).all() and counts.min() >= 0
+  law = stats.poisson(rate)
+  edges = np.unique(law.ppf(np.linspace(0, 1, 21)[1:-1]))
+  shares = np.diff(np.r_[0, [(counts <= edge).mean() for edge in edges], 1])
+  expected = np.diff(np.r_[0, law.cdf(edges), 1])
+  assert stats.chisquare(shares * len(counts), expected * len(counts)).pvalue > 1e-3
