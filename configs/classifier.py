@@ -28,6 +28,11 @@ def get_config(argument: str = "") -> ConfigDict:
   config.ema.decay = 0.99
   config.data.flip = dataset in ("fashion_mnist", "cifar10")
   config.model = {"name": "conv", "channels": (32, 64), "hidden": 128, "dropout": 0.5}
-  rate = {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
+  tiny = {"channels": (8, 8), "hidden": 16}
+  if dataset == "cifar10":
+    config.model = {"name": "whitened", "channels": (32, 128, 128), "translate": 2}
+    tiny = {"channels": (8, 8)}
+  start = 3e-3 if dataset == "cifar10" else 1e-3
+  rate = {"name": "cosine", "start": start, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
   config.optim = {"name": "adam", "learning_rate": rate}
-  return recipes.finish(config, words, model={"channels": (8, 8), "hidden": 16})
+  return recipes.finish(config, words, model=tiny)

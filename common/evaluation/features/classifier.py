@@ -8,7 +8,9 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax import lax
 
 from common import random
 from common.build import build, within
@@ -17,7 +19,7 @@ from common.ema import Ema, build_ema
 from common.errors import ConfigError
 from common.layers.basic import Dropout
 from common.layers.conv import Conv
-from common.layers.normalization import BatchNorm
+from common.layers.normalization import BatchNorm, BatchNormed
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import NetState, apply_gradients, init_network
 from common.types import Array, Batch, Images, Mean, Metrics, PyTree
@@ -66,7 +68,64 @@ class ConvNet(nn.Module):
     return nn.Dense(self.num_classes)(Dropout(self.dropout)(features, keys, train=train)), features
 
 
-NETWORKS = {"conv": ConvNet}
+class WhitenedNet(BatchNormed):
+  """A fixed whitening layer, blocks of two 3x3 convolutions with BatchNorm and GELU, and global max pooling.
+
+  The shape is that of Jordan 2024 (arXiv:2404.00498), narrower. There the first filters are the principal components of
+  2x2 patches of the training images, and a scale makes their variances 1. Here they are the cosine transform of 2x2
+  pixels and their colors, which is close to that for any pictures, and BatchNorm makes the variances 1.
+
+  Attributes:
+    num_classes: number of classes in the data.
+    channels: channels of each block; the first of its convolutions is followed by 2x2 max pooling.
+    translate: training images move by up to this many pixels, and reflected ones come in.
+    dtype: floating-point type of convolutions.
+  """
+
+  num_classes: int
+  channels: tuple[int, ...] = (32, 128, 128)
+  translate: int = 2
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Images, *, train: bool, keys: Array) -> tuple[Array, Array]:
+    """Maps [B, H, W, C] to logits [B, classes] and features [B, channels[-1]]."""
+    if train and self.translate:
+      x = _translated(x, keys, self.translate)
+    x = lax.conv_general_dilated(
+      x, _cosines(x.shape[-1]), (1, 1), ((0, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    x = self.norm(x, train=train, use_scale=False, use_bias=False)
+    x = nn.gelu(jnp.concatenate([x, -x], axis=-1))
+    for channels in self.channels:
+      x = Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x)
+      x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
+      x = nn.gelu(self.norm(x, train=train))
+      x = nn.gelu(self.norm(Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x), train=train))
+    features = jnp.max(x, axis=(1, 2)).astype(jnp.float32)
+    return nn.Dense(self.num_classes)(features), features
+
+
+def _translated(x: Images, keys: Array, reach: int) -> Images:
+  """Moves each image by whole pixels, uniform in [-reach, reach] along both sides."""
+  start = jnp.floor(random.uniform(keys, (2,)) * (2 * reach + 1)).astype(jnp.int32)
+  padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+  return jax.vmap(lambda image, at: lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, start)
+
+
+def _cosines(channels: int) -> Array:
+  """Returns the kernel [2, 2, C, 4 C] of the orthonormal cosine transform (DCT-II) of 2x2 pixels of C channels."""
+
+  def basis(size: int) -> np.ndarray:
+    frequency, place = np.ogrid[:size, :size]
+    rows = np.cos(np.pi * frequency * (place + 0.5) / size)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+  kernel = np.einsum("ah,bw,kc->hwcabk", basis(2), basis(2), basis(channels))
+  return jnp.asarray(kernel.reshape(2, 2, channels, 4 * channels), jnp.float32)
+
+
+NETWORKS = {"conv": ConvNet, "whitened": WhitenedNet}
 TABLES = {"model": NETWORKS, "optim": OPTIMIZERS}
 
 
