@@ -1,7 +1,9 @@
 """A small convolutional classifier, trained on the data set itself: the feature extractor of the later sample scores.
 
 Recipe: this code's own. Two blocks of 3x3 convolutions with BatchNorm (32 and 64 channels), a hidden layer of 128 with
-dropout 0.5, Adam 1e-3 decaying to 0 on a cosine, averaged weights. The features are the hidden layer.
+dropout 0.5, Adam 1e-3 decaying to 0 on a cosine, averaged weights. The features are the hidden layer. CIFAR-10 has the
+network of Jordan 2024 (arXiv:2404.00498) at half its width and with fixed first filters, Adam from 3e-3, and training
+images that move by up to 2 pixels; its features are the maxima over the last map.
 
 Number to expect: test accuracy with averaged weights, measured: 99.5 % on MNIST, 92.5 % on Fashion-MNIST, and 99.3 % on
 digits, at 8x8 and, with --config.data.image_size=16, at 16x16; see experiments/RESULTS.md. The digits have one for each

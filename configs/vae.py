@@ -55,7 +55,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optim = {"name": "adagrad", "learning_rate": 0.02}
   if conv:
     config.model = {"name": "conv", "z_dim": 20, "channels": (32, 64), "batch_norm": False}
-    if color:
+    if config.data.channels == 3:
       config.model.update({"z_dim": 128, "channels": (64, 128, 256), "batch_norm": True})
   if "flax" in words:
     config.model.update({"activation": "relu", "kernel_init": "lecun_normal"})
