@@ -122,7 +122,10 @@ KEYS: dict[str, Key] = {
     True, "whether BatchNorm averages over the global batch; False means per device in shard_map and pmap"
   ),
 }
-SECTIONS: dict[str, Any] = {"ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0}}
+SECTIONS: dict[str, Any] = {
+  "ema": {"name": "decay", "decay": 0.0, "warmup": 10.0, "start": 0},
+  "data.text": {"name": "none"},
+}
 
 GAN_KEYS: dict[str, Key] = {
   "z_dim": _above_zero(128, "number of latent variables that the generator gets"),

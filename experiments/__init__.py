@@ -57,9 +57,10 @@ def family(name: str) -> ModuleType:
 
 def choices(name: str) -> dict[str, Mapping[str, Callable[..., Any]]]:
   """Returns {section: {name: constructor}}, from which the sections of a family's configs choose."""
+  from common.data.tokenizer import TOKENIZERS
   from common.ema import EMAS
 
-  return {"ema": EMAS, **getattr(family(name), "TABLES", {})}
+  return {"ema": EMAS, "data.text": TOKENIZERS, **getattr(family(name), "TABLES", {})}
 
 
 def build_algorithm(config: Any, spec: "Spec", axis_name: str | None = None) -> "Trainable":

@@ -124,7 +124,7 @@ def with_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
   """Completes a recorded config: an argument that a choice lacks takes the default of its constructor."""
   complete = json.loads(json.dumps(record))
   for section, table in choices(record["family"]).items():
-    chosen = complete.get(section, {})
+    chosen: Any = schema.value_at(complete, section) or {}
     of_names = chosen if section == "penalties" else {chosen.get("name"): chosen}  # penalties are named by their keys
     for name, arguments in of_names.items():
       for argument, parameter in parameters(table[name]).items() if name in table else ():

@@ -16,7 +16,8 @@ from common.data.memory import check_memory
 from common.data.picture_folder import Say
 from common.data.resize import fit, size_note, target_shape
 from common.data.source import Rows, Source, check_examples
-from common.data.spec import Spec
+from common.data.spec import RowType, Spec
+from common.data.tokenizer import Tokenizer, cut_note, encode, open_tokenizer
 from common.errors import ConfigError, nearest
 
 _WAYS_OUT = "take fewer, --config.data.train_split=train[:10000], or stream them, --config.data.resident_mb=0"
@@ -33,6 +34,7 @@ class Split:
     shape: (height, width, channels) of an image.
     resize: a mode of `common.data.resize.fit`.
     binarize_after: the splits that are binarized before this one, from the same random stream; None: no binarization.
+    tokenizer: makes the row "text" of the captions; None: there is none.
   """
 
   def __init__(
@@ -42,12 +44,14 @@ class Split:
     shape: tuple[int, int, int],
     resize: str,
     binarize_after: "tuple[Split, ...] | None" = None,
+    tokenizer: Tokenizer | None = None,
   ):
     self._source = source
     self._name, self._start, self._stop = part
     self._shape = shape
     self._resize = resize
     self._binarize_after = binarize_after
+    self._tokenizer = tokenizer
     self._arrays: Rows | None = None
     self._lock = threading.Lock()  # grain's threads read, in batches.py
 
@@ -58,7 +62,9 @@ class Split:
   def row_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """{name: (shape, dtype)} of one example's entries."""
     image = np.dtype(np.float32 if self._source.kind == "points" else np.uint8)
-    return {"image": (self._shape, image), "label": ((), np.dtype(np.int32))}
+    rows: dict[str, tuple[tuple[int, ...], np.dtype]]
+    rows = {"image": (self._shape, image), "label": ((), np.dtype(np.int32))}
+    return rows | ({"text": ((self._tokenizer.length,), np.dtype(np.int32))} if self._tokenizer else {})
 
   @property
   def nbytes(self) -> int:
@@ -81,12 +87,18 @@ class Split:
     labels = self._source.labels(self._name)
     return None if labels is None else labels[self._start : self._stop]
 
+  def captions(self) -> list[str] | None:
+    """Returns all captions, [N]; None if the set has none."""
+    captions = self._source.captions(self._name)
+    return None if captions is None else list(map(str, captions[self._start : self._stop]))
+
   def sha8(self) -> str:
-    """Reads all images and labels and returns the first eight digits of their sha256."""
+    """Reads all rows and returns the first eight digits of their sha256."""
     digest, labels = hashlib.sha256(f"{len(self)} {self._shape}".encode()), []
     for first in range(0, len(self), _CHUNK):
       rows = self.rows(np.arange(first, min(first + _CHUNK, len(self))))
       digest.update(np.ascontiguousarray(rows["image"]).data)
+      digest.update(rows["text"].data if "text" in rows else b"")
       labels.append(rows["label"].astype(np.int32))
     digest.update(np.concatenate(labels).data)
     return digest.hexdigest()[:8]
@@ -104,7 +116,8 @@ class Split:
     rows = self._source.read(self._name, self._start + indices)
     check_examples(self._source, self._name, len(indices), rows, self._shape[:2])
     images = fit(rows["image"], self._shape, self._resize) if self._source.kind == "images" else rows["image"]
-    return {"image": np.asarray(images), "label": np.asarray(rows["label"])}
+    text = {"text": encode(self._tokenizer, rows["text"])} if self._tokenizer else {}
+    return {"image": np.asarray(images), "label": np.asarray(rows["label"]), **text}
 
   def _read_all(self) -> Rows:
     whole = {name: np.empty((len(self), *shape), dtype) for name, (shape, dtype) in self.row_types.items()}
@@ -135,6 +148,7 @@ class Dataset:
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   resize: str
+  tokenizer: Tokenizer | None = None
 
   @functools.cached_property
   def spec(self) -> Spec:
@@ -148,6 +162,10 @@ class Dataset:
       fingerprint=self._fingerprint(),
       classes=self._classes,
       class_names=tuple(self.source.class_names),
+      rows=tuple(
+        RowType(name, shape, dtype.name) for name, (shape, dtype) in self.train.row_types.items() if name != "image"
+      ),
+      vocabulary=self.tokenizer.vocabulary if self.tokenizer else (),
     )
 
   @property
@@ -156,7 +174,8 @@ class Dataset:
     sized = size_note(self.source.native_shape, self.image_shape, self.resize) if self.source.kind == "images" else ""
     found = ", ".join(map(str, self._classes[:20])) + (", ..." if len(self._classes) > 20 else "")
     occur = f"of the labels 0 .. {self.source.num_classes - 1} the train split has {found} only; no others are sampled"
-    return [*self.source.notes, *filter(None, [sized, occur if found else ""])]
+    cut = cut_note(self.tokenizer, self.train.captions() or []) if self.tokenizer else ""
+    return [*self.source.notes, *filter(None, [sized, occur if found else "", cut])]
 
   @functools.cached_property
   def _labels(self) -> np.ndarray | None:
@@ -176,7 +195,7 @@ class Dataset:
     return low + (high - low) * np.asarray(self.train.arrays()["image"].mean(axis=0, dtype=np.float64)) / 255
 
   def _fingerprint(self) -> str:
-    """Hashes the training images, or the first and last 16 if reading is slow, and then the labels."""
+    """Hashes the training images, or the first and last 16 if reading is slow, and then labels and captions used."""
     digest = hashlib.sha256(f"{self.source.name} {len(self.train)} {self.image_shape}".encode())
     if self.source.in_memory:
       rows = self.train.arrays()
@@ -184,8 +203,9 @@ class Dataset:
       rows = self.train.rows(np.unique(np.r_[:16, -16:0] % len(self.train)))
     digest.update(np.ascontiguousarray(rows["image"]).data)  # hashes the buffer without a copy
     labels = rows["label"] if self._labels is None else self._labels
-    of_labels = hashlib.sha256(labels.astype(np.int32).tobytes()).hexdigest() if self.source.num_classes else ""
-    return digest.hexdigest()[:16] + of_labels[:16]
+    rest = labels.astype(np.int32).tobytes() if self.source.num_classes else b""
+    rest += "\n".join(self.train.captions() or ()).encode() if self.tokenizer else b""
+    return digest.hexdigest()[:16] + (hashlib.sha256(rest).hexdigest()[:16] if rest else "")
 
 
 def open_dataset(data: Any, say: Say | None = None) -> Dataset:
@@ -204,15 +224,17 @@ def open_dataset(data: Any, say: Say | None = None) -> Dataset:
   validation = split_range(data.validation_split, source.sizes, "config.data.validation_split")
   test = split_range(data.test_split, source.sizes, "config.data.test_split")
   once = data.binarize == "dynamic"  # the train split is binarized anew at each use, by preprocess.py
-  validation_split = Split(source, validation, shape, data.resize, () if once else None)
+  tokenizer = open_tokenizer(data, Split(source, train, shape, data.resize).captions)
+  validation_split = Split(source, validation, shape, data.resize, () if once else None, tokenizer)
   return Dataset(
-    train=Split(source, train, shape, data.resize),
+    train=Split(source, train, shape, data.resize, None, tokenizer),
     validation=validation_split,
-    test=Split(source, test, shape, data.resize, (validation_split,) if once else None),
+    test=Split(source, test, shape, data.resize, (validation_split,) if once else None, tokenizer),
     source=source,
     image_shape=shape,
     pixel_range=(float(low), float(high)),
     resize=data.resize,
+    tokenizer=tokenizer,
   )
 
 

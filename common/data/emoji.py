@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from common.data.picture_files import over
-from common.data.source import ArraySource
+from common.data.source import ArraySource, Rows
 from common.errors import ConfigError
 
 NAMES = ("emoji", "emoji_people")
@@ -61,12 +61,19 @@ def _source(
   rows = {
     split: np.asarray([i for i, own in enumerate(splits) if own == split]) for split in ("train", "validation", "test")
   }
+  texts = np.asarray(names)
+
+  @functools.cache
+  def load(split: str) -> Rows:
+    own = rows[split]
+    return {"image": images[own], "label": labels[own], "text": texts[own]}
+
   return ArraySource(
     name,
     images.shape[1:],
     len(class_names),
     {split: len(own) for split, own in rows.items()},
-    lambda split: {"image": images[rows[split]], "label": labels[rows[split]]},
+    load,
     class_names=class_names,
   )
 

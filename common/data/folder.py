@@ -4,7 +4,7 @@ Pictures in files of their own are decoded when the set is opened, and kept in R
 that cannot be read is left out, and a note names it with the reason. A large .npy or .npz that is not compressed stays
 in its file.
 
-common/data/picture_labels.py says where splits and labels come from.
+common/data/picture_labels.py says where splits, labels and captions come from.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from common.data.memory import check_memory
 from common.data.picture_arrays import open_arrays
 from common.data.picture_files import is_picture_suffix
 from common.data.picture_folder import Pictures, Say, read_pictures
-from common.data.picture_labels import TABLES, labels_of, split_of
+from common.data.picture_labels import TABLES, captions_of, labels_of, split_of
 from common.data.prepared import listed
 from common.data.resize import Native, fit, target_shape
 from common.data.source import ArraySource, Rows, Source
@@ -48,13 +48,14 @@ def folder(data: Any, say: Say | None = None) -> Source:
     stored, labels, report = open_arrays(root)
     images, in_memory = stored, isinstance(stored.stored, np.ndarray)
     native: Native = stored.shape[1:]
-    names, damage = [f"{i:09d}" for i in range(len(images))], ""
+    names, damage, captions = [f"{i:09d}" for i in range(len(images))], "", []
     class_names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
   elif root.is_dir() or is_archive(root):
     pictures, native = _decoded(root, data, say)
     images, in_memory = np.stack(pictures.pixels), True
     names, report, damage = pictures.names, pictures.report, pictures.damage
     labels, class_names = labels_of(names, pictures.tables)
+    captions = captions_of(names, pictures.tables)
   else:
     kinds = f"is no folder, and no file that ends in {', '.join((*SUFFIXES, '.npy', '.npz'))}"
     raise ConfigError(f"config.data.dir={data.dir} {kinds if root.exists() else 'does not exist'}; name your pictures")
@@ -64,7 +65,10 @@ def folder(data: Any, say: Say | None = None) -> Source:
   rows["all"] = np.arange(len(names))
   labels = np.zeros(len(names), np.int32) if labels is None else labels
   parts: dict[str, Rows] = {split: {"image": _Part(images, own), "label": labels[own]} for split, own in rows.items()}
+  if any(captions):
+    parts = {split: {**part, "text": np.asarray(captions, object)[rows[split]]} for split, part in parts.items()}
   classes = f"{len(class_names)} classes: {listed(class_names)}" if class_names else "no labels"
+  classes += f"; {sum(map(bool, captions)):,} captions" if any(captions) else ""
   notes = [f"{root}: {report}", f"{counts}; {classes}", damage and f"left out: {damage}"]
   return ArraySource(
     name=NAME,
@@ -110,7 +114,7 @@ def _decoded(root: Path, data: Any, say: Say | None) -> tuple[Pictures, Native]:
   if data.image_size and not root.name.lower().endswith(SUFFIXES[1:]):  # a tar would have to be unpacked to be listed
     names = [file.name for file in entries(root, Counter()) if is_picture_suffix(PurePosixPath(file.name).suffix)]
     check_memory(_COPIES * len(names) * data.image_size**2 * (data.channels or 3), place, way_out)
-  pictures = read_pictures(root, fit=resized, tables=TABLES, say=say)
+  pictures = read_pictures(root, fit=resized, tables=(*TABLES, ".txt"), say=say)
   channels = pictures.pixels[0].shape[2]
   native: Native = (*shapes.pop(), channels) if len(shapes) == 1 else (None, None, channels)
   return pictures, native

@@ -145,7 +145,7 @@ def read_pictures(
     root: what `common.data.archive.entries` reads.
     background: the grey level on which transparent pixels are composited.
     fit: is applied to the pixels of each picture.
-    tables: names of files that are no pictures and whose contents are kept.
+    tables: names, or endings such as ".txt", of files that are no pictures and whose contents are kept.
     say: is told every few seconds how far the reading is.
 
   Raises:
@@ -155,7 +155,8 @@ def read_pictures(
 
   def others() -> Iterator[Entry]:
     for file in entries(root, pictures.report.left_out):
-      if PurePosixPath(file.name).name in tables:
+      path = PurePosixPath(file.name)
+      if path.name in tables or path.suffix in tables:
         pictures.tables[file.name] = file.read()
       else:
         yield file

@@ -1,4 +1,4 @@
-"""Splits and labels of pictures, from the names of their files and from tables beside them.
+"""Splits, labels and captions of pictures, from the names of their files and from tables beside them.
 
 Splits: folders at the top that are named train, validation (valid, val, dev) and test are the splits. One that is
 missing is taken from train by the sha256 of the names: the lowest twentieth of all hashes is the test split, the next
@@ -8,6 +8,8 @@ Labels, from the first of these that is there:
 - dataset.json with "labels": [[file, class], ...], as StyleGAN's tool writes it;
 - metadata.csv or metadata.jsonl with file_name and label, as in Hugging Face's image folders;
 - folders, if every picture lies in one and there are two or more.
+
+Captions: NAME.txt beside NAME.png, or the column "text" of metadata.csv or metadata.jsonl.
 """
 
 import csv
@@ -65,14 +67,9 @@ def labels_of(names: Sequence[str], tables: Mapping[str, bytes]) -> tuple[np.nda
 
   Args:
     names: of the pictures, with "/".
-    tables: the contents of the files named in `TABLES`, by their paths.
+    tables: the contents of the files named in `TABLES`, by their paths; others are ignored.
   """
-  of_name: dict[str, Any] = {}
-  for path, content in tables.items():
-    place = PurePosixPath(path).parent
-    of_name.update({(place / name).as_posix(): label for name, label in _read_table(path, content).items()})
-  if not of_name:
-    of_name = _folders(names)
+  of_name = _column(tables, "label") or _folders(names)
   values = [of_name.get(name) for name in names]
   if any(value is None for value in values):
     return None, ()
@@ -85,6 +82,31 @@ def labels_of(names: Sequence[str], tables: Mapping[str, bytes]) -> tuple[np.nda
   return np.asarray([number[str(value)] for value in values], np.int32), tuple(distinct)
 
 
+def captions_of(names: Sequence[str], tables: Mapping[str, bytes]) -> list[str]:
+  """Returns the caption of each picture, "" without one.
+
+  Args:
+    names: of the pictures, with "/".
+    tables: the contents of the files named in `TABLES` and of those that end in .txt, by their paths.
+  """
+  of_name = _column(tables, "text")
+  beside = [tables.get(PurePosixPath(name).with_suffix(".txt").as_posix(), b"") for name in names]
+  return [
+    (text.decode("utf-8-sig", errors="replace") or str(of_name.get(name, ""))).strip()
+    for name, text in zip(names, beside, strict=True)
+  ]
+
+
+def _column(tables: Mapping[str, bytes], column: str) -> dict[str, Any]:
+  """Returns {name of a picture: its value} from all tables together."""
+  of_name: dict[str, Any] = {}
+  for path, content in tables.items():
+    place = PurePosixPath(path)
+    if place.name in TABLES:
+      of_name |= {(place.parent / name).as_posix(): value for name, value in _read_table(path, content, column).items()}
+  return of_name
+
+
 def _folders(names: Sequence[str]) -> dict[str, str]:
   """Returns the class folder of each picture; {} if some picture lies in none, or if there is one folder only."""
   parts = [name.split("/")[:-1] for name in names]
@@ -95,8 +117,8 @@ def _folders(names: Sequence[str]) -> dict[str, str]:
   return {name: part[0] for name, part in zip(names, parts, strict=True)}
 
 
-def _read_table(path: str, content: bytes) -> dict[str, Any]:
-  """Returns {file: label} from a file of `TABLES`.
+def _read_table(path: str, content: bytes, column: str) -> dict[str, Any]:
+  """Returns {file: value of the column} from a file of `TABLES`; dataset.json has labels only.
 
   Raises:
     ConfigError: the file is not what its name says.
@@ -104,13 +126,13 @@ def _read_table(path: str, content: bytes) -> dict[str, Any]:
   try:
     text = content.decode("utf-8-sig")
     if path.endswith(".json"):
-      return dict(json.loads(text)["labels"] or [])
+      return dict(json.loads(text)["labels"] or []) if column == "label" else {}
     if path.endswith(".csv"):
       rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text)))
     else:
       rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    labels = {row["file_name"]: row.get("label") for row in rows}
-    return {name: label for name, label in labels.items() if label not in (None, "")}
+    values = {row["file_name"]: row.get(column) for row in rows}
+    return {name: value for name, value in values.items() if value not in (None, "")}
   except KeyError as error:
     raise ConfigError(f"{path} lacks {error}; add it, or move the file elsewhere") from None
   except (ValueError, TypeError, AttributeError) as error:

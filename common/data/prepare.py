@@ -19,7 +19,7 @@ from common.data.archive import Entry, entries
 from common.data.dataset import Split
 from common.data.picture_files import PictureError, Report
 from common.data.picture_folder import Progress, Say, decoded, no_picture
-from common.data.picture_labels import TABLES, labels_of, split_of
+from common.data.picture_labels import TABLES, captions_of, labels_of, split_of
 from common.data.preparation import Chunk, Preparation, Table
 from common.data.resize import Shape, fit
 from common.data.source import Source
@@ -98,7 +98,7 @@ def _table(root: Path, chunks: list[Chunk]) -> Table:
   tables = {path: text.encode() for path, text in texts.items() if PurePosixPath(path).name in TABLES}
   labels, class_names = labels_of(names, tables)
   labels = np.zeros(len(names), np.int32) if labels is None else labels
-  captions = [texts.get(str(PurePosixPath(name).with_suffix(".txt")), "").strip() for name in names]
+  captions = captions_of(names, {path: text.encode() for path, text in texts.items()})
   return Table(names, split_of(names, root), labels, captions, len(class_names), class_names)
 
 
@@ -119,13 +119,13 @@ def prepare_set(source: Source, out: Path, shape: Shape, resize: str, say: Say |
   progress = Progress(say, sum(map(len, splits.values())))
   with ThreadPoolExecutor() as pool:
     for name, split in splits.items():
+      texts = split.captions() or []
       for start in range(0, len(split), CHUNK):
         if not preparation.has(len(chunks)):
           part = np.arange(start, min(start + CHUNK, len(split)))
           pieces = list(pool.map(split.rows, np.array_split(part, min(os.cpu_count() or 1, len(part)))))
           rows = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
-          captions = list(map(str, rows.get("text", ())))
-          chunk = Chunk([f"{name}/{i:08d}" for i in part], name, rows["label"].tolist(), captions)
+          chunk = Chunk([f"{name}/{i:08d}" for i in part], name, rows["label"].tolist(), texts[start : start + CHUNK])
           preparation.write(len(chunks), chunk, rows["image"])
         chunks.append(preparation.chunk(len(chunks)))
         progress.add(len(chunks[-1].names), seen=len(chunks[-1].names))

@@ -5,6 +5,7 @@ number of the split in the manifest) have one number for each picture, and rows.
 caption.
 """
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,7 @@ class Prepared:
     self._shards = [_shard(root, shard, self.native_shape) for shard in manifest["shards"]]
     self._starts = np.cumsum([0, *(shard["examples"] for shard in manifest["shards"])])
     self._labels = np.load(root / "labels.npy")
+    self._rows_file = root / "rows.jsonl" if manifest.get("captions") else None
     splits = np.load(root / "splits.npy")
     self._rows = {split: np.flatnonzero(splits == number) for number, split in enumerate(manifest["splits"])}
     self._rows["all"] = np.arange(len(splits))
@@ -78,10 +80,21 @@ class Prepared:
     for shard in np.unique(shards):
       own = shards == shard
       images[own] = self._shards[shard][rows[own] - self._starts[shard]]
-    return {"image": images, "label": self._labels[rows]}
+    text = {} if self._captions is None else {"text": self._captions[rows]}
+    return {"image": images, "label": self._labels[rows], **text}
 
   def labels(self, split: str) -> np.ndarray | None:
     return self._labels[self._rows[split]]
+
+  def captions(self, split: str) -> Sequence[str] | None:
+    return None if self._captions is None else self._captions[self._rows[split]]
+
+  @functools.cached_property
+  def _captions(self) -> Any:
+    if self._rows_file is None:
+      return None
+    with self._rows_file.open(encoding="utf-8", errors="surrogateescape") as lines:
+      return np.asarray([json.loads(line).get("text", "") for line in lines], object)  # of any length
 
 
 def _shard(root: Path, shard: Mapping[str, Any], shape: tuple[int, int, int]) -> ArrayFile:

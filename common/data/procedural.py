@@ -79,6 +79,9 @@ class Blobs:
   def labels(self, split: str) -> np.ndarray:
     return (_uniform("blobs", split, BLOBS[split], 11)[:, 0] * self.num_classes).astype(np.int32)
 
+  def captions(self, split: str) -> None:
+    return None
+
   def _bump(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, color: np.ndarray) -> np.ndarray:
     """Renders Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""
     height, _, channels = self.native_shape

@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import ConfigError
 
 # Examples by row: "image" uint8 [N, H, W, C] from black, 0, to white, 255 (points: float32 [N, 1, 1, 2]), or a list of
-# [H, W, C] if they differ in size; "label" int32 [N].
+# [H, W, C] if they differ in size; "label" int32 [N]; and "text", captions [N], where the set has them.
 Rows = dict[str, Any]
 _FORMS = {  # by kind of the source: the dtype of its examples, and how they get it
   "images": (np.uint8, "uint8 from 0, black, to 255, white: np.rint(255 * x).astype(np.uint8) if x is in [0, 1]"),
@@ -56,6 +56,10 @@ class Source(Protocol):
     """Returns all labels of a split, int32 [N]; None if collecting them would take too long."""
     ...
 
+  def captions(self, split: str) -> Sequence[str] | None:
+    """Returns the captions of all examples of a split, [N]; None if the set has none."""
+    ...
+
 
 def check_examples(source: Source, split: str, count: int, rows: Rows, size: tuple[int, int]) -> None:
   """Checks what ``source.read`` returned for ``count`` indices, without a look at the pixels.
@@ -74,6 +78,8 @@ def check_examples(source: Source, split: str, count: int, rows: Rows, size: tup
       f"{gave} {len(images)} {source.kind} and labels of shape {labels.shape} for {count} indices; "
       "return one of each for every index"
     )
+  if len(rows.get("text", labels)) != count:
+    raise ConfigError(f"{gave} {len(rows['text'])} captions for {count} indices; return one for every index")
   dtype, way_out = _FORMS[source.kind]
   for image in images[:1] if isinstance(images, np.ndarray) else images:
     if image.dtype != dtype:
@@ -121,6 +127,9 @@ class ArraySource:
   def labels(self, split: str) -> np.ndarray | None:
     labels: np.ndarray = self.load(split)["label"]
     return labels
+
+  def captions(self, split: str) -> Sequence[str] | None:
+    return self.load(split).get("text")
 
 
 def white_of(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, Sequence[str]]:

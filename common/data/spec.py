@@ -28,6 +28,7 @@ class Spec:
       empty if all of them do.
     class_names: the name of each label; empty if labels are numbers only.
     rows: the rows of a batch besides image and index.
+    vocabulary: the token of each number in the row "text"; empty without that row.
   """
 
   image_shape: tuple[int, int, int]
@@ -39,6 +40,7 @@ class Spec:
   classes: tuple[int, ...] = ()
   class_names: tuple[str, ...] = ()
   rows: tuple[RowType, ...] = (RowType("label", (), "int32"),)
+  vocabulary: tuple[str, ...] = ()
 
   @property
   def labels(self) -> tuple[int, ...]:
@@ -48,6 +50,8 @@ class Spec:
   def differences(self, now: "Spec") -> list[str]:
     """Returns one "data.field: own value -> value of now" for each field that differs."""
     old, new = dataclasses.asdict(self), dataclasses.asdict(now)
+    if old["vocabulary"] != new["vocabulary"]:  # too long to be printed
+      old["vocabulary"], new["vocabulary"] = ("the words of other captions" if x else () for x in (old, new))
     return [f"data.{field}: {value} -> {new[field]}" for field, value in old.items() if value != new[field]]
 
   @classmethod

@@ -126,6 +126,9 @@ class TfdsSource:
     parts = np.array_split(np.arange(self.sizes[split]), -(-self.sizes[split] // 1024))
     return np.array([row["label"] for part in parts for row in self._rows(source, split, part)], np.int32)
 
+  def captions(self, split: str) -> None:
+    return None
+
   def _rows(self, source: Any, split: str, indices: np.ndarray) -> list[dict[str, Any]]:
     try:
       return source.__getitems__([int(index) for index in indices])

@@ -32,7 +32,7 @@ def open_reference(data: Any) -> Dataset:
   """
   plain = data.copy_and_resolve_references()
   with plain.unlocked():
-    plain.update({"flip": False, "dequantize": False, "binarize": "none"})
+    plain.update({"flip": False, "dequantize": False, "binarize": "none", "text": {"name": "none"}})
     source = open_source(plain)
     if plain.resize == "pad" and source.kind == "images":
       height, width, _ = source.native_shape

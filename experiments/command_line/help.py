@@ -20,7 +20,7 @@ from experiments import choices
 # Arguments that the families pass to constructors, from the data and from other sections; a config cannot set them.
 _PASSED = (
   *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name"),
-  *("norm_classes", "embedding_classes", "label_head", "num_stats", "num_params"),
+  *("label_head", "num_stats", "num_params", "vocabulary"),
 )
 _PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim")  # of a prior; a network or quantizer has defaults for them
 
@@ -94,7 +94,7 @@ def _constructors(config: ConfigDict) -> dict[str, Callable[..., Any]]:
     if section == "penalties":
       for name in config.penalties:
         constructors[f"penalties.{name}"] = choose(table, name, "config.penalties")
-    elif section in config:
+    elif schema.value_at(config, section) is not None:
       constructors[section] = choose(table, schema.value_at(config, f"{section}.name"), f"config.{section}.name")
   for name in config.evaluate.metrics:
     choose(SAMPLE_METRICS, name, "config.evaluate.metrics")

@@ -88,6 +88,20 @@ def test_tables_give_labels(tmp_path, table, content):
     assert source.labels(split).tolist() == [int(name[0]) % 2 for name in names]
 
 
+def test_captions_lie_beside_pictures_or_in_a_table(tmp_path):
+  originals = {f"{i}.png": save(tmp_path / f"{i}.png") for i in range(7)}
+  assert folder(settings(tmp_path)).captions("train") is None
+  rows = [{"file_name": f"{i}.png", "text": f"row {i}"} for i in range(6)]
+  (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+  (tmp_path / "3.txt").write_text("\ufeffthe third,\nin two lines\n")
+  source = folder(settings(tmp_path))
+  expected = {f"{i}.png": f"row {i}" for i in range(6)} | {"3.png": "the third,\nin two lines", "6.png": ""}
+  for split, names in names_of(source, originals).items():
+    assert source.captions(split).tolist() == [expected[name] for name in names]
+    assert source.read(split, np.arange(len(names)))["text"].tolist() == [expected[name] for name in names]
+  assert "no labels; 6 captions" in source.notes[1]
+
+
 def test_numbers_of_classes_stay_and_years_are_names(tmp_path):
   for year in ("1999", "2024"):
     for i in range(3):

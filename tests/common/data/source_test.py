@@ -57,6 +57,10 @@ def test_a_source_gives_images_and_labels():
   own = Own("own", (4, 4, 1), 3, {"train": 6}, lambda split: {"image": IMAGES}, in_memory=False)
   with pytest.raises(ConfigError, match=r'"own" train: read\(\) gave no "label"; return {"image": images, "label"'):
     Split(own, ("train", 0, 6), (4, 4, 1), "crop").rows(np.arange(6))
+  captioned = {"image": IMAGES, "label": LABELS, "text": ["a"] * 5}
+  own = Own("own", (4, 4, 1), 3, {"train": 6}, lambda split: captioned, in_memory=False)
+  with pytest.raises(ConfigError, match="gave 5 captions for 6 indices"):
+    Split(own, ("train", 0, 6), (4, 4, 1), "crop").rows(np.arange(6))
 
 
 def test_points_are_float32():
