@@ -60,11 +60,11 @@ class Restorer:
         f"the run holds a {run.config.family} that is not given pictures to restore; --method=latent uses any model of "
         "pictures, and --config=edsr trains one that restores"
       )
-    spec: Any = run.spec
+    spec = run.spec
     self._run, self._model, self._range, self._draws, self._seed = run, model, spec.pixel_range, draws, seed
-    seen = next(tuple(row.shape) for row in spec.rows if row.name == "seen")
+    seen = next(row.shape for row in spec.rows if row.name == "seen")
     self.scale, self.out_channels = spec.image_shape[0] // seen[0], spec.image_shape[2]
-    self.takes_mask = seen[2] == self.out_channels + 1  # the last channel is 1 in the hole
+    self.takes_mask = seen[2] in (2, 4)  # the last channel is 1 in the hole
     self.channels = seen[2] - self.takes_mask
     self._z_shape = jax.eval_shape(self._latents, jax.random.key(0))
     if draws > 1 and not sum(math.prod(z.shape) for z in jax.tree.leaves(self._z_shape)):
@@ -74,7 +74,7 @@ class Restorer:
     if longest and longest <= tile:
       tile, overlap = -(-longest // MULTIPLE) * MULTIPLE, 0
     own = not self._takes((tile, tile, seen[2]))
-    self.tile = seen[:2] if own else (tile, tile)
+    self.tile = (seen[0], seen[1]) if own else (tile, tile)
     self.overlap = min(OVERLAP, min(seen[:2]) // 4) if own else overlap
     self._step = jax.jit(self._decode)
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from common.data.spec import RowType
 from common.ema import NO_EMA
 from experiments.loading import TrainedRun
 
@@ -60,7 +62,6 @@ def run_of(
   scale: int = 2, z_dim: int = 0, channels: int = 3, size: int = 0, *, mask: bool = False, grey: bool = False
 ) -> TrainedRun:
   """Returns a run of the convolution, trained on 16x16 pictures; ``grey`` is given one channel."""
-  import numpy as np
 
   side = 2 * REACH * scale - 1
   kernel = np.random.default_rng(0).uniform(size=side**2).astype(np.float32)
@@ -70,8 +71,30 @@ def run_of(
     image_shape=(low * scale, low * scale, channels),
     pixel_range=(0.0, 1.0),
     kind="images",
-    rows=(SimpleNamespace(name="seen", shape=seen),),
+    rows=(RowType("seen", seen, "float32"),),
     labels=(),
   )
   config: Any = SimpleNamespace(family="regression")
   return TrainedRun(config, spec, Convolution(scale, z_dim, channels, size), kernel / kernel.sum(), 3, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(Convolution):
+  """Draws 8x8 pictures that are linear in z, brighter by a tenth for each label."""
+
+  z_dim: int = 3
+  given: tuple[str, ...] = ()
+  has_prior: bool = True
+  normal_latents: bool = True
+
+  def decode(self, state: Any, z: Any, given: Any = None, *, ema: bool = True) -> Any:
+    images = 0.5 + (z @ state).reshape(-1, 8, 8, 1)
+    return images if given is None else images + 0.1 * given["label"][:, None, None, None]
+
+
+def prior_of(**model: Any) -> TrainedRun:
+  """Returns a run of the linear pictures, with two labels if ``model`` is given labels."""
+  state = np.random.default_rng(1).normal(size=(3, 64)).astype(np.float32) * 0.1
+  spec: Any = SimpleNamespace(image_shape=(8, 8, 1), pixel_range=(0.0, 1.0), kind="images", labels=(0, 1))
+  config: Any = SimpleNamespace(family="gan", data=SimpleNamespace(resize="stretch"))
+  return TrainedRun(config, spec, Linear(**model), state, 3, ())
