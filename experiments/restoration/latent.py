@@ -96,7 +96,7 @@ class LatentSearch:
     if not isinstance(run.algorithm, Generative) or not model.has_prior or run.spec.kind != "images":
       raise ConfigError(f"the run holds a {run.config.family} without a prior over pictures; take a VAE or a GAN")
     if model.given not in ((), ("label",)):
-      raise ConfigError("the run restores pictures itself; drop --method=latent")
+      raise ConfigError(f"the model is given {' and '.join(model.given)}; a search needs one of labels or of nothing")
     if penalty and not model.normal_latents:
       raise ConfigError(f"--penalty={penalty} is for latents from N(0, I), and this model has others; use --penalty=0")
     self._run, self._model, self._degrade, self._seed = run, model, degrade or (lambda images: images), seed
@@ -110,15 +110,15 @@ class LatentSearch:
     shape = jax.ShapeDtypeStruct((1, *run.spec.image_shape), jnp.float32)
     self.seen_shape = jax.eval_shape(self._degrade, shape).shape[1:]
     self._labels = list(run.spec.labels) if model.given else [None]
-    self._step = jax.jit(self._search, static_argnames="label")
+    self._step = jax.jit(self._search)
 
-  def _decode(self, state: PyTree, z: Latents, label: int | None) -> Images:
+  def _decode(self, state: PyTree, z: Latents, label: Any) -> Images:
     low, high = self._run.spec.pixel_range
     num = len(jax.tree.leaves(z)[0])
     given = None if label is None else {"label": jnp.full(num, label)}
     return (self._model.decode(state, z, given) - low) / (high - low)
 
-  def _search(self, state: PyTree, seen: Array, weight: Array, label: int | None) -> tuple[Inverted, Images, Array]:
+  def _search(self, state: PyTree, seen: Array, weight: Array, label: Any) -> tuple[Inverted, Images, Array]:
     def measured(images: Images) -> Array:
       return self._degrade(images) * weight
 

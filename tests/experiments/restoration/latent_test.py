@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from common.data.images import to_uint8
 from common.errors import ConfigError
+from experiments import api
 from experiments.restoration import latent
 from experiments.restoration.latent import LatentSearch, degradation_of
+from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.restoration.fake import prior_of
 
 SETTINGS = {"restarts": 2, "steps": 300, "learning_rate": 0.1}
@@ -48,8 +51,17 @@ def test_a_degradation_is_undone_in_batches(monkeypatch):
 def test_a_conditional_model_is_searched_under_each_label():
   run = prior_of(given=("label",))
   true = np.concatenate([pictures(run, label=0), pictures(run, label=1)])
-  found = LatentSearch(run, **SETTINGS)(true)
-  np.testing.assert_allclose(found.images, true.astype(int), atol=1)
+  search = LatentSearch(run, **SETTINGS)
+  np.testing.assert_allclose(search(true).images, true.astype(int), atol=1)
+  assert search._step._cache_size() == 1
+
+
+def test_a_conditional_gan_finds_its_own_picture(tmp_path):
+  run = api.load(untrained(tmp_path / "run", "cgan:digits,tiny", seed=1))
+  drawn = to_uint8(api.sample(run, 1).images, run.spec.pixel_range)
+  found = LatentSearch(run, restarts=1, steps=100, learning_rate=0.05)(drawn)
+  np.testing.assert_allclose(found.images, drawn.astype(int), atol=1)
+  assert found.error < 1 / 255
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,7 @@ def test_what_does_not_go_together_is_said():
     LatentSearch(prior_of(has_prior=False))
   with pytest.raises(ConfigError, match="use --penalty=0"):
     LatentSearch(prior_of(normal_latents=False), penalty=0.1)
-  with pytest.raises(ConfigError, match="restores pictures itself"):
+  with pytest.raises(ConfigError, match="is given seen; a search needs"):
     LatentSearch(prior_of(given=("seen",)))
   search = LatentSearch(prior_of())
   with pytest.raises(ConfigError, match="draw it at their size"):
