@@ -26,7 +26,7 @@ from common.data import images as pictures
 from common.data.dataset import Dataset
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError
-from common.evaluation.sampling import Sampler
+from common.evaluation.sampling import Sampler, numbers_of
 from common.evaluation.validation import evaluated_run
 from common.training.log import Status
 from common.training.program import Program
@@ -197,32 +197,31 @@ def sampler_of(run: TrainedRun, *, ema: bool = True, truncation: float = 0.0, ba
   return Sampler(run.algorithm, run.spec, parallel.make_mesh(), **options)
 
 
-def sample(run: TrainedRun, num: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any) -> Samples:
-  """Draws ``num`` samples, of ``labels`` [num] or of labels drawn uniformly if the model is conditional.
-
-  ``options`` are those of `sampler_of`.
+def sample(run: TrainedRun, num: Any, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any) -> Samples:
+  """Draws ``num`` samples, or those with the numbers ``num`` [N], of ``labels`` [N] or, if the model is conditional, of
+  labels drawn uniformly. ``options`` are those of `sampler_of`.
   """
   sampler, given = _sampler_and_given(run, num, seed, labels, options)
   return Samples(sampler(run.state, seed, num, given), (given or {}).get("label"))
 
 
 def interpolate(
-  run: TrainedRun, num: int, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
+  run: TrainedRun, num: Any, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
 ) -> Samples:
-  """Draws ``num`` straight lines of ``steps`` images between two latents, [num * steps, ...]; otherwise as `sample`."""
+  """Draws straight lines of ``steps`` images between two latents, [N * steps, ...]; otherwise as `sample`."""
   sampler, given = _sampler_and_given(run, num, seed, labels, options)
   drawn = sampler.interpolate(run.state, seed, num, steps, given)
   return Samples(drawn, np.repeat(given["label"], steps) if given else None)
 
 
-def _sampler_and_given(run: Any, num: int, seed: int, labels: Any, options: Any) -> tuple[Sampler, Any]:
+def _sampler_and_given(run: Any, num: Any, seed: int, labels: Any, options: Any) -> tuple[Sampler, Any]:
   sampler = sampler_of(run, **options)
-  return sampler, sampler.given(seed, np.arange(num)) if labels is None else {"label": labels}
+  return sampler, sampler.given(seed, numbers_of(num)) if labels is None else {"label": labels}
 
 
-def save_images(path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8) -> None:
-  """Writes a .png (a grid, or one image at its own size), .npz, .gif or .webp (films), or a PNG each in a directory."""
-  pictures.save(Path(path), samples.images, samples.labels, run.spec, columns)
+def save_images(path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8, numbers: Any = None) -> None:
+  """Writes a grid or one image (.png, .jpg), a .npz, a film (.gif, .webp, .mp4), or PNGs by ``numbers`` in a folder."""
+  pictures.save(Path(path), samples.images, samples.labels, run.spec, columns, numbers)
 
 
 def evaluate(

@@ -1,15 +1,19 @@
-"""Image grids, scatter plots and PNG files."""
+"""Image grids, scatter plots, files of pictures and films."""
 
 import io
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common import files
 from common.data.spec import Spec
+from common.errors import ConfigError
 
 MIN_CELL = 32  # pixels per side; smaller images are magnified by whole factors to be visible
 MARGIN = 2  # grey pixels between images
+FILMS = (".gif", ".webp", ".mp4")
 
 
 def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
@@ -49,22 +53,32 @@ def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], col
 
 
 def save_png(path: Path, image: np.ndarray) -> bytes:
-  """Writes uint8 [H, W, 1 or 3] and returns the file's bytes; the file is written atomically."""
+  """Writes uint8 [H, W, 1 or 3] atomically, as a JPEG where ``path`` is a .jpg, and returns the bytes of the file."""
   from PIL import Image
 
   path.parent.mkdir(parents=True, exist_ok=True)
-  encoded = io.BytesIO()
-  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
+  encoded, picture = io.BytesIO(), Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+  if path.suffix == ".jpg":
+    picture.save(encoded, format="JPEG", quality=95, subsampling=0)  # without subsampling of the colours
+  else:
+    picture.save(encoded, format="PNG")
   files.write(path, encoded.getvalue())
   return encoded.getvalue()
 
 
 def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
-  """Writes images uint8 [N, H, W, 1 or 3] as an endless .gif or .webp; small ones are magnified as in `grid`."""
+  """Writes images uint8 [N, H, W, 1 or 3] as an endless .gif or .webp, or an .mp4; small ones are magnified.
+
+  Raises:
+    ConfigError: an .mp4 without the package that writes one.
+  """
   from PIL import Image
 
   factor = max(1, -(-4 * MIN_CELL // images.shape[1]))
   large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  if path.suffix == ".mp4":
+    files.write(path, _mp4(large, per_second))
+    return
   first, *rest = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in large)
   encoded = io.BytesIO()
   kind = path.suffix[1:].upper()
@@ -73,16 +87,58 @@ def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
   files.write(path, encoded.getvalue())
 
 
-def save(path: Path, images: np.ndarray, labels: np.ndarray | None, spec: Spec, columns: int) -> None:
+def ffmpeg() -> Any:
+  """Returns the module that writes an .mp4.
+
+  Raises:
+    ConfigError: it is not installed.
+  """
+  try:
+    import imageio_ffmpeg
+  except ImportError:
+    raise ConfigError("an .mp4 needs an extra, pip install -e '.[film]'; or name a .gif or .webp") from None
+  return imageio_ffmpeg
+
+
+def _mp4(images: np.ndarray, per_second: int) -> bytes:
+  """Encodes uint8 [N, H, W, 1 or 3] in H.264; an odd height or width is made even by a row or column more."""
+  height, width = images.shape[1:3]
+  even = np.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+  frames = np.broadcast_to(even, (*even.shape[:3], 3))
+  with tempfile.TemporaryDirectory() as folder:
+    file = Path(folder) / "film.mp4"
+    size = (frames.shape[2], frames.shape[1])
+    writer = ffmpeg().write_frames(str(file), size, fps=per_second, macro_block_size=2, quality=8)
+    writer.send(None)
+    for frame in frames:
+      writer.send(np.ascontiguousarray(frame))
+    writer.close()
+    return file.read_bytes()
+
+
+def save(
+  path: Path,
+  images: np.ndarray,
+  labels: np.ndarray | None,
+  spec: Spec,
+  columns: int,
+  numbers: np.ndarray | None = None,
+) -> None:
   """Writes images [N, H, W, C] in the spec's pixel range, by the ending of ``path``.
 
-  A directory gets a PNG for each image, a .gif or .webp is a film, a .npz has "images" in uint8 and "labels", and
-  anything else is one PNG, as `picture` renders it.
+  A directory gets a PNG for each image, named by ``numbers`` [N], or else from 0 on. One of FILMS is a film, a .npz has
+  "images" in uint8 and "labels", and anything else is one picture, as `picture` renders it.
+
+  Raises:
+    ConfigError: points, which are one plot, as a film or in a directory.
   """
+  if spec.kind == "points" and (path.is_dir() or path.suffix in FILMS):
+    raise ConfigError(f"--out={path}: points make one plot; name a .png or .jpg, or a .npz for their coordinates")
   if path.is_dir():
-    for i, image in enumerate(to_uint8(images, spec.pixel_range)):
-      save_png(path / f"{i:05d}.png", image)
-  elif path.suffix in (".gif", ".webp"):
+    names = np.arange(len(images)) if numbers is None else numbers
+    for number, image in zip(names, to_uint8(images, spec.pixel_range), strict=True):
+      save_png(path / f"{number:05d}.png", image)
+  elif path.suffix in FILMS:
     save_film(path, to_uint8(images, spec.pixel_range))
   elif path.suffix == ".npz":
     arrays = {"images": images if spec.kind == "points" else to_uint8(images, spec.pixel_range)}

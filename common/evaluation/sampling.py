@@ -162,13 +162,17 @@ class Sampler:
       parts.append(np.asarray(part)[: count - start])
     return np.concatenate(parts)
 
-  def batches(self, state: PyTree, seed: int, num: int, given: Given = None) -> Iterator[np.ndarray]:
-    """Yields ``num`` pictures, a batch at a time, of the rows ``given`` [num, ...], or of those that `given` draws."""
-    state = self._with_statistics(state)
-    for start in range(0, num, self._batch_size):
-      index = np.arange(start, start + self._batch_size, dtype=np.int32)
-      rows = _take(given, np.minimum(index, num - 1)) if given else self.given(seed, index)
-      yield to_host(self._draw(state, np.uint32(seed), *split_rows((index, rows), self._mesh)))[: num - start]
+  def batches(self, state: PyTree, seed: int, num: int | np.ndarray, given: Given = None) -> Iterator[np.ndarray]:
+    """Yields pictures, a batch at a time, of the rows ``given`` [N, ...], or of those that `given` draws.
+
+    ``num`` is the number of pictures, or their numbers [N].
+    """
+    state, numbers = self._with_statistics(state), numbers_of(num)
+    for start in range(0, len(numbers), self._batch_size):
+      rows = np.minimum(np.arange(start, start + self._batch_size), len(numbers) - 1)  # one shape, one compilation
+      index = numbers[rows]
+      batch = split_rows((index, _take(given, rows) if given else self.given(seed, index)), self._mesh)
+      yield to_host(self._draw(state, np.uint32(seed), *batch))[: len(numbers) - start]
 
   def _with_statistics(self, state: PyTree) -> PyTree:
     """Returns the state, under "standing" with the standing statistics in place of the running ones."""
@@ -183,25 +187,34 @@ class Sampler:
     mean = jax.tree.map(lambda x: x / STANDING_BATCHES, total)
     return self._algorithm.with_statistics(state, mean)
 
-  def __call__(self, state: PyTree, seed: int, num: int, given: Given = None) -> np.ndarray:
-    """Draws ``num`` pictures [num, H, W, C] in spec.pixel_range."""
+  def __call__(self, state: PyTree, seed: int, num: int | np.ndarray, given: Given = None) -> np.ndarray:
+    """Draws the pictures of `batches`, [N, H, W, C] in spec.pixel_range."""
     return np.concatenate(list(self.batches(state, seed, num, given)))
 
-  def interpolate(self, state: PyTree, seed: int, rows: int, steps: int, given: Given = None) -> np.ndarray:
-    """Draws ``rows`` lines of ``steps`` pictures from latents 2 i to 2 i + 1 (Radford et al. 2015, Section 6.1).
+  def interpolate(self, state: PyTree, seed: int, num: int | np.ndarray, steps: int, given: Given = None) -> np.ndarray:
+    """Draws lines of ``steps`` pictures, line i from latents 2 i to 2 i + 1 (Radford et al. 2015, Section 6.1).
 
-    Returns [rows * steps, H, W, C]; a row keeps what it is given.
+    ``num`` is the number of lines, or their numbers [N]. Returns [N * steps, H, W, C]; a line keeps what it is given.
     """
-    ends = self.latents(state, seed, np.arange(2 * rows))
-    t = jnp.linspace(0.0, 1.0, steps)
+    numbers = numbers_of(num)
+    first, last = (self.latents(state, seed, 2 * numbers + end) for end in (0, 1))
+    given = _take(given or self.given(seed, numbers), np.repeat(np.arange(len(numbers)), steps))
+    return self.decode(state, lines(first, last, steps), given)
 
-    def line(z: jax.Array) -> jax.Array:
-      first, last = z[0::2, None], z[1::2, None]
-      weight = t.reshape(1, steps, *[1] * (z.ndim - 1))
-      return (first + (last - first) * weight).reshape(rows * steps, *z.shape[1:])
 
-    given = _take(given or self.given(seed, np.arange(rows)), np.repeat(np.arange(rows), steps))
-    return self.decode(state, jax.tree.map(line, ends), given)
+def numbers_of(num: int | np.ndarray) -> np.ndarray:
+  """Returns int32 numbers [N]: those of the first ``num``, or ``num`` itself if it has them."""
+  return np.asarray(np.arange(num) if isinstance(num, int) else num, np.int32)
+
+
+def lines(first: Latents, last: Latents, steps: int) -> Latents:
+  """Returns ``steps`` latents on the line from each of ``first`` [N, ...] to that of ``last``: [N * steps, ...]."""
+
+  def line(z0: Array, z1: Array) -> Array:
+    weight = jnp.linspace(0.0, 1.0, steps).reshape(1, steps, *[1] * (z0.ndim - 1))
+    return (z0[:, None] + (z1 - z0)[:, None] * weight).reshape(-1, *z0.shape[1:])
+
+  return jax.tree.map(line, first, last)
 
 
 def _take(tree: PyTree, rows: np.ndarray) -> PyTree:

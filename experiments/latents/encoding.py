@@ -27,10 +27,8 @@ def encode(
   spec = run.spec
   if not isinstance(run.algorithm, Generative) or spec.kind != "images":
     raise ConfigError(f"the run holds a {run.config.family} of {spec.kind}, which has no latents of pictures")
-  if (labels is not None) != ("label" in model.given):
-    raise ConfigError("this model is given labels; give some" if model.given else "this model takes no labels")
   low, high = spec.pixel_range
-  given = None if labels is None else {"label": labels}
+  given = _given(model, labels)
 
   # The state is an argument: as a constant of the compiled function it would be compiled into it.
   def of_vae(state: PyTree, images: Array, given: Given, keys: Array) -> dict[str, Any]:
@@ -87,11 +85,18 @@ def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], labels: np.ndarra
     theirs = ", ".join(f"{name} {x.shape}" for name, x in latents.items() if name.startswith(("z", "mean")))
     ours = ", ".join(f"{name} [N, {', '.join(map(str, x.shape[1:]))}]" for name, x in zip(names, leaves, strict=True))
     raise ConfigError(f"the latents are {theirs or 'missing'}, and this model has {ours}; encode with the same run")
-  step = jax.jit(model.decode)
+  step, given = jax.jit(model.decode), _given(model, labels)
   images = []
   for start in range(0, len(parts[0]), BATCH):
     rows = np.minimum(np.arange(start, start + BATCH), len(parts[0]) - 1)
     z = jax.tree.unflatten(structure, [jnp.asarray(x[rows]) for x in parts])
-    given = None if labels is None else {"label": labels[rows]}
-    images.append(np.asarray(step(run.state, z, given))[: len(parts[0]) - start])
+    of_rows = jax.tree.map(lambda x, rows=rows: x[rows], given)
+    images.append(np.asarray(step(run.state, z, of_rows))[: len(parts[0]) - start])
   return np.concatenate(images)
+
+
+def _given(model: Any, labels: np.ndarray | None) -> Given:
+  if (labels is not None) != (model.given == ("label",)):
+    wanted = "needs labels" if model.given == ("label",) else f"is given {', '.join(model.given)}"
+    raise ConfigError(f"this model {wanted if model.given else 'takes no labels'}; encode with the same run")
+  return None if labels is None else {"label": labels}

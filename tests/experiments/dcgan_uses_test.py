@@ -208,11 +208,11 @@ def test_labels_go_by_the_names_of_the_classes_that_occur(monkeypatch):
     (["dog", "0"], named, [1, 0, 1]),
   ):
     chosen.labels = words
-    assert sample._labels(True, spec).tolist() == expected
+    assert sample._labels(True, spec, 3).tolist() == expected
   for spec, rule in ((numbered, "1, 3, 9"), (named, "cat, dog")):
     chosen.labels = ["7"]
-    with pytest.raises(ConfigError, match=f"7 is not one of {rule}, nor all"):
-      sample._labels(True, spec)
+    with pytest.raises(ConfigError, match=f"7 is not one of {rule}; all stands alone"):
+      sample._labels(True, spec, 3)
 
 
 def test_models_that_these_are_not_for(conditional, capfd):

@@ -132,6 +132,13 @@ def test_sample_needs_the_workdir_only(trained, tmp_path):
   lines = _pixels(copy, "--num=3", "--seed=3", "--interpolate=4").reshape(3, 4, 8, 8, 1)
   np.testing.assert_array_equal(lines[:, 0], many[0:6:2])
   np.testing.assert_array_equal(lines[:, -1], many[1:6:2])
+  np.testing.assert_array_equal(_pixels(copy, "--seeds=69,3-5", "--seed=3"), many[[69, 3, 4, 5]])
+  second = _pixels(copy, "--seeds=1", "--seed=3", "--interpolate=4")
+  np.testing.assert_array_equal(second, lines[1])
+  assert call("sample", f"--workdir={copy}", "--seeds=69,7", "--seed=3", f"--out={tmp_path / 'each'}/") == 0
+  assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["00007.png", "00069.png"]
+  with Image.open(tmp_path / "each" / "00069.png") as picture:
+    np.testing.assert_array_equal(np.asarray(picture), many[69, ..., 0])
 
 
 def test_check_writes_nothing(tmp_path, capfd):

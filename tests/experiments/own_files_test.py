@@ -21,6 +21,8 @@ from tests.tiny import config_of, dataset_of, filled
 TRAIN = "train --config=dcgan:folder,tiny --workdir={new} --config.data.dir="
 PREPARE = "prepare --out={new} --source="
 FILES = "evaluate --metrics=frechet --features=pixels --nofloor --samples="
+SAMPLE = "sample --workdir={vae} --out={new}.png "
+ENCODE = "encode --out={new}.npz --workdir="
 SCORE = "evaluate --feature_cache= --features=pixels --nofloor --metrics=frechet --workdir="
 
 # The command line, by words without spaces, and what its error must say. {new} is free; the others are in `places`.
@@ -58,6 +60,34 @@ MISTAKES = [
   ("evaluate --compare={one}", "--compare: line 1 of {one} is not JSON", "name a workdir"),
   # Runs.
   ("sample --workdir={root}", "{root} is not the workdir of a run; the runs cvae, dcgan, exported, "),
+  (SAMPLE + "--seeds=17-3", '--seeds=17-3: "17-3" is no number below 2^30 and no range, as in 0-99 or 3,17'),
+  (SAMPLE + "--seeds=3,17 --num=4", "--seeds=3,17 and --num both say which pictures; leave one out"),
+  (SAMPLE + "--interpolate=1", "--interpolate=1: a line has two ends; take 2 or more, or 0"),
+  (SAMPLE + "--show=reconstructions --columns=1", "--columns=1: pairs need an even number; take --columns=2"),
+  (SAMPLE + "--show=reconstructions --truncation=1", "--truncation=1.0 has no effect on reconstructions; leave it out"),
+  (SAMPLE + "--show=traversals --raw", "--raw=True has no effect on traversals; leave it out"),
+  (SAMPLE + "--latents={few} --num=3", "--num=3 has no effect on latents in a file; leave it out"),
+  (SAMPLE + "--latents={few}", "--latents={few}: the latents are missing, and this model has z [N, 20]; encode with"),
+  (
+    SAMPLE + "--latents=/nowhere",
+    "--latents=/nowhere cannot be read (there is no such file); write it by experiments.",
+  ),
+  (
+    SAMPLE + "--latents={objects}",
+    "--latents={objects} cannot be read (it is no .npz); write it by experiments.encode",
+  ),
+  (SAMPLE + "--input={one} --interpolate=3", "--interpolate=3 goes between two pictures; --input={one} has one"),
+  (SAMPLE + "--input={one} --labels=3", "--labels=3: this model takes no labels; leave it out"),
+  ("sample --workdir={vae} --input={one} --out={one}", "--out={one} is a picture of --input, which it would replace"),
+  ("sample --workdir={cvae} --out={new}.png --labels=all,3", "--labels=all,3: all is not one of", "all stands alone"),
+  ("sample --workdir={points} --out={new}.gif", "--out={new}.gif: points make one plot; name a .png or .jpg"),
+  (ENCODE + "{cvae} --input={one}", "--label=...: no class is given; name one of 0, 1, 2"),
+  (ENCODE + "{vae} --input={one} --label=3", "--label=3: this model takes no labels; leave it out"),
+  (ENCODE + "{vae} --input={one} --steps=5", "--steps=5 is for the search of a GAN", "leave it out"),
+  (
+    ENCODE + "{points} --input={one}",
+    "the run holds a gan of points, which has no latents of pictures; take another run",
+  ),
   ("sample --workdir=/nowhere", "/nowhere is not the workdir of a run; name one that experiments.train made"),
 ]
 

@@ -1,9 +1,16 @@
 """Pictures: rounding, order in the grid, and files that appear whole."""
 
+import sys
+import types
+from pathlib import Path
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from common.data import images
+from common.data.spec import Spec
+from common.errors import ConfigError
 
 
 def test_to_uint8_rounds_and_clips_in_both_ranges():
@@ -40,3 +47,40 @@ def test_png_round_trip_leaves_no_partial_file(tmp_path):
   assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.png"]
   with Image.open(tmp_path / "a" / "b.png") as file:
     np.testing.assert_array_equal(np.asarray(file), picture)
+
+
+def test_a_jpg_is_a_jpeg_file_that_keeps_its_colours(tmp_path):
+  picture = np.zeros((16, 16, 3), np.uint8)
+  picture[:, ::2, 0] = picture[:, 1::2, 2] = 200  # subsampled colours would be mixed
+  images.save_png(tmp_path / "a.jpg", picture)
+  with Image.open(tmp_path / "a.jpg") as file:
+    assert file.format == "JPEG"
+    assert np.abs(np.asarray(file).astype(int) - picture).max() < 20
+
+
+def test_an_mp4_has_every_frame_in_even_sizes(tmp_path, monkeypatch):
+  calls = []
+
+  def write_frames(path, size, **options):
+    calls.append((size, options["fps"], options["macro_block_size"]))
+    while (frame := (yield)) is not None:
+      calls.append(frame)
+      Path(path).write_bytes(b"film")
+
+  monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.SimpleNamespace(write_frames=write_frames))
+  frames = np.random.default_rng(0).integers(0, 256, (3, 129, 131, 1), np.uint8)
+  images.save_film(tmp_path / "a.mp4", frames)
+  assert calls[0] == ((132, 130), 15, 2) and len(calls) == 4
+  assert all(frame.shape == (130, 132, 3) and frame.flags.c_contiguous for frame in calls[1:])
+  np.testing.assert_array_equal(np.stack(calls[1:])[:, :129, :131], np.repeat(frames, 3, axis=3))
+  assert (tmp_path / "a.mp4").read_bytes() == b"film"
+  monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+  with pytest.raises(ConfigError, match=r"pip install -e '.\[film\]'; or name a .gif"):
+    images.save_film(tmp_path / "b.mp4", frames)
+
+
+def test_points_are_one_plot(tmp_path):
+  spec = Spec((1, 1, 2), 8, 1, "points", (-1.0, 1.0), "")
+  for out in (tmp_path, tmp_path / "a.gif"):
+    with pytest.raises(ConfigError, match="points make one plot; name a .png"):
+      images.save(out, np.zeros((4, 1, 1, 2)), None, spec, 2)

@@ -58,6 +58,8 @@ def test_pictures_are_given_rows_of_the_examples_of_their_number():
   copies = Sampler(Copies(), spec, make_mesh(1), batch_size=16, examples=lambda index: {"seen": seen[index % 40]})
   labels = copies.labels(5, np.arange(37))
   np.testing.assert_array_equal(copies((), 5, 37), seen[:37] + labels[:, None])
+  some = np.asarray([3, 36, 5, *range(20)])
+  np.testing.assert_array_equal(copies((), 5, some), seen[some] + labels[some, None])
   own = {"label": np.full(3, 7, np.int32), "seen": seen[[9, 4, 9]]}
   np.testing.assert_array_equal(copies((), 5, 3, own), seen[[9, 4, 9]] + 7)
   with pytest.raises(ConfigError, match="this model is given label, seen, which is not drawn"):

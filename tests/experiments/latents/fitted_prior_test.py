@@ -128,7 +128,7 @@ def test_a_density_of_codes_gets_their_map_and_number(tmp_path):
       "was trained on digits, and this checkpoint's latents are latents:0-.*experiments.train --",
     ),
     ("sample", ["--prior={run}-flow"], "run-flow/config.json"),
-    ("sample", ["--prior={run}-gmm", "--show=manifold"], "gmm is for --show=samples"),
+    ("sample", ["--prior={run}-gmm", "--show=manifold"], "gmm has no effect on manifold"),
     ("sample", ["--prior={run}-gmm", "--truncation=1"], r"truncation=1.0 is for latents from N\(0, I\)"),
     ("sample", [], r"has no distribution of its latents.*--config=samplers:gmm"),
     ("evaluate", ["--prior={run}-gmm", "--metrics=nll"], "need a posterior with a density"),
