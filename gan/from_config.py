@@ -18,6 +18,7 @@ from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.interface import Latents
 from gan.penalties import PENALTIES, build_penalties
 
+PAIRED = ("psnr", "ssim", "ms_ssim")  # scores that fall where an adversarial loss improves an image
 TABLES: dict[str, Any] = {  # {section of the config: its choices}
   "game": GAMES,
   "generator": GENERATORS,
@@ -52,6 +53,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   }
   generator, discriminator = section("generator", **context), section("discriminator", **context)
   penalties = build_penalties(config.penalties)
+  if config.checkpoint.keep_best in PAIRED:
+    raise _clash(
+      f'checkpoint.keep_best="{config.checkpoint.keep_best}"',
+      f'loss.name="{config.loss.name}"',
+      "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
+      "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
+    )
   _check_data(config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)

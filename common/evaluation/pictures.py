@@ -8,9 +8,12 @@ import numpy as np
 from common.data import images
 from common.data.catalogue import open_source
 from common.data.dataset import Dataset, open_dataset
+from common.data.degradations.resize import resized
 from common.errors import ConfigError
-from common.evaluation.sampling import Sampler
+from common.evaluation.sampling import Examples, Sampler
 from common.types import PyTree
+
+BATCH = 64  # examples that are degraded at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,21 @@ def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Datas
     return Pictures(np.concatenate(list(batches)), labels)
   parts = [without_margin(images.to_uint8(x, reference.pixel_range), reference.image_shape) for x in batches]
   return Pictures(np.concatenate(parts), labels)
+
+
+def unrestored(examples: Examples, num: int, reference: Dataset) -> Pictures:
+  """Returns what is seen of the first ``num`` examples, enlarged bicubically to the size of the pictures.
+
+  It is the baseline of a restored picture; a hole is 0, and grey has the channels of the picture.
+  """
+  height, width, channels = reference.image_shape
+
+  def enlarged(start: int) -> np.ndarray:
+    seen = examples(np.arange(start, min(start + BATCH, num)))["seen"][..., :channels]
+    shown = np.broadcast_to(resized(seen, height, width), (len(seen), height, width, channels))
+    return images.to_uint8(shown, reference.pixel_range)
+
+  return Pictures(np.concatenate([enlarged(start) for start in range(0, num, BATCH)]), None)
 
 
 def check_pictures(pictures: np.ndarray, reference: np.ndarray) -> None:

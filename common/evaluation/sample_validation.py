@@ -33,10 +33,18 @@ class SampleValidation:
         "it to python -m experiments.evaluate"
       )
     metrics = build_metrics(SAMPLE_METRICS, config.evaluate.metrics, "evaluate.metrics")
-    settings = Settings(features=config.evaluate.features, split="validation", seed=config.seed, say=status)
-    self._reference = open_reference(config.data)
     spec, given = program.dataset.spec, algorithm.given
-    about: dict[str, Any] = {"labelled": "label" in given, "paired": bool({*given} - {"label"}), "num": num}
+    paired = bool({*given} - {"label"})  # picture i is made from example i
+    num = min(num, len(program.dataset.validation)) if paired else num
+    settings = Settings(
+      features=config.evaluate.features,
+      split="validation",
+      num_real=num if paired else 0,
+      seed=config.seed,
+      say=status,
+    )
+    self._reference = open_reference(config.data)
+    about: dict[str, Any] = {"labelled": "label" in given, "paired": paired, "num": num}
     self._scoring = Scoring(metrics, self._reference, config.data, settings, program.mesh, **about)
     examples = examples_of(program.dataset.validation, spec, config, given)
     self._sampler, self._num = Sampler(algorithm, spec, program.mesh, examples=examples), num

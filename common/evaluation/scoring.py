@@ -143,11 +143,11 @@ class Scoring:
     for split in self._sides:
       yield from self._score(split, fake, source, made)
 
-  def floor(self, num: int) -> Iterator[ScoreRecord]:
+  def floor(self, num: int, baseline: Pictures | None = None) -> Iterator[ScoreRecord]:
     """Yields the scores of real pictures, which a generator of the true distribution would get.
 
     They come from the training split, or from the test split for metrics that compare with the training split. Metrics
-    of pairs have none: no two real pictures are partners.
+    of pairs, of which real pictures have none, score ``baseline``: what the pictures were restored from.
     """
     for split in self._sides:
       other = "test" if split == "train" else "train"
@@ -155,6 +155,8 @@ class Scoring:
       if len(pictures) < num:
         self._settings.say.line(f"the floor is of {len(pictures):,} real {other} pictures, all there are, not {num:,}")
       yield from self._score(split, self._embed(pictures), {"real": other}, {}, pairs=False)
+      if baseline is not None:
+        yield from self._score(split, self._embed(baseline), {"baseline": "the input"}, {}, pairs=True)
 
   def _embed(self, pictures: Pictures) -> SampleSet:
     check_pictures(pictures.images, next(iter(self._sides.values())).real.images)
@@ -165,12 +167,12 @@ class Scoring:
       raise ConfigError(str(error)) from error
 
   def _score(
-    self, split: str, fake: SampleSet, source: Mapping[str, Any], made: Mapping[str, Any], *, pairs: bool = True
+    self, split: str, fake: SampleSet, source: Mapping[str, Any], made: Mapping[str, Any], *, pairs: bool | None = None
   ) -> Iterator[ScoreRecord]:
     side, seed = self._sides[split], self._settings.seed
     protocol = self.protocol(split, len(fake), made)
     for metric_name, metric in side.metrics.items():
-      if "pairs" in metric.needs and not pairs:
+      if pairs is not None and pairs != ("pairs" in metric.needs):
         continue
       try:
         with self._settings.say.phase(f"scoring {len(fake):,} pictures"):

@@ -137,8 +137,8 @@ def by_protocol(rows: list[Record], ignore: list[str]) -> list[list[Record]]:
 
 
 def is_floor(record: Record) -> bool:
-  """Whether real images were scored in place of generated ones."""
-  return "real" in record["source"]
+  """Whether real images, or what pictures were restored from, were scored in place of a model's."""
+  return not {"real", "baseline"}.isdisjoint(record["source"])
 
 
 def ranking(metric: str, group: list[Record]) -> list[str]:
@@ -178,6 +178,8 @@ def name_of(record: Record) -> str:
   source = record["source"]
   if "real" in source:
     return f"floor: {record['protocol']['n_fake']:,} real {source['real']} pictures"
+  if "baseline" in source:
+    return f"floor: {source['baseline']}"
   if "samples" in source:
     return source["samples"]
   return f"{source['workdir']} {source['checkpoint']} (step {source['step']:,})"

@@ -18,7 +18,7 @@ from common.evaluation import records
 from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
-from common.evaluation.pictures import drawn, open_reference
+from common.evaluation.pictures import drawn, open_reference, unrestored
 from common.evaluation.records import Protocol, Record, ScoreRecord
 from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
@@ -94,6 +94,9 @@ class _Checkpoint:
     if sample_metrics:  # what cannot be measured is refused before the rest is measured
       reference, data = open_reference(self._config.data), self._config.data
       given: dict[str, Any] = {"labelled": "label" in self._given, "paired": bool({*self._given} - {"label"})}
+      if given["paired"]:  # picture i is made from example i
+        num = min(num, settings.num_real or num, len(getattr(dataset, settings.split)))
+        settings = dataclasses.replace(settings, num_real=num)
       scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, num=num, **given)
       ways: dict[str, Any] = {"truncation": settings.truncation, "batch_norm": settings.batch_norm}
       examples = examples_of(getattr(dataset, settings.split), run.spec, self._config, self._given)
@@ -107,7 +110,7 @@ class _Checkpoint:
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
       yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
       if floor:
-        yield from scoring.floor(num)
+        yield from scoring.floor(num, unrestored(examples, num, reference) if "seen" in self._given else None)
       report(scoring)
 
   def _of_split(self, split: Split, likelihoods: Mapping[str, Any], *, own: bool) -> Iterator[ScoreRecord]:

@@ -93,6 +93,12 @@ REFUSED = [  # data, changes, the two fields and the reason
   ),
   (
     IMAGES,
+    {"checkpoint__keep_best": "psnr"},
+    'checkpoint.keep_best="psnr"',
+    'loss.name="non_saturating": it is best for the blurred mean',
+  ),
+  (
+    IMAGES,
     {"conditioning": {"name": "projection"}, "generator": MLP},
     'conditioning.generator="class_batch_norm"',
     'generator.name="mlp": .*has no BatchNorm; take .*dcgan',

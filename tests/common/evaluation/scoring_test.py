@@ -121,10 +121,12 @@ def test_a_score_of_pixels_is_not_named_after_an_extractor(reference):
   }  # fmt: skip
 
 
-def test_real_pictures_are_no_floor_of_pairs(reference):
+def test_the_floor_of_pairs_is_the_baseline(reference):
   scoring = scoring_of({"m": Count(), "psnr": Psnr()}, reference, paired=True)
   assert [record.metric for record in scoring(real(reference, "test", 10), {}, {})] == ["count", "psnr"]
   assert [record.metric for record in scoring.floor(10)] == ["count"]
+  [count, psnr] = scoring.floor(10, baseline=real(reference, "test", 10))
+  assert (count.source, psnr.source, psnr.value) == ({"real": "train"}, {"baseline": "the input"}, 100.0)
 
 
 def test_other_real_pictures_or_labels_are_another_protocol(reference, monkeypatch):
