@@ -97,7 +97,7 @@ def main() -> int:
   if FLAGS.sheet:
     known = folder.scores.references(Path(FLAGS.reference), done) if FLAGS.reference else {}
     for original in done:
-      folder.sheet(out, original, FLAGS.draws, known.get(original.name))
+      folder.sheet(out, original, masks, FLAGS.draws, known.get(original.name))
   if FLAGS.reference:
     protocol = Psnr(FLAGS.channel, FLAGS.border)
     rows = folder.score_all(done, out, Path(FLAGS.reference), masks, scale, FLAGS.draws, protocol, status)

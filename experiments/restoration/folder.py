@@ -84,14 +84,14 @@ def restore_all(
     targets = paths(out, original, draws)
     if all(path.exists() for path in targets):
       continue
-    start, progress = time.monotonic(), [0, 0]
+    start, tiles = time.monotonic(), [""]
     place = f"{number:,}/{len(originals):,} {original.name}"
 
-    def done(count: int, total: int, progress: list[int] = progress) -> None:
-      progress[:] = count, total
+    def done(count: int, total: int, tiles: list[str] = tiles) -> None:
+      tiles[0] = f": {count:,} of {total:,} tiles"
 
     try:
-      with status.phase(lambda place=place, progress=progress: f"{place}: {progress[0]:,} of {progress[1]:,} tiles"):
+      with status.phase(lambda place=place, tiles=tiles: f"{place}{tiles[0]}"):
         picture = original.picture()
         pixels, alpha = opacity(picture)
         height, width, _ = pixels.shape
@@ -147,10 +147,12 @@ def score_all(
   return rows
 
 
-def sheet(out: Path, original: Original, draws: int, reference: Path | None) -> Path:
+def sheet(out: Path, original: Original, masks: Masks, draws: int, reference: Path | None) -> Path:
   """Writes sheets/NAME.png: the input at the size of the results, the results, and the reference if there is one."""
   results = [scores.colours(path) for path in paths(out, original, draws)]
   pixels, _ = opacity(original.picture())
+  hole = masks(original, *pixels.shape[:2])
+  pixels = pixels if hole is None else np.where(hole[..., None], np.uint8(128), pixels)
   panels = [enlarged(pixels, *results[0].shape[:2]), *results, *([scores.colours(reference)] if reference else [])]
   height, width = (min(side, PANEL) for side in results[0].shape[:2])
   cells = []

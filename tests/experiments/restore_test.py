@@ -140,7 +140,8 @@ def test_masks(tmp_path, folder, model, capfd):
   picture = pixels(20, 30, 3)
   Image.fromarray(picture).save(folder / "a.png")
   Image.fromarray(pixels(21, 30, 3)).save(folder / "b.png")
-  assert restored(tmp_path, f"--mask={tmp_path / 'mask.png'}", f"--reference={folder}") == 0
+  assert restored(tmp_path, f"--mask={tmp_path / 'mask.png'}", f"--reference={folder}", "--sheet") == 0
+  assert opened(tmp_path / "out" / "sheets" / "a.png").getpixel((32, 22)) == (128, 128, 128)  # the hole of the input
   result = np.asarray(opened(tmp_path / "out" / "a.png"))
   np.testing.assert_array_equal(result[hole == 0], picture[hole == 0])
   said = capfd.readouterr()
