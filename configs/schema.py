@@ -68,6 +68,7 @@ KEYS: dict[str, Key] = {
   "data.validation_split": Key("validation", "slice that is used for choosing a checkpoint and for early stopping"),
   "data.test_split": Key("test", "slice that is used for final results only"),
   "data.image_size": _not_negative(0, "height and width of the images that networks see; 0 keeps the data set's own"),
+  "data.image_width": _not_negative(0, "their width where data.image_size is the height only; 0: as the height"),
   "data.channels": _one_of("color channels of the images that networks see; 0 keeps the data set's own", 0, 1, 3),
   "data.resize": _one_of(
     "how images reach data.image_size: by padding, by cropping and scaling, or by stretching", "pad", "crop", "stretch"

@@ -26,6 +26,7 @@ def define_flags() -> None:
   flags.DEFINE_string("data_dir", "", "where the files of a data set lie; empty means the usual places")
   flags.DEFINE_string("out", "", "directory to write; one that holds a part of the same preparation is completed")
   flags.DEFINE_integer("image_size", 0, "height and width of the prepared pictures; 0: 64, or those of a data set")
+  flags.DEFINE_integer("image_width", 0, "their width where image_size is the height only; 0: as the height")
   flags.DEFINE_enum("resize", "", ["", "crop", "pad", "stretch"], "how pictures reach that size; empty: crop")
   flags.DEFINE_enum("channels", "", ["", "1", "3"], "color channels of the pictures; empty: 3, or those of a data set")
   flags.DEFINE_enum("background", "white", list(BACKGROUNDS), "the color behind transparent pixels")
@@ -46,13 +47,13 @@ def main() -> int:
   if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
     raise ConfigError(f"--out={out} lies in --source={path}, whose pictures it would join; name a place outside")
   if path.is_dir() or is_archive(path):
-    shape = (data.image_size, data.image_size, data.channels)
+    shape = target_shape((None, None, data.channels), (data.image_size, data.image_width), data.channels, data.resize)
     manifest = prepare_files(path, out, shape, data.resize, BACKGROUNDS[FLAGS.background], status.line)
   else:
     source = open_source(data, status.line)
     for note in source.notes:
       status.line(note)
-    shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)
+    shape = target_shape(source.native_shape, (data.image_size, data.image_width), data.channels, data.resize)
     manifest = prepare_set(source, out, shape, data.resize, status.line)
   counts = ", ".join(f"{count:,} {split}" for split, count in manifest["splits"].items())
   print(f"{FLAGS.out}: {manifest['examples']:,} pictures ({counts})")
@@ -84,7 +85,8 @@ def _data() -> Any:
     raise ConfigError(f"--source={FLAGS.source} does not exist; name a folder of pictures, an archive or a data set")
   else:
     data.update({**recipes.DATASETS.get(FLAGS.source, {"name": FLAGS.source, "resize": "crop"}), "dir": FLAGS.data_dir})
-  given = {"image_size": FLAGS.image_size, "resize": FLAGS.resize, "channels": int(FLAGS.channels or 0)}
+  given = {"image_size": FLAGS.image_size, "image_width": FLAGS.image_width, "resize": FLAGS.resize}
+  given["channels"] = int(FLAGS.channels or 0)
   data.update({key: value for key, value in given.items() if value})
   return data
 

@@ -110,7 +110,7 @@ def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> Non
       raise _clash(name, f'data.name="{config.data.name}"', "it is for images, and these data are points", ways)
     if sizes and not sizes.fits(height, width):
       size = f"data.image_size={height if height == width else f'{height}x{width}'}"
-      ways = f"--config.data.image_size=32, another such size, or {_typed(player, name='mlp')}"
+      ways = f"{sizes.way_out(height, width)}, or {_typed(player, name='mlp')}"
       raise _clash(name, size, f"it is for {sizes.words}", ways)
 
 

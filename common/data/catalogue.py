@@ -61,8 +61,8 @@ def open_source(data: Any, say: Say | None = None) -> Source:
   if data.name == "gaussians8":
     return procedural.gaussians()
   if blobs := re.fullmatch(r"blobs(?::(\d+))?", data.name):
-    size = data.image_size or 32
-    return procedural.Blobs(data.name, (size, size, data.channels or 3), int(blobs[1] or 10))
+    height = data.image_size or 32
+    return procedural.Blobs(data.name, (height, data.image_width or height, data.channels or 3), int(blobs[1] or 10))
   if data.name == "photos":
     return photos(data)
   if data.name == FOLDER:

@@ -219,7 +219,7 @@ def open_dataset(data: Any, say: Say | None = None) -> Dataset:
     raise ConfigError(f'"{source.name}": native_shape={source.native_shape} must be (height, width, channels)')
   _check(data, source.kind)
   low, high = data.pixel_range
-  shape = target_shape(source.native_shape, data.image_size, data.channels, data.resize)
+  shape = target_shape(source.native_shape, (data.image_size, data.image_width), data.channels, data.resize)
   train = split_range(data.train_split, source.sizes, "config.data.train_split")
   validation = split_range(data.validation_split, source.sizes, "config.data.validation_split")
   test = split_range(data.test_split, source.sizes, "config.data.test_split")

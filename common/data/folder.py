@@ -97,15 +97,16 @@ class _Part:
 def _decoded(root: Path, data: Any, say: Say | None) -> tuple[Pictures, Native]:
   """Returns the pictures at the size of ``data``, and the shape that they had, as `Source.native_shape` says it."""
   shapes, held, place = set(), 0, f"config.data.dir={root}"
+  size = data.image_size, data.image_width
   way_out = f"decode them once, python -m experiments.prepare --source={root} --out=DIR, and name that DIR"
 
   def resized(pixels: np.ndarray) -> np.ndarray:
     nonlocal held
     shapes.add(pixels.shape[:2])
     if len(shapes) > 1:  # raises here and not at the end where no size is set
-      target_shape((None, None, pixels.shape[2]), data.image_size, 0, data.resize)
+      target_shape((None, None, pixels.shape[2]), size, 0, data.resize)
     if data.image_size:
-      pixels = fit(pixels[None], target_shape(pixels.shape, data.image_size, 0, data.resize), data.resize)[0]
+      pixels = fit(pixels[None], target_shape(pixels.shape, size, 0, data.resize), data.resize)[0]
     before, held = held, held + pixels.nbytes  # a count to which two threads add at once is a little low
     if before >> 24 != held >> 24:
       check_memory((_COPIES - 1) * held, place, way_out)
@@ -113,7 +114,7 @@ def _decoded(root: Path, data: Any, say: Say | None) -> tuple[Pictures, Native]:
 
   if data.image_size and not root.name.lower().endswith(SUFFIXES[1:]):  # a tar would have to be unpacked to be listed
     names = [file.name for file in entries(root, Counter()) if is_picture_suffix(PurePosixPath(file.name).suffix)]
-    check_memory(_COPIES * len(names) * data.image_size**2 * (data.channels or 3), place, way_out)
+    check_memory(_COPIES * len(names) * size[0] * (size[1] or size[0]) * (data.channels or 3), place, way_out)
   pictures = read_pictures(root, fit=resized, tables=(*TABLES, ".txt"), say=say)
   channels = pictures.pixels[0].shape[2]
   native: Native = (*shapes.pop(), channels) if len(shapes) == 1 else (None, None, channels)

@@ -1,7 +1,7 @@
 """Windows of 25 real photographs from the Debian packages lomiri-wallpapers-16.04 (16 MB) and mate-backgrounds (47 MB).
 
 The photographs are chosen by hand: most wallpapers are drawings. Each is reduced until its longer side has 1,024
-pixels, which averages JPEG's blocks away, and cut into square windows that overlap by a third. Five whole photographs
+pixels, which averages JPEG's blocks away, and cut into windows that overlap by a third. Five whole photographs
 are held out, so that no window of a held-out one overlaps a training window.
 """
 
@@ -51,7 +51,8 @@ def photos(data: Any) -> ArraySource:
         f"{f', nor are {len(missing) - 1} others' if len(missing) > 1 else ''}; apt-get install {package}, or "
         "--config.data.dir=DIR with copies of all 25 files"
       )
-  size = data.image_size or WINDOW
+  height = data.image_size or WINDOW
+  size = height, data.image_width or height
   held_out = {stem: split for split, stems in SPLITS.items() for stem in stems}
 
   @functools.cache
@@ -61,7 +62,7 @@ def photos(data: Any) -> ArraySource:
     return {"image": images, "label": np.zeros(len(images), np.int32)}
 
   sizes = {split: len(load(split)["label"]) for split in ("train", *SPLITS)}
-  return ArraySource("photos", (size, size, 3), 0, sizes, load)
+  return ArraySource("photos", (*size, 3), 0, sizes, load)
 
 
 def _stems() -> list[str]:
@@ -78,17 +79,20 @@ def _reduced(file: Path) -> np.ndarray:
     return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
-def windows(image: np.ndarray, size: int) -> np.ndarray:
-  """Cuts an image [H, W, C] into windows [N, size, size, C], from edge to edge, whose neighbours share a third or more.
+def windows(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Cuts an image [H, W, C] into windows [N, *size, C], from edge to edge, whose neighbours share a third or more.
 
   Raises:
     ConfigError: the image is smaller than a window.
   """
-  if min(image.shape[:2]) < size:
-    raise ConfigError(f"config.data.image_size={size} is larger than a photograph of {image.shape[0]}x{image.shape[1]}")
+  if image.shape[0] < size[0] or image.shape[1] < size[1]:
+    way_out = f"set --config.data.image_size={WINDOW} and --config.data.image_width=0"
+    asked, there = (f"{height}x{width}" for height, width in (size, image.shape[:2]))
+    raise ConfigError(f"config.data.image_size={asked} is larger than a photograph of {there}; {way_out}")
 
-  def starts(length: int) -> np.ndarray:
+  def starts(length: int, size: int) -> np.ndarray:
     count = math.ceil((length - size) / (size - size // 3)) + 1
     return np.linspace(0, length - size, count).round().astype(int)
 
-  return np.stack([image[y : y + size, x : x + size] for y in starts(image.shape[0]) for x in starts(image.shape[1])])
+  rows, columns = starts(image.shape[0], size[0]), starts(image.shape[1], size[1])
+  return np.stack([image[y : y + size[0], x : x + size[1]] for y in rows for x in columns])

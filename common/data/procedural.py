@@ -45,7 +45,7 @@ def _points(split: str) -> Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Blobs:
-  """Two smooth blobs on black, uint8 [size, size, channels]; a Source that renders only the examples that are read.
+  """Two smooth blobs on black, uint8 of ``native_shape``; a Source that renders only the examples that are read.
 
   The class (or chance, without classes) sets the large blob's angle around the centre and its hue; jitter and a small
   second blob vary the examples of a class.
@@ -84,10 +84,11 @@ class Blobs:
 
   def _bump(self, x: np.ndarray, y: np.ndarray, width: np.ndarray, color: np.ndarray) -> np.ndarray:
     """Renders Gaussian bumps [N, H, W, C] at (x, y) with standard deviation ``width``, in units of the image's side."""
-    height, _, channels = self.native_shape
-    grid = (np.arange(height) + 0.5) / height
+    *sides, channels = self.native_shape
+    grids = ((np.arange(side) + 0.5) / side for side in sides)
     rows, columns = (
-      np.exp(-0.5 * ((grid - middle[:, None]) / width[:, None]) ** 2).astype(np.float32) for middle in (y, x)
+      np.exp(-0.5 * ((grid - middle[:, None]) / width[:, None]) ** 2).astype(np.float32)
+      for grid, middle in zip(grids, (y, x), strict=True)
     )
     return rows[:, :, None, None] * (columns[:, :, None] * color[:, None, :channels].astype(np.float32))[:, None]
 

@@ -39,7 +39,7 @@ def open_reference(data: Any) -> Dataset:
     source = open_source(plain)
     if plain.resize == "pad" and source.kind == "images":
       height, width, _ = source.native_shape
-      plain.image_size = height if height == width else 0
+      plain.image_size, plain.image_width = height if height == width else 0, 0
   return open_dataset(plain)
 
 

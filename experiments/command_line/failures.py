@@ -49,6 +49,7 @@ _OWN_FLAGS = {  # of commands without --config: the field of a config that each 
   "reference": "data.name",
   "source": "data.name",
   "image_size": "data.image_size",
+  "image_width": "data.image_width",
   "resize": "data.resize",
   "channels": "data.channels",
   "metrics": "metrics",

@@ -52,7 +52,7 @@ def _read(place: Path, run: TrainedRun) -> Pictures:
   shape, resize = run.spec.image_shape, run.config.data.resize
 
   def resized(pixels: np.ndarray) -> np.ndarray:
-    target_shape(pixels.shape, shape[0], shape[2], resize)  # raises where this way of resizing cannot do it
+    target_shape(pixels.shape, shape[:2], shape[2], resize)  # raises where this way of resizing cannot do it
     return fit(pixels[None], shape, resize)[0]
 
   if place.suffix.lower() not in (".npy", ".npz") or not place.is_file():

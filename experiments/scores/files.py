@@ -54,7 +54,7 @@ def score_files(
   settings.say.line(f"{path}: {said}")
   resized = resize in ("crop", "stretch")
   data.resize, data.channels = resize if resized else "pad", 0
-  data.image_size = pictures.images.shape[1] if resized else 0
+  data.image_size, data.image_width = pictures.images.shape[1:3] if resized else (0, 0)
   try:
     real = open_reference(data)
   except ConfigError as error:

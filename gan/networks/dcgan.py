@@ -1,9 +1,11 @@
-"""DCGAN (Radford et al. 2015, arXiv:1511.06434), at any size of 4 * 2^n pixels.
+"""DCGAN (Radford et al. 2015, arXiv:1511.06434), at 4 * 2^n pixels and other sizes of DOUBLED.
 
 The paper's rules: strided and fractionally strided convolutions in place of pooling; BatchNorm in both networks,
 but not at G's output or D's input; no hidden fully connected layers; ReLU in G with a tanh output, LeakyReLU(0.2)
 in D; weights from N(0, 0.02).
 """
+
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from common.layers.basic import output_activation
 from common.layers.conv import Conv, ConvTranspose
 from common.layers.normalization import BatchNormed
 from common.types import Array
-from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
+from gan.networks.interface import DOUBLED, DiscriminatorOutput, LabelHead, base_of, num_doublings
 
 WEIGHTS = initializers.normal(0.02)
 
@@ -32,7 +34,7 @@ class Generator(BatchNormed):
   """
 
   takes_given = "class_batch_norm"
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 128
@@ -50,8 +52,9 @@ class Generator(BatchNormed):
 
     # No bias before BatchNorm, which would cancel it.
     channels = self.width * 2 ** (stages - 1)
-    x = nn.Dense(4 * 4 * channels, use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype)(z)
-    x = normalize(x.reshape(-1, 4, 4, channels))
+    base = (*base_of(self.image_shape), channels)
+    x = nn.Dense(math.prod(base), use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype)(z)
+    x = normalize(x.reshape(-1, *base))
     for stage in reversed(range(stages - 1)):
       layer = ConvTranspose(
         self.width * 2**stage, kernel, strides=(2, 2), use_bias=False, kernel_init=WEIGHTS, dtype=self.dtype
@@ -71,7 +74,7 @@ class Discriminator(BatchNormed):
     batch_norm: BatchNorm after every convolution but the first; False: biases instead, as under a gradient penalty.
   """
 
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   width: int = 128
   kernel_size: int = 5

@@ -1,7 +1,6 @@
 """The interface of the networks: image sizes, the input of a generator, the output of a discriminator."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,28 +14,61 @@ from common.types import Array
 
 
 class Sizes(NamedTuple):
-  """Image sizes in words, and a test of a height and a width; a network without ``sizes`` takes any, and points."""
+  """Image sizes that a network takes; one without ``sizes`` takes any, and points.
+
+  Attributes:
+    words: the rule.
+    least: pixels of the shorter side, at least.
+    factor: maps the shorter side to the number that divides both.
+  """
 
   words: str
-  fits: Callable[[int, int], bool]
+  least: int
+  factor: Callable[[int], int]
+
+  def fits(self, height: int, width: int) -> bool:
+    shorter = min(height, width)
+    return shorter >= self.least and not any(side % self.factor(shorter) for side in (height, width))
+
+  def way_out(self, height: int, width: int) -> str:
+    """Returns the flags that set the next larger size."""
+    height, width = (max(side, self.least) for side in (height, width))
+    while not self.fits(height, width):
+      factor = self.factor(min(height, width))
+      height, width = (side + -side % factor for side in (height, width))
+    wide = f" and --config.data.image_width={width}" if width != height else ""
+    return f"--config.data.image_size={height}{wide}"
 
   def check(self, image_shape: tuple[int, int, int]) -> None:
     """Raises ConfigError for an image of another size."""
     height, width, _ = image_shape
     if not self.fits(height, width):
-      raise ConfigError(f"this network is for {self.words}, not {height}x{width}; take --config.data.image_size=32")
+      raise ConfigError(f"this network is for {self.words}, not {height}x{width}; take {self.way_out(height, width)}")
 
 
-SQUARES = Sizes(
-  "squares of 8, 16, 32, 64 ... pixels", lambda height, width: height == width >= 8 and not height & (height - 1)
+def _halvings(shorter: int) -> int:
+  """Returns how often a side is halved until it has 4 to 7 pixels."""
+  return (shorter // 4).bit_length() - 1
+
+
+DOUBLED = Sizes(
+  "images whose shorter side is 4, 5, 6 or 7 times a power of two that divides both sides, as 32x32 or 48x64",
+  least=8,
+  factor=lambda shorter: 2 ** _halvings(shorter),
 )
-FOURS = Sizes("multiples of 4 pixels", lambda height, width: not (height % 4 or width % 4))
+FOURS = Sizes("multiples of 4 pixels", least=4, factor=lambda shorter: 4)
 
 
 def num_doublings(image_shape: tuple[int, int, int]) -> int:
-  """Returns how often 4 pixels are doubled to make the image; raises ConfigError unless its size is in SQUARES."""
-  SQUARES.check(image_shape)
-  return int(math.log2(image_shape[0] // 4))
+  """Returns how often a base is doubled to make the image; raises ConfigError unless its size is one of DOUBLED."""
+  DOUBLED.check(image_shape)
+  return _halvings(min(image_shape[:2]))
+
+
+def base_of(image_shape: tuple[int, int, int]) -> tuple[int, int]:
+  """Returns height and width of the base that is doubled to make the image: 4x4 of squares of 8, 16, 32 ... pixels."""
+  height, width = (side >> num_doublings(image_shape) for side in image_shape[:2])
+  return height, width
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""The networks of R3GAN (Huang et al. 2024, arXiv:2501.05441), at any size of 4 * 2^n pixels.
+"""The networks of R3GAN (Huang et al. 2024, arXiv:2501.05441), at the sizes of DOUBLED.
 
 Residual blocks without normalization: y = x + W_3 f(W_2 f(W_1 x)) with W_1 a 1x1 convolution to ``expansion`` times the
 channels, W_2 a grouped 3x3 one, W_3 a 1x1 one back that starts at 0, and f(h) = LeakyReLU(h + bias, 0.2). W_1 and W_2
 start from N(0, gain^2 / fan in) with gain = sqrt(2 / 1.04) L^(-1/4), L the number of blocks, as Fixup has it (Zhang et
-al. 2019), so that no normalization is needed. G starts from a learned 4x4 picture a channel, times a linear map of z,
-and ends without an activation; D ends in a depth-wise 4x4 convolution and a linear map, without biases. The image is
-doubled and halved by the filter [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which is bilinear. Stages are of one width, as the
-authors have them for CIFAR-10 and ImageNet 32x32, up to a size from which each doubling halves the width and with it
-the number of groups, as they have it for FFHQ at 64x64 and 256x256; there a 1x1 convolution on the smaller image joins
-the two.
+al. 2019), so that no normalization is needed. G starts from a learned 4x4 picture a channel (another size of a base for
+other images), times a linear map of z, and ends without an activation; D ends in a depth-wise 4x4 convolution and a
+linear map, without biases. The image is doubled and halved by the filter [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which is
+bilinear. Stages are of one width, as the authors have them for CIFAR-10 and ImageNet 32x32, up to a size from which
+each doubling halves the width and with it the number of groups, as they have it for FFHQ at 64x64 and 256x256; there a
+1x1 convolution on the smaller image joins the two.
 
 With labels, G has an embedding of them beside z, and D's logit is the inner product of its features and an embedding.
 """
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from common.errors import ConfigError
 from common.layers.conv import Conv
 from common.types import Array
-from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
+from gan.networks.interface import DOUBLED, DiscriminatorOutput, LabelHead, base_of, num_doublings
 
 SLOPE = 0.2  # of LeakyReLU below 0
 LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -61,7 +61,7 @@ def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
 
 
 class Stage(NamedTuple):
-  """Pixels along a side, channels, and groups of the blocks' 3x3 convolutions."""
+  """Pixels along the shorter side, channels, and groups of the blocks' 3x3 convolutions."""
 
   size: int
   width: int
@@ -76,7 +76,7 @@ def stages_of(image_shape: tuple[int, int, int], width: int, cardinality: int, w
   """
   if wide_to < 4:
     raise ConfigError(f"wide_to={wide_to} must be 4 or more: the first stage is of 4x4 pixels")
-  sizes = [4 * 2**i for i in range(num_doublings(image_shape) + 1)]
+  sizes = [min(base_of(image_shape)) * 2**i for i in range(num_doublings(image_shape) + 1)]
   parts = [max(1, size // wide_to) for size in sizes]
   least = math.lcm(*parts)  # of a wide_to that is no power of two, more than the last one
   if width % least or cardinality % least:
@@ -130,7 +130,7 @@ class R3GanNet(nn.Module):
     embedding_dim: size of a label's embedding, which G has beside z; D multiplies it by features, under a projection.
   """
 
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   width: int = 768
   blocks: int = 2
@@ -170,12 +170,13 @@ class Generator(R3GanNet):
     if given is not None:
       embed = nn.Dense(self.embedding_dim, use_bias=False, kernel_init=LINEAR, name="label_embedding")
       z = jnp.concatenate([z, embed(given)], axis=-1)
-    basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.width), jnp.float32)
+    base = (*base_of(self.image_shape), self.width)
+    basis = self.param("basis", nn.initializers.normal(1.0), base, jnp.float32)
     weights = nn.Dense(self.width, use_bias=False, kernel_init=LINEAR, dtype=self.dtype)(z)
     x = basis.astype(weights.dtype) * weights[:, None, None, :]
     for stage in stages:
       x = self.join(x, stage)
-      if stage.size != x.shape[1]:
+      if stage.size != min(x.shape[1:3]):
         x = smooth_double(x)
       x = self.residual(x, stage)
     return self.conv(x, self.image_shape[-1]).astype(jnp.float32)
@@ -195,10 +196,12 @@ class Discriminator(R3GanNet):
     stages = self.stages()
     x = self.conv(x, stages[-1].width)
     for stage in reversed(stages):
-      if stage.size != x.shape[1]:
+      if stage.size != min(x.shape[1:3]):
         x = smooth_halve(x)
       x = self.residual(self.join(x, stage), stage)
-    basis = self.param("basis", nn.initializers.normal(0.25), (4, 4, self.width), jnp.float32)  # 1 / sqrt(fan in)
+    base = base_of(self.image_shape)
+    init = nn.initializers.normal(math.prod(base) ** -0.5)  # 1 / sqrt(fan in)
+    basis = self.param("basis", init, (*base, self.width), jnp.float32)
     features = jnp.sum(x.astype(jnp.float32) * basis, axis=(1, 2))
     if self.label_head.form != "projection":
       logits = nn.Dense(1, use_bias=False, kernel_init=LINEAR)(features)

@@ -1,4 +1,4 @@
-"""The residual networks of SNGAN (Miyato et al. 2018, arXiv:1802.05957, App. B.4), at any size of 4 * 2^n pixels.
+"""The residual networks of SNGAN (Miyato et al. 2018, arXiv:1802.05957, App. B.4), at the sizes of DOUBLED.
 
 The paper's are for 32x32 and all of one width: G doubles 4x4 three times; D halves twice and goes on with two blocks
 at 8x8, then sums over all pixels. Other sizes have more or fewer of the blocks that double or halve. ReLU before each
@@ -12,6 +12,7 @@ function as the paper's for a quarter of the work.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from common.layers.conv import Conv, double, halve
 from common.layers.normalization import BatchNormed
 from common.layers.spectral import SpectralNorm
 from common.types import Array
-from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
+from gan.networks.interface import DOUBLED, DiscriminatorOutput, LabelHead, base_of, num_doublings
 
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 POOLS = {"sum": jnp.sum, "mean": jnp.mean}
@@ -40,7 +41,7 @@ class Generator(BatchNormed):
   """
 
   takes_given = "class_batch_norm"
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
   width: int = 256
@@ -58,7 +59,8 @@ class Generator(BatchNormed):
     def conv(x: Array, **options: Any) -> Array:
       return Conv(self.width, 3, kernel_init=RESIDUAL, dtype=self.dtype, **options)(x)
 
-    x = nn.Dense(4 * 4 * self.width, kernel_init=GLOROT, dtype=self.dtype)(z).reshape(-1, 4, 4, self.width)
+    base = (*base_of(self.image_shape), self.width)
+    x = nn.Dense(math.prod(base), kernel_init=GLOROT, dtype=self.dtype)(z).reshape(-1, *base)
     for _ in range(num_doublings(self.image_shape)):
       shortcut = double(Conv(self.width, 1, kernel_init=GLOROT, dtype=self.dtype)(x))
       x = conv(normalize(x), resample="double", use_bias=False)  # BatchNorm would cancel the bias
@@ -76,7 +78,7 @@ class Discriminator(nn.Module):
     pool: reduction over the last pixels, "sum" or "mean".
   """
 
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   width: int = 128
   spectral_norm: bool = True

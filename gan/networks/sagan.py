@@ -1,4 +1,4 @@
-"""The residual networks of SAGAN (Zhang et al. 2019, arXiv:1805.08318), at any size of 4 * 2^n pixels.
+"""The residual networks of SAGAN (Zhang et al. 2019, arXiv:1805.08318), at the sizes of DOUBLED.
 
 As the authors' code has them: G starts at 4x4 with as many channels as the width doubled n - 1 times, and each block
 doubles the image; the first keeps the channels, each further one halves them. D is its mirror image with one more block
@@ -11,6 +11,7 @@ function as the paper's for a quarter of the work.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from common.layers.conv import Conv, double, halve
 from common.layers.normalization import BatchNormed
 from common.layers.spectral import SpectralNorm
 from common.types import Array
-from gan.networks.interface import SQUARES, DiscriminatorOutput, LabelHead, num_doublings
+from gan.networks.interface import DOUBLED, DiscriminatorOutput, LabelHead, base_of, num_doublings
 
 GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
@@ -34,7 +35,7 @@ class SaganNet(nn.Module):
 
   Attributes:
     width: channels of the block next to the image, doubled at each block further away from it.
-    attention_size: height and width of the image that attention sees; 0: no attention.
+    attention_size: height of the image that attention sees; 0: no attention.
     spectral_norm: divides each layer's weights by their largest singular value.
   """
 
@@ -67,7 +68,7 @@ class Generator(SaganNet, BatchNormed):
   """z to 4x4, doubled up to H x W by residual blocks, one of which attention follows."""
 
   takes_given = "class_batch_norm"
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   pixel_range: tuple[float, float]
 
@@ -78,11 +79,11 @@ class Generator(SaganNet, BatchNormed):
     def normalize(x: Array, given: Array | None = given) -> Array:
       return nn.relu(self.norm(x, train=train, given=given))
 
-    stages = num_doublings(self.image_shape)
-    self.check_attention([8 * 2**stage for stage in range(stages)])
+    stages, base = num_doublings(self.image_shape), base_of(self.image_shape)
+    self.check_attention([2 * base[0] * 2**stage for stage in range(stages)])
     channels = self.width * 2 ** (stages - 1)
-    x = self.normalized(nn.Dense(4 * 4 * channels, kernel_init=GLOROT, dtype=self.dtype))(z)
-    x = x.reshape(-1, 4, 4, channels)
+    x = self.normalized(nn.Dense(math.prod(base) * channels, kernel_init=GLOROT, dtype=self.dtype))(z)
+    x = x.reshape(-1, *base, channels)
     for stage in reversed(range(stages)):
       features = self.width * 2**stage
       shortcut = double(self.conv(x, features, 1))
@@ -95,7 +96,7 @@ class Generator(SaganNet, BatchNormed):
 class Discriminator(SaganNet):
   """H x W, halved to 4x4 by residual blocks, attention after one of them, one more block, a sum, one logit."""
 
-  sizes = SQUARES
+  sizes = DOUBLED
   image_shape: tuple[int, int, int]
   label_head: LabelHead = LabelHead()
 
@@ -103,7 +104,7 @@ class Discriminator(SaganNet):
   def __call__(self, x: Array, *, train: bool, keys: Array, given: Array | None = None) -> DiscriminatorOutput:
     """[B, H, W, C] -> logits [B]."""
     stages = num_doublings(self.image_shape)
-    self.check_attention([4 * 2**stage for stage in range(stages)])
+    self.check_attention([base_of(self.image_shape)[0] * 2**stage for stage in range(stages)])
     for stage in range(stages):
       features = self.width * 2**stage
       first = self.conv(nn.relu(x) if stage else x, features)  # the first block meets pixels, which no ReLU must cut

@@ -13,7 +13,7 @@ from gan.conditioning import CONDITIONING, FORMS
 from gan.from_config import from_config
 from gan.game import Game
 from gan.networks import DISCRIMINATORS, GENERATORS
-from gan.networks.interface import LabelHead
+from gan.networks.interface import DOUBLED, LabelHead, base_of, num_doublings
 from gan.penalties import PENALTIES
 from tests.advice import applied, ways
 from tests.gan.networks.shapes import shapes
@@ -22,7 +22,7 @@ from tests.tiny import config_of
 IMAGES = Spec((8, 8, 1), 10, 100, "images", (-1.0, 1.0), "")
 POINTS = dataclasses.replace(IMAGES, image_shape=(1, 1, 2), kind="points")
 LINE = dataclasses.replace(IMAGES, image_shape=(1, 8, 1))
-ODD = dataclasses.replace(IMAGES, image_shape=(14, 14, 1))
+ODD = dataclasses.replace(IMAGES, image_shape=(18, 18, 1))
 BARE = dataclasses.replace(IMAGES, num_classes=0)
 MLP = {"name": "mlp"}
 MLPS = {"generator": MLP, "discriminator": MLP}
@@ -30,17 +30,32 @@ TABLES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
 SIZED = [(player, name) for player, table in TABLES.items() for name in table if hasattr(table[name], "sizes")]
 
 
-@pytest.mark.parametrize("size", [(8, 8), (12, 12), (16, 8), (14, 14), (4, 4), (48, 48)])
+@pytest.mark.parametrize("size", [(8, 8), (12, 12), (16, 8), (18, 20), (4, 4), (48, 64)])
 def test_networks_take_the_sizes_that_they_declare(size):
   """And a generator makes images of that shape, which is all that a discriminator knows of it."""
   for table, name in [(GENERATORS, name) for name in GENERATORS] + [(DISCRIMINATORS, name) for name in DISCRIMINATORS]:
     network = table[name]
     if hasattr(network, "sizes") and not network.sizes.fits(*size):
-      with pytest.raises(ConfigError, match=f"not {size[0]}x{size[1]}; take --config.data.image_size=32"):
+      with pytest.raises(ConfigError, match=f"not {size[0]}x{size[1]}; take --config.data.image_size=[0-9]+"):
         shapes(table, name, (*size, 3))
       continue
     output, _ = shapes(table, name, (*size, 3))
     assert table is DISCRIMINATORS or (output.shape, output.dtype) == ((2, *size, 3), jnp.float32)
+
+
+@pytest.mark.parametrize(
+  ("size", "base", "way_out"),
+  [
+    ((8, 8), (4, 4), (8, 8)), ((64, 64), (4, 4), (64, 64)), ((28, 28), (7, 7), (28, 28)), ((48, 64), (6, 8), (48, 64)),
+    ((80, 40), (10, 5), (80, 40)), ((5, 9), (), (8, 10)), ((36, 36), (), (40, 40)), ((63, 72), (), (64, 80)),
+  ],
+)  # fmt: skip
+def test_the_base_of_an_image_and_the_next_larger_size(size, base, way_out):
+  height, width = way_out
+  wide = f" and --config.data.image_width={width}" if width != height else ""
+  assert DOUBLED.way_out(*size) == f"--config.data.image_size={height}{wide}" and DOUBLED.fits(*size) == bool(base)
+  if base:
+    assert base_of((*size, 3)) == base and size[0] == base[0] << num_doublings((*size, 3))
 
 
 def test_a_network_has_what_it_declares():
@@ -87,7 +102,7 @@ REFUSED = [  # data, changes, the two fields and the reason
       ODD,
       {**MLPS, player: {"name": name}},
       f'{player}.name="{name}"',
-      f"data.image_size=14: it is for {TABLES[player][name].sizes.words}",
+      f"data.image_size=18: it is for {TABLES[player][name].sizes.words}",
     )
     for player, name in SIZED
   ),
@@ -118,8 +133,9 @@ def check_ways_out(config, error, spec):
   assert named, "no way out is named"
   for words in named:
     way = applied(config, words)
-    size = way.data.image_size if any("image_size" in word for word in words) else 0
-    assert from_config(way, dataclasses.replace(spec, image_shape=(size, size, 1)) if size else spec)
+    height, width = way.data.image_size, way.data.image_width or way.data.image_size
+    of_size = any("image_size" in word for word in words)
+    assert from_config(way, dataclasses.replace(spec, image_shape=(height, width, 1)) if of_size else spec)
 
 
 @pytest.mark.parametrize(("spec", "changes", "first", "second"), REFUSED, ids=[f"{a} {b}"[:60] for *_, a, b in REFUSED])

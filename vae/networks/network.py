@@ -45,11 +45,13 @@ class Network(nn.Module):
       ConfigError: a side is not a multiple of 2^times.
     """
     height, width, _ = self.image_shape
-    factor, longest = 2**times, max(height, width)
+    factor = 2**times
     if height % factor or width % factor:
+      wanted = height + -height % factor, width + -width % factor
+      wide = f" and --config.data.image_width={wanted[1]}" if wanted[1] != wanted[0] else ""
       raise ConfigError(
         f"this network halves the image {times} times, and {height}x{width} is not a multiple of {factor}; "
-        f"set --config.data.image_size={longest + -longest % factor}" + (f", or shorten {setting}" if setting else "")
+        f"set --config.data.image_size={wanted[0]}{wide}" + (f", or shorten {setting}" if setting else "")
       )
     return height // factor, width // factor
 

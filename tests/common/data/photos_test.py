@@ -10,16 +10,16 @@ from common.errors import ConfigError
 from tests.common.data.settings import data_config
 
 
-@pytest.mark.parametrize(("height", "width", "size"), [(96, 96, 96), (100, 300, 96), (64, 129, 64)])
+@pytest.mark.parametrize(("height", "width", "size"), [(96, 96, (96, 96)), (100, 300, (96, 90)), (64, 129, (48, 64))])
 def test_windows_cover_the_picture_from_edge_to_edge(height, width, size):
   image = np.stack([*np.indices((height, width)), np.zeros((height, width))], -1)
   cut = photos.windows(image, size)
-  assert cut.shape[1:] == (size, size, 3)
+  assert cut.shape[1:] == (*size, 3)
   assert {tuple(pixel) for pixel in cut.reshape(-1, 3)} == {tuple(pixel) for pixel in image.reshape(-1, 3)}
   starts = np.unique(cut[:, 0, 0, 1])
-  assert np.all(np.diff(starts) <= size - size // 3)
+  assert np.all(np.diff(starts) <= size[1] - size[1] // 3)
   with pytest.raises(ConfigError, match="is larger than a photograph"):
-    photos.windows(image, 400)
+    photos.windows(image, (400, 64))
 
 
 @pytest.fixture

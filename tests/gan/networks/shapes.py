@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from common import random
 from common.build import parameters
 from gan.networks import GENERATORS
+from gan.networks.interface import DOUBLED, base_of
 
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and of D
   "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
@@ -15,7 +16,7 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and
   "dcgan": ({"width": 2, "kernel_size": 3},) * 2,
   "infogan": ({"width": 2, "hidden": 4},) * 2,
   "resnet": ({"width": 2},) * 2,
-  "sagan": ({"width": 8, "attention_size": 8}, {"width": 8, "attention_size": 4}),
+  "sagan": ({"width": 8},) * 2,
   "r3gan": ({"width": 2, "blocks": 1, "cardinality": 2, "embedding_dim": 2},) * 2,
 }
 
@@ -27,6 +28,8 @@ def shapes(
   is_generator = table is GENERATORS
   context |= {"image_shape": image_shape, "pixel_range": (-1.0, 1.0)}
   allowed = {key: value for key, value in context.items() if key in parameters(table[name])}
+  if name == "sagan":  # attention next to the base
+    allowed["attention_size"] = (1 + is_generator) * (base_of(image_shape)[0] if DOUBLED.fits(*image_shape[:2]) else 4)
   network = table[name](**SMALL[name][not is_generator], **allowed)
   x = jnp.zeros((2, 4)) if is_generator else jnp.zeros((2, *image_shape))
   further: dict[str, Any] = {} if is_generator else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
