@@ -91,14 +91,14 @@ def test_a_batch_that_divides(monkeypatch):
     parallel.check_devices(applied(config, way).parallel.mode, 48)
 
 
-@pytest.mark.parametrize(("native", "size", "channels"), [((None, None, 3), 0, 0), ((8, 8, 2), 8, 3)])
+@pytest.mark.parametrize(("native", "size", "channels"), [((None, None, 3), (0, 0), 0), ((8, 8, 2), (8, 0), 3)])
 def test_images_of_several_sizes_or_other_depths(native, size, channels):
   config = load_config(find_config("vae"), "digits,tiny")
   with pytest.raises(ConfigError) as error:
     target_shape(native, size, channels, "pad")
   (way,) = ways(str(error.value))
   data = applied(config, ["--config.data.channels=0", *way]).data
-  assert target_shape(native, data.image_size, data.channels, data.resize)
+  assert target_shape(native, (data.image_size, data.image_width), data.channels, data.resize)
 
 
 def test_what_is_refused_while_a_network_is_traced_names_its_section():
