@@ -35,7 +35,10 @@ TRAIN_EXAMPLES = {
 NARROW = {"generator": {"width": 8}, "discriminator": {"width": 8}}  # the networks of most tiny GANs
 FEW = 10000  # examples, below which an epoch is too short to evaluate after each
 FEATURES = {  # the extractor of sample metrics: a classifier where one comes with the code
+  "cifar10": "classifier",
   "digits": "classifier",
+  "emoji": "classifier:cifar10",
+  "emoji_people": "classifier:cifar10",
   "fashion_mnist": "classifier",
   "gaussians8": "pixels",
   "stacked_fashion": "stacked:fashion_mnist",

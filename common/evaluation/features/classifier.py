@@ -73,7 +73,8 @@ class WhitenedNet(BatchNormed):
 
   The shape is that of Jordan 2024 (arXiv:2404.00498), narrower. There the first filters are the principal components of
   2x2 patches of the training images, and a scale makes their variances 1. Here they are the cosine transform of 2x2
-  pixels and their colors, which is close to that for any pictures, and BatchNorm makes the variances 1.
+  pixels and their colors, which is close to that for any pictures, and BatchNorm makes the variances 1. As there,
+  evaluation takes the mean over an image and its mirror image, here of their features, so that the two have the same.
 
   Attributes:
     num_classes: number of classes in the data.
@@ -92,6 +93,8 @@ class WhitenedNet(BatchNormed):
     """Maps [B, H, W, C] to logits [B, classes] and features [B, channels[-1]]."""
     if train and self.translate:
       x = _translated(x, keys, self.translate)
+    if not train:
+      x = jnp.concatenate([x, x[:, :, ::-1]])
     x = lax.conv_general_dilated(
       x, _cosines(x.shape[-1]), (1, 1), ((0, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -103,6 +106,8 @@ class WhitenedNet(BatchNormed):
       x = nn.gelu(self.norm(x, train=train))
       x = nn.gelu(self.norm(Conv(channels, (3, 3), use_bias=False, dtype=self.dtype)(x), train=train))
     features = jnp.max(x, axis=(1, 2)).astype(jnp.float32)
+    if not train:
+      features = jnp.mean(features.reshape(2, -1, features.shape[-1]), axis=0)
     return nn.Dense(self.num_classes)(features), features
 
 

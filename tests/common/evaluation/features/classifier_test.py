@@ -33,7 +33,7 @@ def test_training_images_move_by_whole_pixels_and_are_reflected_at_their_sides()
   np.testing.assert_array_equal(last, moved[50:])  # a row's move depends on its own key only
 
 
-def test_a_whitened_network_moves_images_in_training_only():
+def test_a_whitened_network_moves_images_in_training_only_and_sees_both_mirror_images_in_evaluation():
   network = WhitenedNet(num_classes=5, channels=(4, 6))
   variables = jax.jit(lambda: network.init(jax.random.key(0), IMAGES[:8], train=False, keys=keys(rows=range(8))))()
   apply = jax.jit(network.apply, static_argnames=("train", "mutable"))
@@ -44,6 +44,8 @@ def test_a_whitened_network_moves_images_in_training_only():
   params = variables["params"]  # the whitening layer has none, and gives both signs of its 12 values
   assert "BatchNorm_0" not in params and params["Conv_0"]["kernel"].shape == (3, 3, 24, 4)
   np.testing.assert_array_equal(logits, same)
+  mirrored = apply(variables, IMAGES[:8, :, ::-1], train=False, keys=keys(rows=range(8)))[1]
+  np.testing.assert_allclose(features, mirrored, rtol=1e-5, atol=1e-6)
   a, b = (
     apply(variables, IMAGES[:8], train=True, keys=keys(seed, range(8)), mutable="batch_stats")[0][0] for seed in (0, 1)
   )

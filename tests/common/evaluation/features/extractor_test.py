@@ -78,11 +78,13 @@ def test_the_shipped_classifiers_of_digits_are_as_good_as_their_files_say(size, 
     ("digits_16x16", "digits", 16, 0.99),
     ("fashion_mnist", "fashion_mnist", 28, 0.92),
     ("mnist", "mnist", 28, 0.994),
+    ("cifar10", "cifar10", 32, 0.9),
   ],
 )
 def test_each_shipped_classifier_says_what_it_is(name, dataset, size, least):
   trained = classifier_file.load(classifier_file.shipped()[name])
-  assert trained.spec.image_shape == (size, size, 1) and trained.accuracy >= least and trained.dataset == dataset
+  channels = 3 if name == "cifar10" else 1
+  assert trained.spec.image_shape == (size, size, channels) and trained.accuracy >= least and trained.dataset == dataset
   assert classifier_file.find(name, (7, 7)) == classifier_file.shipped()[name if name == "digits_16x16" else dataset]
 
 
