@@ -82,11 +82,24 @@ KEYS: dict[str, Key] = {
   "data.download": Key(
     False, "download and prepare a TFDS set that is missing; this needs the extra tfds-prepare", may_change=True
   ),
+  "data.crop": _not_negative(
+    0, "side of the window of an image that networks see, at random in training and else central; 0 takes it whole"
+  ),
+  "data.rotate": Key(False, "turn each training image by 0, 90, 180 or 270 degrees every time it is used"),
   "data.flip": Key(False, "mirror each training image with probability 1/2 every time it is used"),
   "data.dequantize": Key(False, "add uniform noise as wide as one grey level, so that densities stay bounded"),
   "data.binarize": _one_of(
     "dynamic samples black or white pixels: anew every time for training images, once for the others", "none", "dynamic"
   ),
+  "data.degradation": Key(
+    (),
+    "what makes the row seen of an image, for a model that is given it: a tuple of sections {'name': ..., 'argument': "
+    "value} in the order in which they are applied, of resize, gaussian_blur, anisotropic_blur, motion_blur, "
+    "sinc_blur, gaussian_noise, poisson_noise, quantise, jpeg, grey, box, strokes, pixels and real_esrgan",
+    "must be a tuple of sections, as in --config.data.degradation=\"({'name': 'resize', 'scale': 2},)\"",
+    lambda v: all(isinstance(section, Mapping) for section in v),
+  ),
+  "data.quantise": Key(True, "clip the row seen and round it to 8 bits, as a file would"),
   "data.resident_mb": _not_negative(
     2048, "a data set of up to this many MB, summed over local devices, is kept on the devices", may_change=True
   ),

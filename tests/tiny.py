@@ -21,6 +21,8 @@ from gan.gan import GAN
 
 CONFIGS = ("gan:digits,tiny", "dcgan:digits,tiny", "vae:digits,tiny", "vae:digits,conv,tiny", "classifier:digits,tiny")
 
+AS_STORED = {"crop": 0, "rotate": False, "flip": False, "dequantize": False, "binarize": "none", "degradation": ()}
+
 
 def config_of(variant: str, **changes: Any) -> ConfigDict:
   """The config of ``name:words``; in the names of ``changes`` __ stands for a dot, and sections are swapped whole."""
@@ -43,7 +45,7 @@ def batch_of(dataset: Dataset, lead: tuple[int, ...], *, binarize: str = "none",
   count = int(np.prod(lead))
   raw = {**dataset.train.rows(np.arange(count)), "index": np.arange(count, dtype=np.int32)}
   rng = jax.random.key(seed)
-  data = ConfigDict({"flip": False, "dequantize": False, "binarize": binarize})
+  data = ConfigDict({**AS_STORED, "binarize": binarize})
   flat = preprocess(raw, rng, dataset.spec, data, train=True)
   index = np.broadcast_to(np.arange(lead[-1], dtype=np.int32), lead)
   return {**{name: x.reshape(*lead, *x.shape[1:]) for name, x in flat.items()}, "index": index}

@@ -18,6 +18,7 @@ from common.data.resize import fit, size_note, target_shape
 from common.data.source import Rows, Source, check_examples
 from common.data.spec import RowType, Spec
 from common.data.tokenizer import Tokenizer, cut_note, encode, open_tokenizer
+from common.data.window import seen_shape, window
 from common.errors import ConfigError, nearest
 
 _WAYS_OUT = "take fewer, --config.data.train_split=train[:10000], or stream them, --config.data.resident_mb=0"
@@ -139,7 +140,10 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Three splits; opening reads headers only, ``spec`` reads the train split (or a part of a large one)."""
+  """Three splits; opening reads headers only, ``spec`` reads the train split (or a part of a large one).
+
+  ``image_shape`` is that of the splits' images, of which models see a window where the config crops.
+  """
 
   train: Split
   validation: Split
@@ -149,12 +153,15 @@ class Dataset:
   pixel_range: tuple[float, float]
   resize: str
   tokenizer: Tokenizer | None = None
+  crop: int = 0
+  seen_shape: tuple[int, int, int] | None = None  # what the degradation leaves
 
   @functools.cached_property
   def spec(self) -> Spec:
     """Properties of the set that a model depends on."""
+    seen = [RowType("seen", self.seen_shape, "float32")] if self.seen_shape else []
     return Spec(
-      image_shape=self.image_shape,
+      image_shape=window(self.image_shape, self.crop),
       num_classes=self.source.num_classes,
       num_examples=len(self.train),
       kind=self.source.kind,
@@ -162,8 +169,9 @@ class Dataset:
       fingerprint=self._fingerprint(),
       classes=self._classes,
       class_names=tuple(self.source.class_names),
-      rows=tuple(
-        RowType(name, shape, dtype.name) for name, (shape, dtype) in self.train.row_types.items() if name != "image"
+      rows=(
+        *(RowType(name, shape, dtype.name) for name, (shape, dtype) in self.train.row_types.items() if name != "image"),
+        *seen,
       ),
       vocabulary=self.tokenizer.vocabulary if self.tokenizer else (),
     )
@@ -190,9 +198,12 @@ class Dataset:
 
   @functools.cached_property
   def mean_image(self) -> np.ndarray:
-    """The mean of all training images, [H, W, C] in pixel_range."""
+    """The mean of all training images, of their middle where they are cropped, [H, W, C] in pixel_range."""
     low, high = self.pixel_range
-    return low + (high - low) * np.asarray(self.train.arrays()["image"].mean(axis=0, dtype=np.float64)) / 255
+    height, width, _ = window(self.image_shape, self.crop)
+    top, left = (self.image_shape[0] - height) // 2, (self.image_shape[1] - width) // 2
+    images = self.train.arrays()["image"][:, top : top + height, left : left + width]
+    return low + (high - low) * np.asarray(images.mean(axis=0, dtype=np.float64)) / 255
 
   def _fingerprint(self) -> str:
     """Hashes the training images, or the first and last 16 if reading is slow, and then labels and captions used."""
@@ -220,6 +231,7 @@ def open_dataset(data: Any, say: Say | None = None) -> Dataset:
   _check(data, source.kind)
   low, high = data.pixel_range
   shape = target_shape(source.native_shape, (data.image_size, data.image_width), data.channels, data.resize)
+  seen = seen_shape(data, shape)
   train = split_range(data.train_split, source.sizes, "config.data.train_split")
   validation = split_range(data.validation_split, source.sizes, "config.data.validation_split")
   test = split_range(data.test_split, source.sizes, "config.data.test_split")
@@ -235,6 +247,8 @@ def open_dataset(data: Any, say: Say | None = None) -> Dataset:
     pixel_range=(float(low), float(high)),
     resize=data.resize,
     tokenizer=tokenizer,
+    crop=data.crop,
+    seen_shape=seen,
   )
 
 
@@ -272,7 +286,8 @@ def _check(data: Any, kind: str) -> None:
       "config.data.dequantize=True and config.data.binarize contradict each other; "
       "set --config.data.dequantize=False or --config.data.binarize=none"
     )
-  images_only = {"flip": False, "dequantize": False, "binarize": "none", "image_size": 0, "channels": 0}
+  changes = {"crop": 0, "rotate": False, "flip": False, "dequantize": False, "binarize": "none", "degradation": ()}
+  images_only = {"image_size": 0, "channels": 0, **changes}
   given = {key: unset for key, unset in images_only.items() if data[key] != unset}
   if kind == "points" and given:
     fields = " and ".join(f"config.data.{key}" for key in given)

@@ -9,6 +9,7 @@ from common.data import images
 from common.data.catalogue import open_source
 from common.data.dataset import Dataset, open_dataset
 from common.data.degradations.resize import resized
+from common.data.window import window
 from common.errors import ConfigError
 from common.evaluation.sampling import Examples, Sampler
 from common.types import PyTree
@@ -28,14 +29,15 @@ class Pictures:
 
 
 def open_reference(data: Any) -> Dataset:
-  """Opens the data set of config.data for comparison: never flipped, dequantized or binarized.
+  """Opens the data set of config.data for comparison: never turned, flipped, dequantized, binarized or damaged.
 
   Images that training pads are opened at their own size, and `drawn` crops the model's to it: the margin is the same
   on both sides and would only dilute the scores.
   """
   plain = data.copy_and_resolve_references()
   with plain.unlocked():
-    plain.update({"flip": False, "dequantize": False, "binarize": "none", "text": {"name": "none"}})
+    as_stored = {"rotate": False, "flip": False, "dequantize": False, "binarize": "none"}
+    plain.update({**as_stored, "degradation": (), "text": {"name": "none"}})
     source = open_source(plain)
     if plain.resize == "pad" and source.kind == "images":
       height, width, _ = source.native_shape
@@ -44,7 +46,7 @@ def open_reference(data: Any) -> Dataset:
 
 
 def real(reference: Dataset, split: str, num: int = 0) -> Pictures:
-  """Returns the first ``num`` examples of "train", "validation" or "test", 0 for all, with labels if the set has any.
+  """Returns the first ``num`` examples of "train", "validation" or "test", 0 for all, with labels if there are any.
 
   Raises:
     ConfigError: the split has fewer.
@@ -55,7 +57,8 @@ def real(reference: Dataset, split: str, num: int = 0) -> Pictures:
       f"{num} real examples are asked for, and the split has {len(examples)}; take --num_real={len(examples)} or fewer"
     )
   rows = examples.arrays()
-  return Pictures(rows["image"][: num or None], rows["label"][: num or None] if reference.source.num_classes else None)
+  images = without_margin(rows["image"][: num or None], window(reference.image_shape, reference.crop))
+  return Pictures(images, rows["label"][: num or None] if reference.source.num_classes else None)
 
 
 def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from common.training.program import make_state, quick_compilation
 from common.types import Batch
 from experiments import build_algorithm
 from experiments.benchmark import resolve
+from tests.tiny import AS_STORED
 
 torch = pytest.importorskip("torch", reason="the extra [parity] is not installed")
 from tests.parity import steps as torch_steps  # noqa: E402 - they import torch
@@ -121,7 +122,7 @@ def _batch(dataset: Dataset, config: ConfigDict, number: int) -> Batch:
   count = config.train.batch_size
   rows = np.arange(number * count, (number + 1) * count)
   raw: Any = {**dataset.train.rows(rows), "index": np.arange(count, dtype=np.int32)}
-  data = ConfigDict({"flip": False, "dequantize": False, "binarize": config.data.binarize})
+  data = ConfigDict({**AS_STORED, "binarize": config.data.binarize})
   return preprocess(raw, jax.random.key(3), dataset.spec, data, train=True)
 
 

@@ -63,12 +63,12 @@ def encode(vae: VAE, state: VaeState, split: Split, config: Any, mesh: Mesh, *, 
     split: the images, in the split's order.
     config: the model's.
     mesh: the devices.
-    name: the split's name; "train" is binarized once, as in training. It is never mirrored.
+    name: the split's name; "train" is binarized once, as in training. It is never mirrored or turned.
 
   Returns:
     float32 [N, *shape_of(vae)].
   """
-  train, unmirrored = name == "train", ConfigDict({**config.data, "flip": False})
+  train, unmirrored = name == "train", ConfigDict({**config.data, "flip": False, "rotate": False})
 
   def step(state: VaeState, data: PyTree, inputs: PyTree) -> Array:
     rng = random.stream(jax.random.key(config.seed), f"latents of {name}")

@@ -94,5 +94,8 @@ def shrunk(height: int, width: int, scale: int) -> tuple[int, int]:
     ConfigError: a side is not a multiple.
   """
   if height % scale or width % scale:
-    raise ConfigError(f"scale={scale} must divide both sides of the images, which have {height}x{width} pixels")
+    raise ConfigError(
+      f"scale={scale} must divide both sides of the images, which have {height}x{width} pixels; take another, or "
+      f"--config.data.crop={min(height, width) // scale * scale}"
+    )
   return height // scale, width // scale

@@ -163,3 +163,28 @@ def test_a_spec_comes_back_from_json_and_an_old_one_has_labels_only():
   assert Spec.from_json(record) == more and Spec.from_json(record).rows[1].shape == (4, 4, 3)
   del record["rows"]
   assert Spec.from_json(record) == spec and spec.differences(more) == [f"data.rows: {spec.rows} -> {more.rows}"]
+
+
+def test_models_see_windows_and_what_is_left_of_them():
+  degradation = ({"name": "resize", "scale": 2}, {"name": "pixels"})
+  dataset = open_dataset(data_config(crop=6, degradation=degradation))
+  assert dataset.train.row_types["image"][0] == (8, 8, 1) and dataset.spec.image_shape == (6, 6, 1)
+  assert dataset.spec.rows == (("label", (), "int32"), ("seen", (3, 3, 2), "float32"))
+  middle = dataset.train.arrays()["image"][:, 1:7, 1:7].mean(axis=0) / 255
+  np.testing.assert_allclose(dataset.mean_image, middle, atol=1e-6)
+  assert Spec.from_json(json.loads(json.dumps(dataclasses.asdict(dataset.spec)))) == dataset.spec
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"crop": 9}, "config.data.crop=9: the images have 8x8 pixels; set --config.data.crop=8 or less"),
+    ({"degradation": ({"name": "resize", "scale": 3},)}, r"config.data.degradation: scale=3 .*--config.data.crop=6"),
+    ({"degradation": ({"name": "grey"},)}, "config.data.degradation: grey needs images of 3 channels"),
+    ({"degradation": ({"name": "box", "height": 9, "width": 3},)}, "a box of 9x3 does not fit in images of 8x8"),
+    ({"name": "gaussians8", "crop": 1}, 'config.data.crop: "gaussians8" has points, not images'),
+  ],
+)
+def test_a_window_or_damage_that_does_not_fit_is_refused(changes, message):
+  with pytest.raises(ConfigError, match=message):
+    open_dataset(data_config(**changes))

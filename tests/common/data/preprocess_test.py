@@ -8,9 +8,10 @@ import pytest
 
 from common.data.preprocess import preprocess
 from common.data.spec import Spec
+from tests.tiny import AS_STORED
 
+NOISE = ({"name": "gaussian_noise", "sigma": (0.0, 50.0)},)
 SPEC = Spec((4, 4, 1), 10, 100, "images", (0.0, 1.0), "")
-OFF = {"flip": False, "dequantize": False, "binarize": "none"}
 
 
 def batch(value: int | None = None, num: int = 64) -> dict[str, np.ndarray]:
@@ -22,7 +23,7 @@ def batch(value: int | None = None, num: int = 64) -> dict[str, np.ndarray]:
 
 def run(raw, spec=SPEC, seed=0, *, train=True, **settings):
   def function(raw, rng):
-    return preprocess(raw, rng, spec, SimpleNamespace(**OFF | settings), train=train)
+    return preprocess(raw, rng, spec, SimpleNamespace(**AS_STORED | settings), train=train)
 
   return jax.jit(function)(raw, jax.random.key(seed))
 
@@ -70,15 +71,71 @@ def test_binarization_draws_pixels_anew_in_training_only():
   assert (run(drawn, binarize="dynamic", train=False)["image"] == drawn["image"] / 255).all()
 
 
-@pytest.mark.parametrize("settings", [{"flip": True, "dequantize": True}, {"flip": True, "binarize": "dynamic"}])
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"flip": True, "rotate": True, "crop": 2, "dequantize": True},
+    {"flip": True, "binarize": "dynamic", "degradation": NOISE, "quantise": True},
+  ],
+)
 def test_a_row_does_not_depend_on_the_rest_of_the_batch(settings):
   raw = batch()
-  whole = run(raw, **settings)["image"]
-  parts = [run({name: x[rows] for name, x in raw.items()}, **settings)["image"] for rows in (slice(32), slice(32, 64))]
-  assert (np.concatenate(parts) == whole).all()
+  whole = run(raw, **settings)
+  parts = [run({name: x[rows] for name, x in raw.items()}, **settings) for rows in (slice(32), slice(32, 64))]
+  for name in whole:
+    assert (np.concatenate([part[name] for part in parts]) == whole[name]).all()
 
 
 def test_points_pass_unchanged():
   spec = Spec((1, 1, 2), 8, 100, "points", (-1.0, 1.0), "")
   raw = {**batch(), "image": np.random.RandomState(0).randn(64, 1, 1, 2).astype(np.float32)}
   assert (run(raw, spec, flip=True)["image"] == raw["image"]).all()
+
+
+def test_windows_reach_every_place_in_training_and_are_central_else():
+  raw = batch(num=500)
+  windows = np.asarray(run(raw, crop=2)["image"])
+  places = [(y, x) for y in range(3) for x in range(3)]
+  cut = np.stack([raw["image"][:, y : y + 2, x : x + 2] / np.float32(255) for y, x in places])
+  found = (np.abs(cut - windows) < 1e-6).all(axis=(2, 3, 4))
+  assert found.any(axis=0).all() and (found.sum(axis=1) > 500 / 9 / 2).all()
+  np.testing.assert_allclose(run(raw, crop=2, train=False)["image"], cut[4], atol=1e-6)
+  np.testing.assert_allclose(run(raw, crop=4)["image"], raw["image"] / np.float32(255), atol=1e-6)
+
+
+def test_training_images_are_turned_by_multiples_of_90_degrees():
+  raw = batch(num=400)
+  x, plain = np.asarray(run(raw, rotate=True)["image"]), np.asarray(run(raw)["image"])
+  same = np.stack([(np.rot90(plain, turns, axes=(1, 2)) == x).all(axis=(1, 2, 3)) for turns in range(4)])
+  assert same.any(axis=0).all() and (same.sum(axis=1) > 70).all()
+  assert (run(raw, rotate=True, train=False)["image"] == plain).all()
+
+
+def test_what_is_seen_is_made_of_the_image_that_is_used():
+  """Cropped, turned, mirrored and drawn, but without the noise of dequantization, and in the pixel range."""
+  half = ({"name": "resize", "scale": 2, "method": "area"},)
+  spec = dataclasses.replace(SPEC, pixel_range=(-1.0, 1.0))
+  changes = {"crop": 2, "rotate": True, "flip": True, "degradation": half, "quantise": False}
+  for others in ({}, {"binarize": "dynamic"}):
+    done = run(batch(), spec, **changes, **others)
+    np.testing.assert_allclose(done["seen"], done["image"].mean(axis=(1, 2), keepdims=True), atol=1e-6)
+  noisy = run(batch(), spec, **changes, dequantize=True)
+  np.testing.assert_allclose(noisy["seen"], run(batch(), spec, **changes)["seen"], atol=1e-6)
+  assert "seen" not in run(batch())
+
+
+def test_what_is_seen_is_rounded_to_eight_bits_unless_the_config_says_no():
+  def levels(quantise):
+    return 255 * np.asarray(run(batch(), degradation=NOISE, quantise=quantise)["seen"])
+
+  assert np.abs(levels(True) - np.round(levels(True))).max() < 1e-4
+  assert 0 <= levels(True).min() < levels(True).max() < 255.001
+  assert np.abs(levels(False) - np.round(levels(False))).max() > 0.1 and levels(False).max() > 256
+
+
+def test_a_test_set_is_damaged_alike_in_every_run():
+  settings = {"degradation": NOISE, "quantise": True}
+  seen = [np.asarray(run(batch(), seed=seed, train=False, **settings)["seen"]) for seed in (0, 1)]
+  assert (seen[0] == seen[1]).all()
+  trained = [np.asarray(run(batch(), seed=seed, **settings)["seen"]) for seed in (0, 1)]
+  assert (trained[0] != trained[1]).any() and (trained[0] != seen[0]).any()

@@ -15,6 +15,7 @@ from common.data.spec import Spec
 from common.errors import ConfigError
 from common.evaluation.metrics.likelihood import Model
 from common.parallel import make_mesh
+from tests.tiny import AS_STORED
 
 RNG = np.random.default_rng(0)
 # x = WEIGHTS z + noise e, z and e standard normal. Columns are orthogonal, so the posterior's latents are independent.
@@ -24,7 +25,7 @@ SPEC = Spec((2, 2, 1), 0, 7, "points", (0.0, 1.0), "")  # floats that are not sc
 CONFIG = ConfigDict(
   {
     "seed": 5,
-    "data": {"flip": False, "dequantize": False, "binarize": "none"},
+    "data": AS_STORED,
     "likelihood": {"name": "gaussian"},
     "posterior": {"name": "diagonal_gaussian"},
   }
