@@ -43,7 +43,8 @@ def main() -> int:
   from common.data.latents import is_latents
 
   reading = None
-  if not is_latents(config.data.name):  # those may not be there yet
+  # Latents may not be there yet; the shape of what is seen of an image needs JAX, which only one thread may import.
+  if not (is_latents(config.data.name) or config.data.degradation):
     reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # takes as long as the imports
   import jax
 

@@ -1,52 +1,81 @@
-"""Corruptions by name: what the encoder sees in training instead of the image."""
+"""Corruptions by name: what the encoder sees in training instead of the image, a degradation that keeps its shape."""
 
+import dataclasses
 from collections.abc import Callable
 
-from common import random
+from common.data.degradations import DEGRADATIONS
+from common.data.degradations.degradation import Degradation
+from common.data.degradations.masks import Pixels
+from common.data.degradations.noise import GaussianNoise
 from common.errors import ConfigError
 from common.types import Array, Images
 
-Corruption = Callable[[Images, Array], Images]  # x [B, H, W, C] in pixel_range, keys [B] -> [B, H, W, C]
 
-
-class Nothing:
+class Nothing(Degradation):
   """The image as it is."""
 
   def __call__(self, x: Images, keys: Array) -> Images:
     return x
 
 
-class GaussianNoise:
+def gaussian(pixel_range: tuple[float, float], sigma: float = 0.3) -> GaussianNoise:
   """x + N(0, sigma^2), not clipped (Vincent et al. 2010, Section 3.3; for a bound, Im et al. 2017).
 
-  Attributes:
+  Args:
+    pixel_range: lowest and highest value of a pixel.
     sigma: deviation of the noise, in units of the pixel range's floats.
   """
-
-  def __init__(self, sigma: float = 0.3):
-    if not sigma > 0:
-      raise ConfigError(f"sigma={sigma} must be above 0; for no noise take --config.corruption=\"{{'name': 'none'}}\"")
-    self._sigma = sigma
-
-  def __call__(self, x: Images, keys: Array) -> Images:
-    return x + self._sigma * random.normal(keys, x.shape[1:])
+  if not sigma > 0:
+    raise ConfigError(f"sigma={sigma} must be above 0; for no noise take --config.corruption=\"{{'name': 'none'}}\"")
+  return GaussianNoise(sigma * 255.0 / (pixel_range[1] - pixel_range[0]))
 
 
-class Masking:
+class Masking(Degradation):
   """Sets pixels, with all their channels, to the low end of the pixel range at random (Vincent et al. 2008).
 
   Attributes:
     probability: probability that a pixel is masked.
   """
 
-  def __init__(self, pixel_range: tuple[float, float], probability: float = 0.25):
+  def __init__(self, probability: float = 0.25):
     if not 0 < probability < 1:
       raise ConfigError(f"probability={probability} must be between 0 and 1")
-    self._low, self._keep = pixel_range[0], 1.0 - probability
+    self._pixels = Pixels(probability)
 
   def __call__(self, x: Images, keys: Array) -> Images:
-    keep = random.uniform(keys, (*x.shape[1:3], 1)) < self._keep
-    return keep * x + ~keep * self._low
+    return self._pixels(x, keys)[..., :-1]  # without the channel that marks the hole
 
 
-CORRUPTIONS = {"none": Nothing, "gaussian": GaussianNoise, "masking": Masking}
+CORRUPTIONS: dict[str, Callable[..., Degradation]] = {
+  "none": Nothing,
+  "gaussian": gaussian,
+  "masking": Masking,
+  **DEGRADATIONS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+  """Applies a degradation to images in ``pixel_range``.
+
+  Raises:
+    ConfigError: it changes the shape of images.
+  """
+
+  degradation: Degradation
+  image_shape: tuple[int, int, int]
+  pixel_range: tuple[float, float]
+
+  def __post_init__(self) -> None:
+    shape = self.degradation.shape(self.image_shape)
+    if shape != self.image_shape:
+      raise ConfigError(
+        f"config.corruption makes {shape} of images of {self.image_shape}, of which the encoder takes only the latter; "
+        "take one that keeps the shape, such as --config.corruption=\"{'name': 'masking'}\""
+      )
+
+  def __call__(self, x: Images, keys: Array) -> Images:
+    if isinstance(self.degradation, Nothing):
+      return x
+    low, high = self.pixel_range
+    return low + (high - low) * self.degradation((x - low) / (high - low), keys)

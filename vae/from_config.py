@@ -8,7 +8,7 @@ from common.ema import build_ema
 from common.errors import require
 from common.optim import OPTIMIZERS, build_optimizer
 from vae.conditioning import CONDITIONING
-from vae.corruptions import CORRUPTIONS
+from vae.corruptions import CORRUPTIONS, Corruption
 from vae.likelihoods import LIKELIHOODS
 from vae.model import LatentVariableModel
 from vae.networks import NETWORKS
@@ -146,7 +146,9 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
       layers=("z",) if depth == 1 else tuple(f"z{depth - i}" for i in range(depth)),
     ),
     objective=build(OBJECTIVES, config.objective, "objective", **context),
-    corruption=build(CORRUPTIONS, config.corruption, "corruption", **context),
+    corruption=Corruption(
+      build(CORRUPTIONS, config.corruption, "corruption", **context), spec.image_shape, spec.pixel_range
+    ),
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
     ema=build_ema(config.ema),
     axis_name=axis_name,

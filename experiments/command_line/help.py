@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from common.build import choose, parameters
+from common.data.degradations import DEGRADATIONS
 from common.evaluation.metrics.catalogue import SAMPLE_METRICS, constructor_of
 from common.schedules import SCHEDULES
 from common.training.workdir import flatten
@@ -56,7 +57,20 @@ def config_text(file: Path, config: ConfigDict) -> str:
     key = shared.get(path)
     meaning = "; ".join(filter(None, (key.doc, key.rule))) if key else choice_doc(config, path)
     lines.append(f"  --config.{path}: {value}  {meaning}")
+    if path == "data.degradation":
+      lines += [f"    {text}" for text in _steps(config)]
   return "\n".join(lines)
+
+
+def _steps(config: ConfigDict) -> list[str]:
+  """Describes the sections of config.data.degradation and their arguments."""
+  texts = []
+  for number, section in enumerate(config.data.degradation):
+    field = f"config.data.degradation[{number}].name"
+    constructor = choose(DEGRADATIONS, dict(section).get("name", ""), field)
+    arguments = (f"{key}: {_argument(constructor, key)}" for key in parameters(constructor))
+    texts.append("; ".join([f"[{number}] {section['name']}: {_summary(constructor)}", *arguments]))
+  return texts
 
 
 def arguments_left_out(config: ConfigDict) -> dict[str, Any]:

@@ -122,4 +122,4 @@ class Pixels(Mask):
 
   def hole(self, keys: Array, height: int, width: int) -> Array:
     share = drawn(self.share, keys, "share")[:, None, None, None]
-    return random.uniform(keys, (height, width, 1)) < share
+    return random.uniform(keys, (height, width, 1)) >= 1.0 - share

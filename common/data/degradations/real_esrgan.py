@@ -101,8 +101,8 @@ def noisy(x: Images, sizes: Array, keys: Array, numbers: Round) -> Images:
   sigma = uniform(keys, "sigma", *numbers.gaussian)[:, None, None, None] / 255.0
   gaussian = sigma * jnp.where(without_color, shared, gaussian)
   scale = uniform(keys, "scale", *numbers.poisson)[:, None, None, None]
-  x8 = canvas.continued(noise.quantised(x), sizes, 0, "edge")
-  source = jnp.where(without_color, noise.quantised(_grey(x8)), x8)
+  inside = canvas.continued(x, sizes, 0, "edge")  # what lies beyond has no part in the number of values
+  source = noise.quantised(jnp.where(without_color, _grey(inside), inside))
   levels = _levels(source)
   counted = scale * (noise.poisson(source, levels, random.row_stream(keys, "poisson")) - source)
   counted = jnp.where(without_color, counted[..., :1], counted)

@@ -1,6 +1,7 @@
 """Overrides of a config by the words of a command line."""
 
 import itertools
+import json
 
 import pytest
 from absl import flags
@@ -48,3 +49,12 @@ def test_a_fraction_replaces_a_whole_number_of_a_shared_key_nowhere():
   assert parsed("--config.train.batch_size=4").train.batch_size == 4
   with pytest.raises(command_line.ConfigError, match=r"batch_size=4\.5 must be a whole number"):
     parsed("--config.train.batch_size=4.5")
+
+
+def test_degradations_keep_their_order():
+  sections = ({"name": "resize", "scale": 2}, {"name": "jpeg", "quality": (30.0, 95.0)})
+  config = command_line.checked(parsed(f"--config.data.degradation={sections}"))
+  assert config.data.degradation == sections
+  assert command_line.thaw(json.loads(config.to_json_best_effort())).data.degradation == sections
+  with pytest.raises(command_line.ConfigError, match="config.data.degradation=.'name',. must be a tuple of sections"):
+    command_line.checked(parsed("--config.data.degradation={'name': 'jpeg'}"))

@@ -1,5 +1,7 @@
 """What holds for every degradation, and for chains of them."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from common import random
 from common.data.degradations import DEGRADATIONS, build_degradation
 from common.errors import ConfigError
 from common.parallel import make_mesh, split_rows
+from configs import schema
 
 SECTIONS = {
   "resize": {"scale": 4},
@@ -98,6 +101,11 @@ def test_eight_devices_see_what_one_sees():
   eight = split_rows((X, np.arange(8)), make_mesh())
   ours, alone = np.asarray(degrade(*eight)) * 255, np.asarray(degrade(X, np.arange(8))) * 255
   assert np.mean(np.round(ours) != np.round(alone)) < 0.01 and np.abs(ours - alone).max() < 1.01
+
+
+def test_the_help_names_every_degradation():
+  words = set(re.findall(r"\w+", schema.KEYS["data.degradation"].doc))
+  assert set(DEGRADATIONS) <= words
 
 
 @pytest.mark.parametrize(
