@@ -82,7 +82,7 @@ def unrestored(examples: Examples, num: int, reference: Dataset) -> Pictures:
 
   It is the baseline of a restored picture; a hole is 0, and grey has the channels of the picture.
   """
-  height, width, channels = reference.image_shape
+  height, width, channels = window(reference.image_shape, reference.crop)
 
   def enlarged(start: int) -> np.ndarray:
     seen = examples(np.arange(start, min(start + BATCH, num)))["seen"][..., :channels]
