@@ -54,7 +54,9 @@ KEYS: dict[str, Key] = {
     "must be in [0, 2^32)",
     lambda v: 0 <= v < 2**32,
   ),
-  "family": Key("", "module that trains this config: gan, vae, sampler, classifier, or the import path of your own"),
+  "family": Key(
+    "", "module that trains this config: gan, vae, sampler, classifier, regression, or the import path of your own"
+  ),
   "dtype": _one_of(
     "number format in which networks compute; parameters, statistics and losses stay float32", "float32", "bfloat16"
   ),
@@ -149,6 +151,12 @@ GAN_KEYS: dict[str, Key] = {
   ),
   "penalties": Key({}, "terms added to the discriminator's loss, {name: {argument: value}}; empty: none"),
 }
+REGRESSION_KEYS: dict[str, Key] = {
+  "target": _one_of(
+    "what training compares a restored image with: the image, or the image degraded once more (Noise2Noise)",
+    *("image", "degraded"),
+  ),
+}
 # The keys and sections that a family adds; a choice is one section.
 FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
   "gan": (
@@ -172,7 +180,9 @@ FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
     },
   ),
   "sampler": ({}, {"sampler": {"name": "gmm"}}),
+  "regression": (REGRESSION_KEYS, {"loss": {"name": "l1"}}),
 }
+EVERY_KEY = {**KEYS, **{path: key for own, _ in FAMILIES.values() for path, key in own.items()}}
 
 
 def keys(family: str) -> dict[str, Key]:
@@ -204,7 +214,7 @@ def with_defaults(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
 
 def is_shared(path: str) -> bool:
   """Whether a path is a section of shared keys, which cannot be replaced as a whole."""
-  return any(field.startswith(f"{path}.") for field in (*KEYS, *GAN_KEYS))
+  return any(field.startswith(f"{path}.") for field in EVERY_KEY)
 
 
 def may_change(path: str) -> bool:
@@ -214,7 +224,7 @@ def may_change(path: str) -> bool:
 
 def problems(config: ConfigDict) -> list[str]:
   """Returns one line for each shared key that breaks its rule: field, value, rule."""
-  values = [(path, key, value_at(config, path)) for path, key in {**KEYS, **GAN_KEYS}.items()]
+  values = [(path, key, value_at(config, path)) for path, key in EVERY_KEY.items()]
   broken = [f"config.{path}={v} {key.rule}" for path, key, v in values if v is not None and not key.holds(v)]
   return broken or _interval_problems(config) + _average_problems(config)
 

@@ -29,6 +29,7 @@ FAMILIES = {
   "vae": "vae.from_config",
   "sampler": "vae.samplers.fitted",
   "classifier": "common.evaluation.features.classifier",
+  "regression": "common.restoration.regression",
 }
 
 

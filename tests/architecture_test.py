@@ -25,7 +25,7 @@ MAY_IMPORT = {
   "experiments": {"experiments", "gan", "vae", "common", "configs"},
   "tests": set(FOLDERS),
 }
-FLOORS = ("layers", "data", "training", "evaluation")  # of common/: a room imports those before it and the loose files
+FLOORS = ("layers", "data", "restoration", "training", "evaluation")  # of common/: a room imports those before it
 UPDATERS = ("common/state.py", "common/evaluation/inversion.py")  # of networks, and of latents
 OWNERS = {  # what only one file or folder may name
   "orbax": ("common/training/checkpoint.py",),

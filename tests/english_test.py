@@ -22,6 +22,7 @@ FOLDERS = (
   "common/evaluation/features",
   "common/evaluation/metrics",
   "common/layers",
+  "common/restoration",
   "common/training",
   "configs",
   "experiments",

@@ -77,17 +77,17 @@ def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Datas
   return Pictures(np.concatenate(parts), labels)
 
 
-def unrestored(examples: Examples, num: int, reference: Dataset) -> Pictures:
-  """Returns what is seen of the first ``num`` examples, enlarged bicubically to the size of the pictures.
+def unrestored(examples: Examples, num: int, shape: tuple[int, int, int], reference: Dataset) -> Pictures:
+  """Returns what is seen of the first ``num`` examples, enlarged bicubically to a model's pictures of ``shape``.
 
   It is the baseline of a restored picture; a hole is 0, and grey has the channels of the picture.
   """
-  height, width, channels = window(reference.image_shape, reference.crop)
+  height, width, channels = shape
 
   def enlarged(start: int) -> np.ndarray:
     seen = examples(np.arange(start, min(start + BATCH, num)))["seen"][..., :channels]
     shown = np.broadcast_to(resized(seen, height, width), (len(seen), height, width, channels))
-    return images.to_uint8(shown, reference.pixel_range)
+    return without_margin(images.to_uint8(shown, reference.pixel_range), reference.image_shape)
 
   return Pictures(np.concatenate([enlarged(start) for start in range(0, num, BATCH)]), None)
 

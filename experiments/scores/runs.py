@@ -110,7 +110,8 @@ class _Checkpoint:
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
       yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
       if floor:
-        yield from scoring.floor(num, unrestored(examples, num, reference) if "seen" in self._given else None)
+        shape, seen = run.spec.image_shape, "seen" in self._given
+        yield from scoring.floor(num, unrestored(examples, num, shape, reference) if seen else None)
       report(scoring)
 
   def _of_split(self, split: Split, likelihoods: Mapping[str, Any], *, own: bool) -> Iterator[ScoreRecord]:
