@@ -272,3 +272,30 @@ def vae(
   config = schema.get_config("vae")
   protocol(config, dataset, tiny="tiny" in words, **settings)
   return config, dataset, words
+
+
+def restoration(
+  argument: str, others: Collection[str] = (), *, datasets: Collection[str] = ("photos", "cifar10"), crop: int = 64
+) -> tuple[ConfigDict, str, set[str]]:
+  """Starts the config of a regression; the checkpoint with the best PSNR on the validation split is kept.
+
+  Arguments and result are as in `gan`. Of photographs and a user's pictures it sees windows of ``crop`` pixels at
+  random places of squares of 96, turned at random; of others the whole.
+  """
+  dataset, words = variants(argument, datasets, others)
+  config = schema.get_config("regression")
+  large = dataset in ("photos", "folder")
+  use_dataset(config, dataset, image_size=96 if large else 0, tiny="tiny" in words)
+  config.data.flip = dataset not in GREY
+  if large:
+    config.data.update({"crop": crop, "rotate": True})
+  set_every(config, log=100, rest=1000)
+  config.checkpoint.update({"keep_best": "psnr", "best_mode": "max"})
+  config.ema.decay = 0.999
+  return config, dataset, words
+
+
+def use_short_adam(config: ConfigDict, *, start: float = 1e-3) -> None:
+  """Sets Adam from ``start`` to 0 on a cosine over the training, as suits a few thousand steps."""
+  rate = {"name": "cosine", "start": start, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
+  config.optim = adam(rate, b2=0.99)

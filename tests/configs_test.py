@@ -15,7 +15,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from common.algorithm import Generative
-from common.data.spec import Spec
+from common.data.spec import RowType, Spec
+from common.data.window import seen_shape, window
 from common.errors import ConfigError
 from common.schedules import build_schedule
 from common.training.program import make_state
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("common", "gan", "vae", "experiments") for path in (ROOT / folder).rglob("*.py")]
 
 DATASETS = (*recipes.DATASETS, "latents")
-FIELDS = {**schema.KEYS, **schema.GAN_KEYS}
+FIELDS = schema.EVERY_KEY
 
 
 def allowed_words(name: str) -> list[str]:
@@ -75,8 +76,11 @@ def spec_of(config: ConfigDict) -> Spec:
   data = config.data
   points = data.name in ("gaussians8", "latents")
   size = data.image_size or 8
+  stored = (1, 2, 1) if points else (size, size, data.channels)
+  seen = seen_shape(data, stored)
   return Spec(
-    image_shape=(1, 2, 1) if points else (size, size, data.channels),
+    image_shape=window(stored, data.crop),
+    rows=(RowType("label", (), "int32"), *([RowType("seen", seen, "float32")] if seen else [])),
     num_classes={"celeb_a": 0, "gaussians8": 8, "latents": 0}.get(data.name, 10),
     num_examples=1400,
     kind="points" if points else "images",
@@ -107,7 +111,7 @@ def test_the_readme_has_the_best_measured_figure_of_every_config():
     r"^\| \[`(\w+)`\]\(configs/\w+\.py\) \| [^|]* \| ([^|]*) \|", (ROOT / "README.md").read_text("utf-8"), re.M
   )
   assert len(best) > 10
-  assert dict(rows) == {name: best.get(name, "not trained yet") for name in config_names()}
+  assert dict(rows) == {name: best.get(name, "-") for name in config_names()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
