@@ -142,7 +142,8 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
     assert metrics
   if isinstance(algorithm, Generative) and algorithm.has_prior:
     z = jax.eval_shape(lambda s: algorithm.prior_sample(s, jax.random.key(0), jnp.arange(3)), state)
-    given = {"label": jnp.zeros(3, jnp.int32)} if algorithm.given else None
+    shapes = {row.name: ((3, *row.shape), row.dtype) for row in spec.rows}
+    given = {name: jnp.zeros(*shapes[name]) for name in algorithm.given} or None
     images = jax.eval_shape(lambda s, z: algorithm.decode(s, z, given), state, z)
     assert (images.shape, images.dtype) == ((3, *spec.image_shape), jnp.float32)
 

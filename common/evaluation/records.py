@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Protocol:
   likelihood: str | None = None  # name of the model's likelihood
   no_density: str | None = None  # why that likelihood is not a log-density of the images
   given: str | None = None  # "label" if densities are p(x|label); other rows likewise
+  degradation: Sequence[Mapping[str, Any]] | None = None  # config.data.degradation, of what pictures are restored from
   files: Mapping[str, Any] | None = None  # formats, conversions and omissions of image files
 
   def to_json(self) -> dict[str, Any]:

@@ -113,6 +113,7 @@ class Scoring:
       extractor_resize=extractor.resize,
       extractor_accuracy=None if extractor.accuracy is None else round(extractor.accuracy, 4),
       extractor_accuracy_real=None if extractor.accuracy is None else _accuracy(extractor, embedded),
+      degradation=[dict(section) for section in data.degradation] or None,
       n_real=len(pictures),
       real_sha=sha8((pictures.images, pictures.labels)),
     )
