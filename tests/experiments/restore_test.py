@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from experiments import api
+from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.restoration.fake import prior_of, run_of
 from tests.experiments.runs import call
 
@@ -166,6 +167,17 @@ def test_any_model_of_pictures_restores_by_a_search_of_its_latents(tmp_path, fol
   assert "has results with" in capfd.readouterr().err
   assert restored(tmp_path, *words, "--draws=2") == 2
   assert "a search gives one result" in capfd.readouterr().err
+
+
+def test_a_regression_restores_in_tiles_what_it_restores_whole(tmp_path, folder):
+  run = api.load(untrained(tmp_path / "run", "edsr:emoji_people,tiny", seed=1))
+  picture = pixels(40, 56, 3)
+  Image.fromarray(picture).save(folder / "a.png")
+  words = (f"--workdir={tmp_path / 'run'}", f"--input={folder}", f"--out={tmp_path / 'out'}")
+  assert call("restore", *words, "--tile=32", "--overlap=8") == 0
+  whole = run.algorithm.decode(run.state, np.zeros((1, 0)), {"seen": picture[None] / np.float32(255)})
+  result = np.asarray(opened(tmp_path / "out" / "a.png"), int)
+  np.testing.assert_allclose(result, np.clip(np.rint(np.asarray(whole[0]) * 255), 0, 255), atol=1)
 
 
 def test_what_cannot_be_done_is_said(tmp_path, folder, model, capfd):
