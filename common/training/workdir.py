@@ -36,9 +36,11 @@ def read_json(path: Path) -> Any:
   try:
     return json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError:
+    if (path.parent / "config.json").exists():
+      raise ConfigError(f"{path} does not exist; restore it from a copy, or start in another workdir") from None
     runs = sorted(config.parent.name for config in path.parent.glob("*/config.json"))
-    there = f"; the runs {', '.join(runs[:10])} are in it" if runs else "; name one that experiments.train made"
-    raise ConfigError(f"{path} does not exist: {path.parent} is not the workdir of a run{there}") from None
+    there = f"the runs {', '.join(runs[:10])} are in it" if runs else "name one that experiments.train made"
+    raise ConfigError(f"{path} does not exist: {path.parent} is not the workdir of a run; {there}") from None
   except ValueError as error:
     raise ConfigError(f"{path} is damaged ({error}); restore it from a copy, or start in another workdir") from None
 
@@ -64,7 +66,7 @@ def record_start(workdir: Path, step: int, changes: list[str], init_from: str) -
     write_json(file, now)
   record = {"step": step, "time": round(time.time()), "changes": changes, "init_from": init_from, **now}
   files.append(workdir / "starts.jsonl", json.dumps(record))
-  return [f"{key}: {first.get(key)} -> {value}" for key, value in now.items() if first.get(key) != value]
+  return [f"{key}: {first.get(key)} -> {value}" for key, value in now.items() if first and first.get(key) != value]
 
 
 def read_spec(workdir: Path) -> Spec:
