@@ -50,7 +50,7 @@ def main() -> int:
   compilation_cache.start(status)
   with status.phase("restoring and encoding"):
     run = api.load(FLAGS.workdir, FLAGS.checkpoint)
-    names, pixels, labels = own_pictures(run, FLAGS.input, [FLAGS.label] if FLAGS.label else [], "label")
+    names, pixels, labels = own_pictures(run, FLAGS.input, [FLAGS.label] if FLAGS.label else [], "label", status.line)
     for name in ("steps", "learning_rate"):
       if FLAGS[name].present and run.config.family == "vae":
         raise ConfigError(

@@ -95,7 +95,7 @@ def main() -> int:
     if FLAGS.show != "samples":
       samples = api.Samples(_show(run, status), None)
     elif FLAGS.latents or FLAGS.input:
-      samples = _of_latents(run, _encoded(run) if FLAGS.input else _read_latents(run, status))
+      samples = _of_latents(run, _encoded(run, status) if FLAGS.input else _read_latents(run, status))
     else:
       samples = _drawn(run, numbers)
   for note in run.notes:
@@ -157,12 +157,12 @@ def _drawn(run: Any, numbers: Any) -> Any:
   return api.sample(run, which, seed=FLAGS.seed, labels=labels, **options)
 
 
-def _encoded(run: Any) -> dict[str, Any]:
+def _encoded(run: Any, status: Any) -> dict[str, Any]:
   """Finds the latents of --input; returns them with the pictures' "pixels" and "labels"."""
   from experiments import api
   from experiments.latents.own_pictures import own_pictures
 
-  _, pixels, labels = own_pictures(run, FLAGS.input, FLAGS.labels, "labels")
+  _, pixels, labels = own_pictures(run, FLAGS.input, FLAGS.labels, "labels", status.line)
   return {**api.encode(run, pixels, labels=labels), "pixels": pixels, "labels": labels}
 
 
@@ -208,7 +208,7 @@ def _show(run: Any, status: Any) -> Any:
   if FLAGS.show == "manifold":
     return latent_pictures.manifold(run, columns)
   if FLAGS.input:
-    found, (low, high) = _encoded(run), run.spec.pixel_range
+    found, (low, high) = _encoded(run, status), run.spec.pixel_range
     pixels = low + (high - low) * (found["pixels"].astype(np.float32) / 255)
     return np.stack([pixels, found["reconstructions"]], axis=1).reshape(-1, *pixels.shape[1:])
   _, dataset = open_data(run, FLAGS.workdir, FLAGS.data_dir, flip=False)

@@ -1,5 +1,6 @@
 """A user's own pictures, brought to the size of a model."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from experiments.loading import TrainedRun
 
 
 def own_pictures(
-  run: TrainedRun, places: list[str], labels: list[str], flag: str
+  run: TrainedRun, places: list[str], labels: list[str], flag: str, say: Callable[[str], None]
 ) -> tuple[list[str], np.ndarray, np.ndarray | None]:
   """Reads pictures for a model.
 
@@ -24,12 +25,13 @@ def own_pictures(
     places: folders, archives, .npy or .npz files, or picture files.
     labels: numbers or names of classes, repeated, for a model that is given labels; empty: those of the folders.
     flag: the flag that has the labels, for errors.
+    say: is told which pictures cannot be read; they are left out.
 
   Returns:
     The names, the pixels uint8 [N, H, W, C] at the model's size, and the labels int32 [N], or None if it takes none.
 
   Raises:
-    ConfigError: a picture cannot be read, or the model and the labels do not go together.
+    ConfigError: a place has no pictures that can be read, or the model and the labels do not go together.
   """
   algorithm: Any = run.algorithm
   if not isinstance(run.algorithm, Generative) or run.spec.kind != "images":
@@ -43,7 +45,7 @@ def own_pictures(
   for place in places:
     pictures.add(_read(Path(place).expanduser(), run))
   if pictures.damaged:
-    raise ConfigError(f"--input: {pictures.damage}; write them anew, or leave them out")
+    say(f"left out: {pictures.damage}")
   pixels = np.stack(pictures.pixels)
   return pictures.names, pixels, _labels(run, pictures, labels, flag) if labelled else None
 

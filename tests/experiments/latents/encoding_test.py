@@ -130,6 +130,10 @@ def test_what_does_not_go_together_is_said(tmp_path, pictures, capfd):
   for words, said in cases.items():
     assert call(*words) == 2
     assert said in capfd.readouterr().err, words
-  assert call("encode", f"--workdir={cvae}", f"--input={one}", f"--out={tmp_path}/a.npz", "--label=3") == 0
+  (tmp_path / "some").mkdir()
+  for file in (one, tmp_path / "bad.png"):
+    (tmp_path / "some" / file.name).write_bytes(file.read_bytes())
+  assert call("encode", f"--workdir={cvae}", f"--input={tmp_path}/some", f"--out={tmp_path}/a.npz", "--label=3") == 0
+  assert "left out: 1 picture cannot be read: bad.png (its content is no" in capfd.readouterr().err
   assert call("sample", f"--workdir={vae}", f"--latents={tmp_path}/a.npz", "--interpolate=3") == 2
   assert "goes between two pictures" in capfd.readouterr().err
