@@ -178,9 +178,12 @@ def test_a_stopped_preparation_of_a_set_goes_on(tmp_path, monkeypatch):
   with pytest.raises(KeyboardInterrupt):
     prepare_set(source, tmp_path / "out", (8, 8, 1), "pad")
   monkeypatch.setattr(files, "write", write)
+  before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}
   said, times = [], iter(range(0, 10**6, 10))
   monkeypatch.setattr(picture_folder.time, "monotonic", lambda: next(times))
   assert {**prepare_set(source, tmp_path / "out", (8, 8, 1), "pad", said.append), "name": "whole"} == whole
+  after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}
+  assert before and before.items() <= after.items()
   assert said[0].startswith("16 of 1,797 files: 16 pictures") and len(said) == len(whole["shards"])
   with pytest.raises(ConfigError, match=r"something else \(source digits -> emoji_people"):
     prepare_set(open_source(data_config(name="emoji_people")), tmp_path / "out", (8, 8, 1), "crop")
