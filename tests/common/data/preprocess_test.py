@@ -125,12 +125,11 @@ def test_what_is_seen_is_made_of_the_image_that_is_used():
 
 
 def test_what_is_seen_is_rounded_to_eight_bits_unless_the_config_says_no():
-  def levels(quantise):
-    return 255 * np.asarray(run(batch(), degradation=NOISE, quantise=quantise)["seen"])
-
-  assert np.abs(levels(True) - np.round(levels(True))).max() < 1e-4
-  assert 0 <= levels(True).min() < levels(True).max() < 255.001
-  assert np.abs(levels(False) - np.round(levels(False))).max() > 0.1 and levels(False).max() > 256
+  rounded, exact = (
+    255 * np.asarray(run(batch(), degradation=NOISE, quantise=quantise)["seen"]) for quantise in (True, False)
+  )
+  assert np.abs(rounded - np.round(rounded)).max() < 1e-4 and 0 <= rounded.min() < rounded.max() < 255.001
+  assert np.abs(exact - np.round(exact)).max() > 0.1 and exact.max() > 256
 
 
 def test_a_test_set_is_damaged_alike_in_every_run():
