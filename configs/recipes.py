@@ -286,16 +286,14 @@ def restoration(
   config = schema.get_config("regression")
   large = dataset in ("photos", "folder")
   use_dataset(config, dataset, image_size=96 if large else 0, tiny="tiny" in words)
-  config.data.flip = dataset not in GREY
-  if large:
-    config.data.update({"crop": crop, "rotate": True})
+  config.data.update({"flip": dataset not in GREY, "rotate": large, "crop": crop if large else 0})
   set_every(config, log=100, rest=1000)
   config.checkpoint.update({"keep_best": "psnr", "best_mode": "max"})
   config.ema.decay = 0.999
   return config, dataset, words
 
 
-def use_short_adam(config: ConfigDict, *, start: float = 1e-3) -> None:
-  """Sets Adam from ``start`` to 0 on a cosine over the training, as suits a few thousand steps."""
-  rate = {"name": "cosine", "start": start, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
+def use_short_adam(config: ConfigDict) -> None:
+  """Sets Adam from 1e-3 to 0 on a cosine over the training, as suits a few thousand steps."""
+  rate = {"name": "cosine", "start": 1e-3, "end": 0.0, "steps": config.train.get_oneway_ref("num_steps")}
   config.optim = adam(rate, b2=0.99)
