@@ -65,7 +65,8 @@ def _write(run: Any, workdir: Path, out: Path) -> None:
   arrays = weights.named(run.state)
   about = {"step": str(run.step), "family": run.config.family}
   sha = weights.save(out / weights.FILE, arrays, about)
-  decodes = isinstance(run.algorithm, Generative) and run.algorithm.has_prior
+  # The decoder has one size of pictures; a network that restores takes any, and stays with the project.
+  decodes = isinstance(run.algorithm, Generative) and run.algorithm.has_prior and "seen" not in run.algorithm.given
   if decodes:
     files.write(out / DECODE, serialized_decode(run, arrays))
   files.write(out / "README.md", card(run, workdir, sha, decodes, sum(x.size for x in arrays.values())))
@@ -122,7 +123,7 @@ images is not stated here.
 With the project that trained it:
 
 ```sh
-python -m experiments.sample --workdir=THIS_DIRECTORY
+python -m experiments.{command} --workdir=THIS_DIRECTORY
 ```
 """
 _PRIORS = {
@@ -168,6 +169,7 @@ def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
     classes=f", {spec.num_classes} classes" if spec.num_classes else "",
     size=size,
     sha=sha[:16],
+    command="restore" if "seen" in getattr(run.algorithm, "given", ()) else "sample",
     scores=f"```\n{api.table(own)}\n```" if own else "None was measured at this step.",
   )
   if not decodes:

@@ -108,3 +108,12 @@ def test_a_model_without_a_prior_is_exported_without_a_decoder(tmp_path):
   assert (
     not (tmp_path / "out" / "decode.jax").exists() and "jax.export" not in (tmp_path / "out" / "README.md").read_text()
   )
+
+
+def test_a_network_that_restores_is_exported_without_a_decoder_of_one_size(tmp_path):
+  workdir, out = untrained(tmp_path / "run", "edsr:emoji_people,tiny", seed=1), tmp_path / "out"
+  api.export(workdir, out)
+  assert not (out / "decode.jax").exists() and "experiments.restore --workdir" in (out / "README.md").read_text()
+  picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+  one, again = (api.restore(api.load(place), picture) for place in (workdir, out))
+  np.testing.assert_array_equal(one, again)
