@@ -112,7 +112,7 @@ class Scoring:
       extractor=extractor.name,
       extractor_resize=extractor.resize,
       extractor_accuracy=None if extractor.accuracy is None else round(extractor.accuracy, 4),
-      extractor_accuracy_real=None if extractor.accuracy is None else _accuracy(extractor, embedded),
+      extractor_accuracy_real=None if extractor.accuracy is None else _accuracy(extractor, embedded, reference),
       degradation=[dict(section) for section in data.degradation] or None,
       n_real=len(pictures),
       real_sha=sha8((pictures.images, pictures.labels)),
@@ -239,7 +239,7 @@ def _check(
         raise ConfigError(f"{text}; {ways[what]}, or leave it out")
 
 
-def _accuracy(extractor: Extractor, real: SampleSet) -> float | str:
+def _accuracy(extractor: Extractor, real: SampleSet, reference: Dataset) -> float | str:
   """Measures a classifier on real pictures as they are resized for it; on stacked ones, channel by channel.
 
   Returns why it is unknown if they have no labels or other classes than the classifier.
@@ -251,7 +251,8 @@ def _accuracy(extractor: Extractor, real: SampleSet) -> float | str:
     return "not known: the real pictures have no labels"
   classes = extractor.num_classes // extractor.channels
   true = channel_classes(labels_of(real, "real"), classes, extractor.channels)
-  if true is None or real.logits is None:
+  foreign = reference.source.num_classes != classes**extractor.channels  # such as 9 groups of emoji
+  if foreign or true is None or real.logits is None:
     return f"not known: the real pictures are of other classes than the classifier's {classes}"
   seen = np.argmax(real.logits.reshape((*true.shape, classes)), axis=2)
   accuracy = share((seen == true).ravel(), "real pictures")

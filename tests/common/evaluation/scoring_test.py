@@ -162,6 +162,14 @@ def test_a_classifier_says_how_well_it_reads_the_real_pictures(reference, monkey
   assert protocol["extractor_accuracy"] == pytest.approx(0.9933, abs=1e-4)
 
 
+def test_fewer_classes_are_other_classes(reference, monkeypatch):
+  rows = reference.test.arrays()
+  monkeypatch.setitem(rows, "label", (rows["label"] + 1) % 9)
+  source = SimpleNamespace(kind="images", native_shape=reference.source.native_shape, num_classes=9)
+  accuracy = protocol_of("classifier", dataclasses.replace(reference, source=source))["extractor_accuracy_real"]
+  assert "other classes than the classifier's 10" in accuracy
+
+
 def test_without_labels_a_classifiers_accuracy_is_unknown(reference):
   source = SimpleNamespace(kind="images", native_shape=reference.source.native_shape, num_classes=0)
   unlabelled = dataclasses.replace(reference, source=source)
