@@ -1,9 +1,9 @@
 """Restores your pictures: python -m experiments.restore --workdir=runs/edsr --input=PICTURES --out=restored
 
-The model is a run whose config.data.degradation says what it undoes, or an exported one; without --workdir it is one
-that ships with the code, --model=x2, denoise or jpeg. --input names folders or files of any size and format, with
-commas. Each becomes NAME.png in --out, with its opacity, EXIF block and ICC profile; nothing else is ever replaced.
-The same command goes on where it stopped. Files that cannot be read are named and left out.
+The model is a run whose config.data.degradation says what it undoes, or an exported one. --input names folders or
+files of any size and format, with commas. Each becomes NAME.png in --out, with its opacity, EXIF block and ICC profile;
+nothing else is ever replaced. The same command goes on where it stopped. Files that cannot be read are named and left
+out.
 
 Large pictures are restored in tiles that overlap, in little memory: with a convolutional network whose receptive field
 is within --overlap the result is that of the whole picture. Results have 8 bits; grey pictures go through a model of
@@ -27,14 +27,11 @@ from common.errors import ConfigError
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
-MODELS = Path(__file__).parents[1] / "common" / "restoration" / "weights"
-DEFAULT = "x2"
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("workdir", "", "directory of the run, or an exported model; empty: --model")
+  flags.DEFINE_string("workdir", "", "directory of the run, or an exported model")
   flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
-  flags.DEFINE_string("model", "", f"a model that ships with the code: x2, denoise or jpeg; empty: {DEFAULT}")
   flags.DEFINE_list("input", [], "folders or picture files, with commas")
   flags.DEFINE_string("out", "", "directory of the results")
   flags.DEFINE_string("mask", "", "a picture that is white where pixels are missing, or a folder of them")
@@ -55,9 +52,9 @@ def define_flags() -> None:
 
 
 def main() -> int:
-  command_line.required("input")
-  command_line.required("out")
-  workdir, out = _model(), Path(FLAGS.out)
+  for name in ("workdir", "input", "out"):
+    command_line.required(name)
+  workdir, out = Path(FLAGS.workdir), Path(FLAGS.out)
   from experiments.restoration.originals import find
 
   originals = find([Path(place) for place in FLAGS.input], out)
@@ -107,24 +104,6 @@ def main() -> int:
   missing = f"; left out: {'; '.join(left_out[:10])}" if left_out else ""
   print(f"{out}: {len(done):,} pictures by {workdir} (step {run.step:,}){missing}")
   return 0
-
-
-def _model() -> Path:
-  """Returns the directory of the model.
-
-  Raises:
-    ConfigError: no such model ships, or two are named.
-  """
-  if FLAGS.workdir and FLAGS.model:
-    raise ConfigError(f"--workdir={FLAGS.workdir} and --model={FLAGS.model} are two models; name one")
-  if FLAGS.workdir:
-    return Path(FLAGS.workdir)
-  name = FLAGS.model or DEFAULT
-  shipped = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
-  if name not in shipped:
-    there = f"there are {', '.join(shipped)}" if shipped else "no model ships with this version"
-    raise ConfigError(f"--model={name} is not there ({there}); train one, and name it: --workdir=RUN")
-  return MODELS / name
 
 
 def _restoring(run: Any, originals: Any) -> tuple[Any, int, dict[str, Any]]:
