@@ -197,31 +197,32 @@ def sampler_of(run: TrainedRun, *, ema: bool = True, truncation: float = 0.0, ba
   return Sampler(run.algorithm, run.spec, parallel.make_mesh(), **options)
 
 
-def sample(run: TrainedRun, num: Any, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any) -> Samples:
-  """Draws ``num`` samples, or those with the numbers ``num`` [N], of ``labels`` [N] or, if the model is conditional, of
-  labels drawn uniformly. ``options`` are those of `sampler_of`.
+def sample(
+  run: TrainedRun, num: Any, *, seed: int = 0, labels: Any = None, texts: Any = None, **options: Any
+) -> Samples:
+  """Draws ``num`` samples, or those with the numbers ``num`` [N], of ``labels`` [N] (default: drawn uniformly) or of
+  the captions ``texts`` [N], whose words the model must know. ``options`` are those of `sampler_of`.
   """
-  sampler, given = _sampler_and_given(run, num, seed, labels, options)
-  return Samples(sampler(run.state, seed, num, given), (given or {}).get("label"))
+  sampler = sampler_of(run, **options)
+  given: Any = run.stated(labels, texts) or sampler.given(seed, numbers_of(num)) or {}
+  return Samples(sampler(run.state, seed, num, given), given.get("label"))
 
 
 def interpolate(
-  run: TrainedRun, num: Any, steps: int, *, seed: int = 0, labels: np.ndarray | None = None, **options: Any
+  run: TrainedRun, num: Any, steps: int, *, seed: int = 0, labels: Any = None, texts: Any = None, **options: Any
 ) -> Samples:
   """Draws straight lines of ``steps`` images between two latents, [N * steps, ...]; otherwise as `sample`."""
-  sampler, given = _sampler_and_given(run, num, seed, labels, options)
-  drawn = sampler.interpolate(run.state, seed, num, steps, given)
-  return Samples(drawn, np.repeat(given["label"], steps) if given else None)
-
-
-def _sampler_and_given(run: Any, num: Any, seed: int, labels: Any, options: Any) -> tuple[Sampler, Any]:
   sampler = sampler_of(run, **options)
-  return sampler, sampler.given(seed, numbers_of(num)) if labels is None else {"label": labels}
+  given: Any = run.stated(labels, texts) or sampler.given(seed, numbers_of(num)) or {}
+  drawn = sampler.interpolate(run.state, seed, num, steps, given)
+  return Samples(drawn, np.repeat(given["label"], steps) if "label" in given else None)
 
 
-def save_images(path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8, numbers: Any = None) -> None:
-  """Writes a grid or one image (.png, .jpg), a .npz, a film (.gif, .webp, .mp4), or PNGs by ``numbers`` in a folder."""
-  pictures.save(Path(path), samples.images, samples.labels, run.spec, columns, numbers)
+def save_images(
+  path: str | Path, run: TrainedRun, samples: Samples, columns: int = 8, numbers: Any = None, texts: Any = None
+) -> None:
+  """Writes a grid with captions ``texts``, or an image, a .npz, a film (.gif, .webp, .mp4), or PNGs by ``numbers``."""
+  pictures.save(Path(path), samples.images, samples.labels, run.spec, columns, numbers, texts)
 
 
 def evaluate(

@@ -82,24 +82,24 @@ def latents_of(run: Any) -> Any:
 
 
 def serialized_decode(run: Any, arrays: Any) -> bytes:
-  """Returns decode(weights, z[, labels]) -> images [B, H, W, C] for any B, on CPU, GPU and TPU, as jax.export does."""
+  """Returns decode(weights, z[, labels or text]) -> images [B, H, W, C] for any B, on CPU, GPU and TPU."""
   import jax
   import jax.export
-  import jax.numpy as jnp
 
   from common.training import weights
 
   layers = latents_of(run)
   structure, leaves = jax.tree.structure(layers), jax.tree.leaves(layers)
   z = leaves[0] if len(leaves) == 1 else tuple(leaves)  # without the tuple around a VAE's only layer
-  inputs = (z, jax.ShapeDtypeStruct((1,), jnp.int32)) if run.algorithm.given else (z,)
+  given = [row for row in run.spec.rows if row.name in run.algorithm.given]
+  inputs = (z, *(jax.ShapeDtypeStruct((1, *row.shape), row.dtype) for row in given))
   shapes = jax.eval_shape(lambda: run.state)
 
-  def one(named: Any, z: Any, *labels: Any) -> Any:
+  def one(named: Any, z: Any, *rows: Any) -> Any:
     state = weights.with_named(weights.fresh(shapes), named)
     latents = jax.tree.unflatten(structure, [x[None] for x in jax.tree.leaves(z)])
-    given = {"label": labels[0][None]} if labels else None
-    return run.algorithm.decode(state, latents, given)[0]  # no row depends on another
+    own = {kind.name: row[None] for kind, row in zip(given, rows, strict=True)}
+    return run.algorithm.decode(state, latents, own or None)[0]  # no row depends on another
 
   batch = jax.export.symbolic_shape("batch")[0]
   of_batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), inputs)
@@ -132,6 +132,10 @@ _PRIORS = {
   "uniform": "U[-1, 1)",
   "standard_uniform": "U[-sqrt 3, sqrt 3)",
 }
+_GIVEN = {  # {row: (the argument of the decoder, what it is)}
+  "label": (", labels", "; `labels` are int32 [B]"),
+  "text": (", text", "; `text` is int32 [B, T], places in the `vocabulary` of spec.json, and 0 after a caption's end"),
+}
 _DECODE = """
 Without it, after `pip install jax flatbuffers safetensors`:
 
@@ -140,10 +144,10 @@ from jax import export
 from safetensors.numpy import load_file
 
 decode = export.deserialize(open("decode.jax", "rb").read())
-images = decode.call(load_file("weights.safetensors"), z{labels})
+images = decode.call(load_file("weights.safetensors"), z{given})
 ```
 
-`z` is {z}, drawn from {prior}{label_doc}. `images` are float32
+`z` is {z}, drawn from {prior}{given_doc}. `images` are float32
 [B, {height}, {width}, {channels}], from {low:g} (black) to {high:g} (white).
 """
 
@@ -175,13 +179,13 @@ def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
   if not decodes:
     return text
   leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(latents_of(run))]
-  conditional = bool(run.algorithm.given)
+  argument, meaning = _GIVEN.get(next(iter(run.algorithm.given), ""), ("", ""))
   name = run.config.z_prior if "z_prior" in run.config else run.config.prior.name
   return text + _DECODE.format(
     prior=_PRIORS.get(name, f'the prior "{name}" of config.json, which needs the project'),
     z=leaves[0] if len(leaves) == 1 else f"({', '.join(leaves)})",
-    labels=", labels" if conditional else "",
-    label_doc="; `labels` are int32 [B]" if conditional else "",
+    given=argument,
+    given_doc=meaning,
     height=height,
     width=width,
     channels=channels,

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -14,6 +15,7 @@ from common.algorithm import Trainable
 from common.build import parameters
 from common.data.dataset import Dataset, open_dataset
 from common.data.spec import Spec
+from common.data.tokenizer import encode, tokenizer_of
 from common.errors import ConfigError
 from common.parallel import replicate
 from common.training import weights
@@ -35,6 +37,21 @@ class TrainedRun:
   step: int
   notes: tuple[str, ...]
   sampler: str = "prior"
+
+  def stated(self, labels: np.ndarray | None = None, texts: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns the rows of labels int32 [N] or of captions [N], those that are not None.
+
+    Raises:
+      ConfigError: the model does not take them, or a caption has a word that it does not know.
+    """
+    takes: tuple[str, ...] = getattr(self.algorithm, "given", ())
+    names = [name for name, rows in (("label", labels), ("text", texts)) if rows is not None]
+    if names and set(names) != set(takes):
+      raise ConfigError(f"this model is given {' and '.join(takes) or 'nothing'}, and not {' and '.join(names)}")
+    rows = {} if labels is None else {"label": labels}
+    if texts is not None:
+      rows["text"] = encode(tokenizer_of(self.config.data, self.spec.vocabulary), texts, "--text")
+    return rows
 
 
 def load_run(workdir: Path, checkpoint: str, mesh: Mesh) -> TrainedRun:

@@ -26,7 +26,19 @@ from common.errors import ConfigError
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
-_DRAWN = ("num", "seeds", "seed", "labels", "interpolate", "prior", "raw", "truncation", "batch_norm")
+_DRAWN = (
+  "num",
+  "seeds",
+  "seed",
+  "labels",
+  "text",
+  "text_file",
+  "interpolate",
+  "prior",
+  "raw",
+  "truncation",
+  "batch_norm",
+)
 USED = {  # the flags that choose what is drawn, of each thing that is drawn
   "samples": _DRAWN,
   "your own pictures": ("input", "labels", "interpolate"),
@@ -52,6 +64,8 @@ def define_flags() -> None:
   flags.DEFINE_list(
     "labels", [], "labels for a conditional model, repeated; all: one row for each class; empty: uniform draws"
   )
+  flags.DEFINE_string("text", "", "the caption of all pictures, for a model of captions")
+  flags.DEFINE_string("text_file", "", "a file with a caption in each line; each gets one row of pictures")
   flags.DEFINE_integer(
     "interpolate", 0, "number of pictures in a row between two latents; 0: independent pictures", lower_bound=0
   )
@@ -78,7 +92,7 @@ def main() -> int:
   command_line.required("workdir")
   name = f"samples-{Path(FLAGS.prior).name}" if FLAGS.prior else "samples"
   out = Path(FLAGS.out or Path(FLAGS.workdir) / f"{name}-seed{FLAGS.seed}.png")
-  numbers = _numbers(FLAGS.seeds)
+  numbers, texts = _numbers(FLAGS.seeds), None
   _check_flags(out)
 
   from common.data import images
@@ -97,10 +111,13 @@ def main() -> int:
     elif FLAGS.latents or FLAGS.input:
       samples = _of_latents(run, _encoded(run, status) if FLAGS.input else _read_latents(run, status))
     else:
-      samples = _drawn(run, numbers)
+      texts = _texts(FLAGS.num if numbers is None else len(numbers))
+      samples = _drawn(run, numbers, texts)
   for note in run.notes:
     status.line(note)
-  api.save_images(out, run, samples, FLAGS.interpolate or FLAGS.columns, None if FLAGS.interpolate else numbers)
+  if FLAGS.interpolate:
+    numbers, texts = None, [text for text in texts or () for _ in range(FLAGS.interpolate)]
+  api.save_images(out, run, samples, FLAGS.interpolate or FLAGS.columns, numbers, texts)
   print(f"{out}  (step {run.step:,}, {'raw' if FLAGS.raw or not run.algorithm.ema.kept else 'EMA'} weights)")
   return 0
 
@@ -119,6 +136,9 @@ def _check_flags(out: Path) -> None:
   if FLAGS.seeds and (FLAGS["num"].present or FLAGS.labels == ["all"]):
     other = "num" if FLAGS["num"].present else "labels"
     raise ConfigError(f"--seeds={','.join(FLAGS.seeds)} and --{other} both say which pictures; leave one out")
+  if (FLAGS.text and FLAGS.text_file) or (FLAGS.seeds and FLAGS.text_file):
+    other = "text" if FLAGS.text else "seeds"
+    raise ConfigError(f"--text_file={FLAGS.text_file} and --{other} both say which pictures; leave one out")
   if FLAGS.interpolate == 1:
     raise ConfigError("--interpolate=1: a line has two ends; take 2 or more, or 0 for independent pictures")
   if FLAGS.show == "reconstructions" and FLAGS.columns % 2:
@@ -145,16 +165,35 @@ def _numbers(words: list[str]) -> Any:
   return np.concatenate(parts) if parts else None
 
 
-def _drawn(run: Any, numbers: Any) -> Any:
+def _texts(count: int) -> list[str] | None:
+  """Returns the caption of each picture, or None: --text for all, or a row of pictures for each line of --text_file."""
+  if FLAGS.text:
+    return [FLAGS.text] * count
+  if not FLAGS.text_file:
+    return None
+  try:
+    lines = Path(FLAGS.text_file).read_text(encoding="utf-8-sig").splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    raise ConfigError(f"--text_file={FLAGS.text_file} cannot be read ({error}); name a file of captions") from None
+  captions = [line.strip() for line in lines if line.strip()]
+  if not captions:
+    raise ConfigError(f"--text_file={FLAGS.text_file} has no captions; write one in each line")
+  return [caption for caption in captions for _ in range(1 if FLAGS.interpolate else FLAGS.columns)]
+
+
+def _drawn(run: Any, numbers: Any, texts: list[str] | None) -> Any:
   from experiments import api
 
   options = {"ema": not FLAGS.raw, "truncation": FLAGS.truncation, "batch_norm": FLAGS.batch_norm}
   count = FLAGS.num if numbers is None else len(numbers)
   labels = _labels("label" in getattr(run.algorithm, "given", ()), run.spec, count)
-  which = numbers if numbers is not None else count if labels is None else len(labels)
-  if FLAGS.interpolate:
-    return api.interpolate(run, which, FLAGS.interpolate, seed=FLAGS.seed, labels=labels, **options)
-  return api.sample(run, which, seed=FLAGS.seed, labels=labels, **options)
+  which = numbers if numbers is not None else len(labels if labels is not None else texts or range(count))
+  options |= {"seed": FLAGS.seed, "labels": labels, "texts": texts}
+  return (
+    api.interpolate(run, which, FLAGS.interpolate, **options)
+    if FLAGS.interpolate
+    else api.sample(run, which, **options)
+  )
 
 
 def _encoded(run: Any, status: Any) -> dict[str, Any]:

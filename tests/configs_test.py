@@ -77,10 +77,15 @@ def spec_of(config: ConfigDict) -> Spec:
   points = data.name in ("gaussians8", "latents")
   size = data.image_size or 8
   stored = (1, 2, 1) if points else (size, size, data.channels)
-  seen = seen_shape(data, stored)
+  seen, text = seen_shape(data, stored), data.text.name != "none"
   return Spec(
     image_shape=window(stored, data.crop),
-    rows=(RowType("label", (), "int32"), *([RowType("seen", seen, "float32")] if seen else [])),
+    rows=(
+      RowType("label", (), "int32"),
+      *([RowType("text", (20,), "int32")] if text else []),
+      *([RowType("seen", seen, "float32")] if seen else []),
+    ),
+    vocabulary=("<pad>", "<unk>", "man") if text else (),
     num_classes={"celeb_a": 0, "gaussians8": 8, "latents": 0}.get(data.name, 10),
     num_examples=1400,
     kind="points" if points else "images",

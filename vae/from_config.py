@@ -31,7 +31,8 @@ NORMAL = "--config.prior=\"{'name': 'standard_normal'}\""
 GAUSSIAN = "--config.posterior=\"{'name': 'diagonal_gaussian'}\""
 ELBO = "--config.objective=\"{'name': 'elbo'}\""
 ONE_LAYER = "a network of one layer, as --config.model=\"{'name': 'gated_mlp', 'z_dim': 40}\""
-NO_LABELS = "--config.conditioning=\"{'name': 'none'}\""
+UNCONDITIONAL = "--config.conditioning=\"{'name': 'none'}\""
+WORDS = "--config.data.text=\"{'name': 'words'}\""
 # {what an objective needs of a posterior: the field that asks for it, why, and what to do without it}
 OBJECTIVE_NEEDS = {
   "density": (
@@ -95,11 +96,16 @@ def check(config: Any, spec: Spec) -> None:
     way_out = f"{GAUSSIAN} or a network without maps"
     require("map" in posterior.gives, config, "posterior.name", "model.name", why, way_out)
 
-  if "label" in choose(CONDITIONING, config.conditioning.name, "config.conditioning.name").rows:
+  given = choose(CONDITIONING, config.conditioning.name, "config.conditioning.name").rows
+  if "label" in given:
     why = "it needs labels, and this data set has none"
-    require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, NO_LABELS)
-    why = "its pseudo-inputs have no labels"
-    require(not pseudo_inputs, config, "prior.name", "conditioning.name", why, f"{NO_LABELS} or {NORMAL}")
+    require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, UNCONDITIONAL)
+  if "text" in given:
+    why = f"it needs captions as rows of words, which {WORDS} reads from a set that has some"
+    require(bool(spec.vocabulary), config, "conditioning.name", "data.text.name", why, UNCONDITIONAL)
+  why = "its pseudo-inputs have no labels and no captions"
+  way_out = f"{UNCONDITIONAL} or {NORMAL}"
+  require(not (given and pseudo_inputs), config, "prior.name", "conditioning.name", why, way_out)
   if spec.kind != "images":
     why = "it is for images, and these data are points"
     way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"
@@ -124,6 +130,8 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
     "image_shape": spec.image_shape,
     "pixel_range": spec.pixel_range,
     "dtype": config.dtype,
+    "num_classes": spec.num_classes,
+    "vocabulary": spec.vocabulary,
     "axis_name": axis_name,
     "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
   }
@@ -142,7 +150,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
       posterior=posterior,
       prior=build(PRIORS, config.prior, "prior", z_dim=config.model.z_dim, **context, **codes),
       likelihood=likelihood,
-      conditioning=build(CONDITIONING, config.conditioning, "conditioning", num_classes=spec.num_classes),
+      conditioning=build(CONDITIONING, config.conditioning, "conditioning", **context),
       layers=("z",) if depth == 1 else tuple(f"z{depth - i}" for i in range(depth)),
     ),
     objective=build(OBJECTIVES, config.objective, "objective", **context),

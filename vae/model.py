@@ -106,8 +106,8 @@ class LatentVariableModel(nn.Module):
       z_weight: weights [B] of z's gradient; log q(z|x) then lacks the gradient of q's parameters at a fixed z, whose
         expectation is 0 (Roeder et al. 2017). None leaves the gradient as it is.
     """
-    values = self.conditioning(given)
-    layers = list(self._infer(x if seen is None else seen, values, keys, train=train))
+    values = self.conditioning(given, keys if train else None)
+    layers = list(self._infer(x if seen is None else seen, values.encoder, keys, train=train))
     z, log_q = tuple(layer.draw.z for layer in layers), [layer.draw.log_q for layer in layers]
     if z_weight is not None:
       z = tuple(scale_gradient(part, z_weight) for part in z)
@@ -115,7 +115,7 @@ class LatentVariableModel(nn.Module):
       log_q = [self.posterior.log_prob(part, stats) for part, stats in zip(z, fixed, strict=True)]
     rates, log_ratio = self._rates(layers, z, log_q) if self.has_rate else ({}, jnp.zeros(()))
     return Terms(
-      distortion=-self.likelihood.log_prob(self.decoder(z, values, train=train), x),
+      distortion=-self.likelihood.log_prob(self.decoder(z, values.decoder, train=train), x),
       rates=rates,
       log_ratio=log_ratio,
       penalties={name: value for layer in layers for name, value in layer.draw.penalties.items()},
@@ -167,7 +167,7 @@ class LatentVariableModel(nn.Module):
 
   def infer(self, x: Images, given: Given, keys: Array) -> tuple[Latents, Array]:
     """Draws z from the posterior; returns it and log q(z|x) [B]."""
-    draws = [layer.draw for layer in self._infer(x, self.conditioning(given), keys, train=False)]
+    draws = [layer.draw for layer in self._infer(x, self.conditioning(given).encoder, keys, train=False)]
     return tuple(draw.z for draw in draws), sum((draw.log_q for draw in draws), start=jnp.zeros(()))
 
   def encode(self, x: Images, given: Given, keys: Array) -> Latents:
@@ -176,11 +176,11 @@ class LatentVariableModel(nn.Module):
 
   def moments(self, x: Images, given: Given) -> tuple[Array, Array]:
     """Returns mean and log-variance of the top layer's Gaussian posterior, [B, Z]."""
-    return self.posterior.split(self.encoder(x, self.conditioning(given), train=False))
+    return self.posterior.split(self.encoder(x, self.conditioning(given).encoder, train=False))
 
   def log_likelihood(self, x: Images, given: Given, z: Latents) -> Array:
     """Returns log p(x|z), [B]."""
-    return self.likelihood.log_prob(self.decoder(z, self.conditioning(given), train=False), x)
+    return self.likelihood.log_prob(self.decoder(z, self.conditioning(given).decoder, train=False), x)
 
   def log_prior(self, z: Latents) -> Array:
     """Returns log p(z), [B]."""
@@ -198,7 +198,7 @@ class LatentVariableModel(nn.Module):
 
   def mean_image(self, z: Latents, given: Given) -> Images:
     """Returns E[x|z], [B, H, W, C]."""
-    return self.likelihood.mean(self.decoder(z, self.conditioning(given), train=False))
+    return self.likelihood.mean(self.decoder(z, self.conditioning(given).decoder, train=False))
 
   def reconstruct(self, x: Images, given: Given, keys: Array) -> Images:
     """Returns E[x|z] for one draw from the posterior."""

@@ -1,7 +1,10 @@
 """Image grids, scatter plots, files of pictures and films."""
 
 import io
+import itertools
 import tempfile
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from common.errors import ConfigError
 MIN_CELL = 32  # pixels per side; smaller images are magnified by whole factors to be visible
 MARGIN = 2  # grey pixels between images
 FILMS = (".gif", ".webp", ".mp4")
+_LEGIBLE, _LETTER, _LINE = 240, 7, 16  # pixels: the least width of captions, and the most of a letter and of a line
 
 
 def to_uint8(images: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
@@ -33,6 +37,26 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
   cells[:count] = images
   cells = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
   return cells.reshape(rows * height, columns * width, channels)
+
+
+def captioned(images: np.ndarray, captions: Sequence[str], columns: int) -> np.ndarray:
+  """Tiles images uint8 [N, H, W, C] as `grid`, neighbours of one caption together and the caption under them."""
+  from PIL import Image, ImageDraw
+
+  factor = max(1, -(-2 * MIN_CELL // images.shape[1]))
+  images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  blocks = []
+  for caption, group in itertools.groupby(range(len(images)), captions.__getitem__):
+    own = images[list(group)]
+    blocks.append((caption, grid(own, min(columns, len(own)))))
+  width, parts = max(_LEGIBLE, *(block.shape[1] for _, block in blocks)), []
+  for caption, block in blocks:
+    lines = textwrap.wrap(caption, width // _LETTER)
+    strip = Image.new("L", (width, _LINE * len(lines) + MARGIN), 255)
+    ImageDraw.Draw(strip).text((MARGIN, 0), "\n".join(lines), fill=0)
+    wide = np.pad(block, ((0, 0), (0, width - block.shape[1]), (0, 0)), constant_values=128)
+    parts += [wide, np.asarray(strip)[..., None].repeat(images.shape[-1], axis=-1)]
+  return np.concatenate(parts)
 
 
 def scatter(points: np.ndarray, size: int = 256, extent: float = 3.0) -> np.ndarray:
@@ -123,11 +147,12 @@ def save(
   spec: Spec,
   columns: int,
   numbers: np.ndarray | None = None,
+  captions: Sequence[str] | None = None,
 ) -> None:
   """Writes images [N, H, W, C] in the spec's pixel range, by the ending of ``path``.
 
   A directory gets a PNG for each image, named by ``numbers`` [N], or else from 0 on. One of FILMS is a film, a .npz has
-  "images" in uint8 and "labels", and anything else is one picture, as `picture` renders it.
+  "images" in uint8 and "labels", and anything else is one picture, as `captioned` or `picture` renders it.
 
   Raises:
     ConfigError: points, which are one plot, as a film or in a directory.
@@ -146,5 +171,7 @@ def save(
       arrays["labels"] = labels
     with files.replacing(path) as file:
       np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+  elif captions:
+    save_png(path, captioned(to_uint8(images, spec.pixel_range), captions, columns))
   else:
     save_png(path, picture(images, spec.kind, spec.pixel_range, columns))

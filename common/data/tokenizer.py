@@ -100,14 +100,19 @@ def open_tokenizer(data: Any, captions: Callable[[], Sequence[str] | None]) -> T
   """
   chosen: Any = choose(TOKENIZERS, data.text.name, "config.data.text.name")
   if chosen is none:
-    return build(TOKENIZERS, data.text, "data.text")
+    return tokenizer_of(data, ())
   texts = captions()
   if texts is None:
     raise ConfigError(
       f'config.data.text.name="{data.text.name}": "{data.name}" has no captions; take '
       "--config.data.text=\"{'name': 'none'}\", or a set that has some, as --config.data.name=emoji_people"
     )
-  return build(TOKENIZERS, data.text, "data.text", vocabulary=chosen.vocabulary_of(texts))
+  return tokenizer_of(data, chosen.vocabulary_of(texts))
+
+
+def tokenizer_of(data: Any, vocabulary: tuple[str, ...]) -> Any:
+  """Returns the `Tokenizer` of config.data.text with a vocabulary that is known, as from a run's spec."""
+  return build(TOKENIZERS, data.text, "data.text", vocabulary=vocabulary)
 
 
 def cut_note(tokenizer: Tokenizer, captions: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 inputs = np.load(sys.argv[1])
 z = [inputs[name] for name in sorted(inputs) if name.startswith("z")]
 z = z[0] if len(z) == 1 else tuple(z)
-labels = inputs["labels"]
+labels, text = inputs["labels"], inputs["text"]
 """
 _SAVED = """
 np.save(sys.argv[2], images)
@@ -27,17 +27,20 @@ assert not {"common", "gan", "vae", "experiments", "flax"} & set(sys.modules)
 """
 
 
-@pytest.mark.parametrize("variant", ["cgan:dcgan,tiny", "sagan:tiny", "vae:tiny", "hvae:tiny"])
+@pytest.mark.parametrize("variant", ["cgan:dcgan,tiny", "sagan:tiny", "vae:tiny", "hvae:tiny", "text_vae:tiny"])
 def test_an_exported_model_draws_what_its_run_draws(tmp_path, variant):
   workdir, out = untrained(tmp_path / "run", variant, seed=1), tmp_path / "out"
   api.export(workdir, out)
   run, again = api.load(workdir), api.load(out)
-  images, labels = api.sample(run, 5, seed=3)
-  np.testing.assert_array_equal(api.sample(again, 5, seed=3).images, images)
+  texts = ["man pilot", "<unk> pilot: dark skin tone"] + 3 * ["woman judge"] if variant == "text_vae:tiny" else None
+  images, labels = api.sample(run, 5, seed=3, texts=texts)
+  np.testing.assert_array_equal(api.sample(again, 5, seed=3, texts=texts).images, images)
   sampler = api.sampler_of(run)
   z = sampler.latents(run.state, 3, np.arange(5))
   given = {f"z{i}": np.asarray(part) for i, part in enumerate(jax.tree.leaves(z))}
-  np.savez(tmp_path / "in.npz", labels=[] if labels is None else labels, **given)
+  np.savez(
+    tmp_path / "in.npz", labels=[] if labels is None else labels, text=run.stated(None, texts).get("text", []), **given
+  )
   text = (out / "README.md").read_text()
   code = text.partition("```python\n")[2].partition("```")[0]  # what the card says, in a process without the project
   (tmp_path / "script.py").write_text(_LATENTS + code + _SAVED)

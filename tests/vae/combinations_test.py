@@ -52,7 +52,7 @@ SMALL = {
     "rae": {"z_weight": 0.1, "regularizer": "gradient", "weight": 0.1},
   },
   "likelihood": {"bernoulli": {}, "gaussian": {}, "shared_gaussian": {}, "discretized_logistic": {}},
-  "conditioning": {"none": {}, "concat": {}},
+  "conditioning": {"none": {}, "concat": {}, "text": {"width": 4, "layers": 1, "heads": 1}},
   "corruption": {"none": {}, "gaussian": {}, "masking": {}},
 }
 RULED = ("model", "posterior", "prior", "objective", "conditioning")  # the others go with everything on images
@@ -119,7 +119,7 @@ def all_of(algorithm, state, batch):
   images = jnp.zeros(())
   if algorithm.has_prior:
     z = algorithm.prior_sample(after, jax.random.key(3), jnp.arange(3))
-    images = algorithm.decode(after, z, {"label": jnp.arange(3)} if algorithm.given else None)
+    images = algorithm.decode(after, z, {name: batch[name][:3] for name in algorithm.given} or None)
   return after, metrics, found, images
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from common import random
 from common.errors import ConfigError
+from configs import schema
 from experiments import choices
 from tests.advice import applied, ways
 from tests.vae.combinations_test import refusal, section
@@ -20,7 +21,7 @@ from vae.from_config import from_config
 from vae.networks import NETWORKS
 
 POINTS = dataclasses.replace(SPEC, kind="points", image_shape=(1, 1, 2))
-BARE = dataclasses.replace(SPEC, num_classes=0)
+BARE = dataclasses.replace(SPEC, num_classes=0, vocabulary=())
 TABLES = choices("vae")
 POINT = {"posterior": "deterministic", "prior": "none", "objective": "reconstruction"}
 CODES = {"posterior": "vector_quantized", "prior": "uniform_codes"}
@@ -42,6 +43,8 @@ CASES = [
   ({**HVAE, "objective": DOUBLY}, "objective.gradient", "model", "whose gradient would be lost"),
   ({"model": "resnet", "posterior": "planar"}, "posterior", "model", "a map needs as many"),
   ({"conditioning": "concat"}, "conditioning", "data", "this data set has none", BARE),
+  ({"conditioning": "text"}, "conditioning", "data.text.name", "it needs captions as rows of words", BARE),
+  ({"conditioning": "text", "prior": "vampprior"}, "prior", "conditioning", "and no captions"),
   ({"conditioning": "concat", "prior": "vampprior"}, "prior", "conditioning", "have no labels"),
   ({"model": "conv", "likelihood": "gaussian"}, "model", "data", "these data are points", POINTS),
   ({"prior": "vampprior", "likelihood": "gaussian"}, "prior", "data", "pseudo-inputs are images", POINTS),
@@ -57,9 +60,9 @@ def test_a_pair_is_refused_with_both_values_the_reason_and_a_way_out(case):
   config.data.dequantize = second == "data.dequantize"
 
   def shown(field):
-    path, key = field.split(".") if "." in field else (field, "name")
-    value = config[path][key]
-    return f"config.{path}.{key}=" + (f'"{value}"' if isinstance(value, str) else str(value))
+    path = field if "." in field else f"{field}.name"
+    value = schema.value_at(config, path)
+    return f"config.{path}=" + (f'"{value}"' if isinstance(value, str) else str(value))
 
   with pytest.raises(ConfigError) as error:
     from_config(config, spec)

@@ -11,7 +11,7 @@ from common.data.spec import Spec
 from configs import vae as config_file
 from vae.from_config import from_config
 
-SPEC = Spec((4, 4, 1), 10, 8, "images", (0.0, 1.0), "")
+SPEC = Spec((4, 4, 1), 10, 8, "images", (0.0, 1.0), "", vocabulary=("<pad>", "<unk>", "man", "woman"))
 
 
 @functools.cache
@@ -33,6 +33,7 @@ def model_of(spec=SPEC, *, compiled=True, **changes):
   algorithm = from_config(config_of_model(**changes), spec)
   x = _images(spec.image_shape)
   batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
+  batch["text"] = jnp.asarray([[2, 3, 2, 0], [3, 2, 0, 0]] * 4, jnp.int32)
   make = jax.jit(lambda: algorithm.init(jax.random.key(0), batch))
   return algorithm, make() if compiled else make, batch
 

@@ -14,7 +14,8 @@ from common.parallel import make_mesh
 from common.training.program import Program
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of, filled
-from tests.vae.tiny_model import model_of
+from tests.vae.tiny_model import keys_of, model_of
+from vae.conditioning import with_unknown
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,39 @@ def test_a_corruption_is_seen_by_the_encoder_in_training_only():
   np.testing.assert_allclose(seen[1].distortion[0], -clean_image, rtol=1e-5)
   held_out = [jax.jit(a.eval_step)(state, batch, key)["distortion"].total for a in (clean, noisy)]
   np.testing.assert_array_equal(*held_out)
+
+
+def text_model(**arguments):
+  return model_of(conditioning={"name": "text", "width": 8, "layers": 1, "heads": 2, **arguments})
+
+
+def test_a_caption_reaches_the_decoder_alone():
+  algorithm, state, batch = text_model()
+  other = {**batch, "text": batch["text"][::-1]}
+  means = [jax.jit(algorithm.posterior_moments)(state, b)[0] for b in (batch, other)]
+  z = (jnp.zeros((8, 3)),)
+  images = [jax.jit(algorithm.decode)(state, z, {"text": b["text"]}) for b in (batch, other)]
+  np.testing.assert_array_equal(*means)
+  assert not np.allclose(*images)
+  losses = [jax.jit(algorithm.eval_step)(state, b, jax.random.key(0))["distortion"].total for b in (batch, other)]
+  assert losses[0] != losses[1]
+  with pytest.raises(ValueError, match="this model is given text, and not label"):
+    algorithm.decode(state, z, {"label": batch["label"]})
+
+
+def test_words_are_dropped_by_row_and_in_training_only():
+  tokens = jnp.broadcast_to(jnp.where(jnp.arange(9) < 7, 2, 0), (2000, 9))
+  found = np.asarray(with_unknown(tokens, keys_of(2000), 0.3, 1))
+  assert set(np.unique(found[:, :7])) == {1, 2} and not found[:, 7:].any()
+  assert abs(np.mean(found[:, :7] == 1) - 0.3) < 0.02
+  np.testing.assert_array_equal(with_unknown(tokens[:1], keys_of(2000)[5:6], 0.3, 1)[0], found[5])
+  (some, state, batch), (none, *_) = (text_model(dropout=rate) for rate in (0.9, 0.0))
+  key = jax.random.key(1)
+  trained = [jax.jit(a.train_step)(state, batch, key)[1]["distortion"].total for a in (some, none)]
+  tested = [jax.jit(a.eval_step)(state, batch, key)["distortion"].total for a in (some, none)]
+  assert trained[0] != trained[1] and tested[0] == tested[1]
+  with pytest.raises(ConfigError, match=r"config\.model: dropout=1\.0 is not in \[0, 1\)"):
+    text_model(dropout=1.0)
 
 
 def test_labels_reach_the_encoder_and_the_decoder():

@@ -30,6 +30,17 @@ def test_grid_is_row_by_row_and_magnifies_small_images():
   assert centers.tolist() == [[0, 10], [20, 30], [40, 128]]
 
 
+def test_captions_lie_under_the_pictures_that_they_are_of():
+  cells = np.full((5, 32, 32, 3), 90, np.uint8)
+  sheet = images.captioned(cells, ["one", "one", "one", "a long one " * 9, "one"], columns=2)
+  side = 64 + 2 * images.MARGIN
+  lines = [16 + images.MARGIN, 3 * 16 + images.MARGIN, 16 + images.MARGIN]
+  assert sheet.shape == (4 * side + sum(lines), 240, 3)
+  ends = np.cumsum([2 * side, lines[0], side, lines[1], side, lines[2]])
+  for start, end in zip(ends[::2], ends[1::2], strict=True):
+    assert sheet[start:end].max() == 255 and sheet[start:end].min() < 64 and sheet[start - side : start].max() == 128
+
+
 def test_a_single_picture_is_itself():
   one = np.linspace(0.0, 1.0, 64).reshape(1, 8, 8, 1)
   np.testing.assert_array_equal(images.picture(one, "images", (0.0, 1.0), 8), images.to_uint8(one, (0.0, 1.0))[0])
