@@ -23,7 +23,8 @@ _PASSED = (
   *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name"),
   *("label_head", "num_stats", "num_params", "vocabulary"),
 )
-_PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim")  # of a prior; a network or quantizer has defaults for them
+# Of a prior or of a network that restores; other networks and quantizers have defaults for them.
+_PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim", "scale", "channels")
 
 
 def help_text(doc: str, program: str) -> str:

@@ -93,7 +93,7 @@ MISTAKES = [
   (DCGAN + "--config.loss={{'name':'hinj'}}", 'config.loss.name="hinj"', "non_saturating"),
   (VAE + "--config.family=gan", "config.family=gan", "take another --config"),
   # Settings that do not go together.
-  (DCGAN + "--config.data.image_size=10", "config.data.image_size=10", "8, 16, 32, 64"),
+  (DCGAN + "--config.data.image_size=9", "config.data.image_size=9", "--config.data.image_size=10"),
   (CONV + "--config.data.image_size=10", "10x10", "multiple of 4"),
   (VAE + "--config.data.pixel_range=(-1.0,1.0)", "(-1.0, 1.0)", '"bernoulli" needs config.data.pixel_range=(0.0, 1.0)'),
   (
@@ -123,7 +123,7 @@ MISTAKES = [
   ("sample --workdir={run} --num=0", "--num=0", "positive"),
   ("sample --workdir={run} --seed=-1", "--seed=-1", "in the range"),
   ("sample --workdir={run} --labels=3", "--labels=3", "unconditional"),
-  ("sample --workdir={run} --out=x.jpg", "--out=x.jpg", ".png or .npz"),
+  ("sample --workdir={run} --out=x.bmp", "--out=x.bmp", ".png or .jpg"),
   ("sample --workdir={run} --out={file}/x.png", "--out={file}/x.png", "another place"),
   ("sample --workdir={run} --out={folder}", "--out={folder} is a directory; name a file"),
   ("export_classifier --workdir={run} --out=x.png", "--out=x.png must end in .safetensors"),

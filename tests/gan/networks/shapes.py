@@ -21,6 +21,11 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and
 }
 
 
+def attention_size(image_shape: tuple[int, int, int], is_generator: bool) -> int:
+  """Returns the height next to the base of a network that doubles: 8 of G and 4 of D for images of 8x8."""
+  return (1 + is_generator) * (base_of(image_shape)[0] if DOUBLED.fits(*image_shape[:2]) else 4)
+
+
 def shapes(
   table: dict[str, Any], name: str, image_shape: tuple[int, int, int], given: Any = None, **context: Any
 ) -> Any:
@@ -28,8 +33,8 @@ def shapes(
   is_generator = table is GENERATORS
   context |= {"image_shape": image_shape, "pixel_range": (-1.0, 1.0)}
   allowed = {key: value for key, value in context.items() if key in parameters(table[name])}
-  if name == "sagan":  # attention next to the base
-    allowed["attention_size"] = (1 + is_generator) * (base_of(image_shape)[0] if DOUBLED.fits(*image_shape[:2]) else 4)
+  if name == "sagan":
+    allowed["attention_size"] = attention_size(image_shape, is_generator)
   network = table[name](**SMALL[name][not is_generator], **allowed)
   x = jnp.zeros((2, 4)) if is_generator else jnp.zeros((2, *image_shape))
   further: dict[str, Any] = {} if is_generator else {"keys": random.row_keys(jax.random.key(0), jnp.arange(2))}
