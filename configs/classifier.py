@@ -7,13 +7,13 @@ images that move by up to 2 pixels; its features are the maxima over the last ma
 
 Number to expect: test accuracy with averaged weights, measured: 99.5 % on MNIST, 92.5 % on Fashion-MNIST, and 99.3 % on
 digits, at 8x8 and, with --config.data.image_size=16, at 16x16; 89.9 % on CIFAR-10, and 90.2 % after 500 more steps on
-all 50,000 training images; see experiments/RESULTS.md. The digits have one for each
-size, since the one of 8x8 reads 84.3 % of them at 16x16.
+all 50,000 training images; see experiments/RESULTS.md. The digits have one for each size, since the one of 8x8 reads
+84.3 % of them at 16x16.
 
 Variants: digits (the default), fashion_mnist, mnist, cifar10, tiny.
 Command: python -m experiments.train --config=configs/classifier.py:fashion_mnist --workdir=runs/classifier
-Time: fashion_mnist 25 minutes on 2 CPU cores by --check; it took 38 beside a test suite and other runs; cifar10 took
-52 on one core beside other work.
+Time: fashion_mnist 25 minutes on 2 CPU cores by --check, and 38 beside a test suite and other runs; cifar10 took 52 on
+one core beside other work.
 """
 
 from ml_collections import ConfigDict
