@@ -136,9 +136,9 @@ def _check_flags(out: Path) -> None:
   if FLAGS.seeds and (FLAGS["num"].present or FLAGS.labels == ["all"]):
     other = "num" if FLAGS["num"].present else "labels"
     raise ConfigError(f"--seeds={','.join(FLAGS.seeds)} and --{other} both say which pictures; leave one out")
-  if (FLAGS.text and FLAGS.text_file) or (FLAGS.seeds and FLAGS.text_file):
-    other = "text" if FLAGS.text else "seeds"
-    raise ConfigError(f"--text_file={FLAGS.text_file} and --{other} both say which pictures; leave one out")
+  if FLAGS.text_file and (other := next((name for name in ("text", "seeds", "num") if FLAGS[name].present), "")):
+    columns = "; --columns sets the pictures of a caption" if other == "num" else ""
+    raise ConfigError(f"--text_file={FLAGS.text_file} and --{other} both say which pictures; leave one out{columns}")
   if FLAGS.interpolate == 1:
     raise ConfigError("--interpolate=1: a line has two ends; take 2 or more, or 0 for independent pictures")
   if FLAGS.show == "reconstructions" and FLAGS.columns % 2:

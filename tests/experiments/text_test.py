@@ -50,6 +50,7 @@ def test_a_caption_is_drawn_from_the_workdir_alone(workdir, tmp_path):
     (["--labels=3"], "this model is unconditional and takes no labels"),
     (["--text_file=/nowhere"], "--text_file=/nowhere cannot be read"),
     (["--text=man", "--text_file=x"], "--text_file=x and --text both say which pictures"),
+    (["--num=6", "--text_file=x"], "leave one out; --columns sets the pictures of a caption"),
   ],
 )
 def test_mistake(workdir, words, message, capfd):
