@@ -23,7 +23,6 @@ from ml_collections import ConfigDict
 from common import parallel
 from common.algorithm import Generative
 from common.data import images as pictures
-from common.data.dataset import Dataset
 from common.data.picture_files import BACKGROUNDS
 from common.errors import ConfigError
 from common.evaluation.sampling import Sampler, numbers_of
@@ -74,7 +73,6 @@ def train(
   init_from: str | Path = "",
   init_partly: bool = False,
   profile: tuple[int, int] | None = None,
-  dataset: Dataset | None = None,
   status: Status | None = None,
 ) -> int:
   """Trains a config to its end in ``workdir``, or resumes there; returns the number of steps taken in total.
@@ -85,7 +83,6 @@ def train(
     init_from: workdir of a run of the same networks whose weights a fresh run starts from.
     init_partly: whether arrays that ``init_from`` lacks, or has in another shape, may start fresh.
     profile: (start, stop), the steps to trace with jax.profiler into workdir/profile.
-    dataset: the opened ``config.data``; None opens it.
     status: receives lines for the user; None prints them to stderr.
 
   Raises:
@@ -94,7 +91,7 @@ def train(
     NonFiniteError: a loss, gradient, parameter or score is not finite; the last good checkpoint remains.
   """
   workdir, status = Path(workdir).absolute(), status or Status(enabled=jax.process_index() == 0)
-  config, dataset, algorithm = built(config, dataset, status)
+  config, dataset, algorithm = built(config, status)
   with claimed(workdir, config, dataset.spec, status, str(init_from)) as start_at:
     program = Program(algorithm, dataset, config, parallel.make_mesh())
     initial = functools.partial(initial_state, program, init_from, init_partly, status)
@@ -108,10 +105,10 @@ def train(
   return run.step
 
 
-def check(config: ConfigDict, *, dataset: Dataset | None = None, status: Status | None = None) -> dict[str, float]:
+def check(config: ConfigDict, *, status: Status | None = None) -> dict[str, float]:
   """Compiles a config and runs a few calls, without a workdir; returns its sizes and times by name."""
   status = status or Status(enabled=jax.process_index() == 0)
-  config, dataset, algorithm = built(config, dataset, status)
+  config, dataset, algorithm = built(config, status)
   for note in dataset.notes:
     status.line(note)
   return check_program(Program(algorithm, dataset, config, parallel.make_mesh()), status)

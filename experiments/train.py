@@ -6,7 +6,6 @@ validation score is not finite; 75 stopped by a signal, everything saved; 1 a fa
 in a file; 130 Ctrl-C before the first step; 141 the reader of its output is gone.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from absl import flags
@@ -38,17 +37,8 @@ def main() -> int:
   if not FLAGS.check:
     command_line.required("workdir")
 
-  import numpy  # noqa: F401  # before the thread: two threads that import it at once may get half of it
-
-  from common.data.latents import is_latents
-
-  reading = None
-  # Latents may not be there yet; the shape of what is seen of an image needs JAX, which only one thread may import.
-  if not (is_latents(config.data.name) or config.data.degradation):
-    reading = ThreadPoolExecutor(1).submit(_read_dataset, config.data)  # takes as long as the imports
   import jax
 
-  from common import parallel
   from common.training.log import Status
   from experiments import api
   from experiments.command_line import compilation_cache
@@ -56,33 +46,14 @@ def main() -> int:
   _start_devices()
   status = Status(enabled=jax.process_index() == 0)
   compilation_cache.start(status)
-  parallel.check_devices(config.parallel.mode, config.train.batch_size)
-  with status.phase("reading the data set"):
-    dataset = reading.result() if reading else None
   if not FLAGS.check:
-    api.train(
-      config,
-      FLAGS.workdir,
-      init_from=FLAGS.init_from,
-      init_partly=FLAGS.init_partly,
-      profile=profile,
-      dataset=dataset,
-      status=status,
-    )
+    init = {"init_from": FLAGS.init_from, "init_partly": FLAGS.init_partly}
+    api.train(config, FLAGS.workdir, **init, profile=profile, status=status)
     return 0
-  figures = api.check(config, dataset=dataset, status=status)
+  figures = api.check(config, status=status)
   for name, value in figures.items() if jax.process_index() == 0 else ():
     print(f"{name}: {value:,.0f}" if value >= 100 else f"{name}: {value:,.2f}")
   return 0
-
-
-def _read_dataset(data: Any) -> Any:
-  from common.data.dataset import open_dataset
-  from common.training.log import Status
-
-  dataset = open_dataset(data, Status(enabled=FLAGS.process_id == 0).line)
-  _ = dataset.spec  # reads the training split and keeps it
-  return dataset
 
 
 def _start_devices() -> None:

@@ -1,4 +1,4 @@
-"""The properties of a data set that a model depends on. Free of JAX: data are read while JAX is imported."""
+"""The properties of a data set that a model depends on. Free of JAX, which processes that stream data do without."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -28,15 +28,15 @@ from experiments.command_line import flags as command_line
 from experiments.loading import is_exported, load_run, read_config, with_arguments
 
 
-def built(config: ConfigDict, dataset: Dataset | None, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
+def built(config: ConfigDict, status: Status) -> tuple[ConfigDict, Dataset, Trainable]:
   """Opens the data set and builds the algorithm; a config for latents is completed by the run that they belong to."""
   parallel.check_devices(config.parallel.mode, config.train.batch_size)
-  if dataset is None and is_latents(config.data.name):
+  if is_latents(config.data.name):
     from experiments.latents.fitted_prior import with_latents
 
     config = with_latents(config, status)
   with status.phase("reading the data set"):
-    dataset = dataset or open_dataset(config.data, status.line)
+    dataset = open_dataset(config.data, status.line)
     return config, dataset, build_algorithm(config, dataset.spec, parallel.axis_name_of(config.parallel.mode))
 
 

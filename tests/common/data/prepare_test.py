@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -26,6 +27,21 @@ RNG = np.random.RandomState(0)
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
   monkeypatch.setattr(module, "CHUNK", 16)
+
+
+@contextmanager
+def interrupted_at_write(number):
+  """Ctrl-C comes when file ``number``, counted from 0, is about to be written."""
+  write, left = files.write, iter(range(number))
+
+  def stopping(path, content):
+    if next(left, None) is None:
+      raise KeyboardInterrupt
+    write(path, content)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(files, "write", stopping)
+    yield
 
 
 @pytest.fixture
@@ -77,19 +93,10 @@ def test_a_prepared_set_is_its_folder(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("writes", range(2, 14, 3))
-def test_a_stopped_preparation_goes_on_and_ends_with_the_same_files(pictures, tmp_path, monkeypatch, writes):
+def test_a_stopped_preparation_goes_on_and_ends_with_the_same_files(pictures, tmp_path, writes):
   whole = prepare(pictures, tmp_path / "whole", (16, 16, 3), "crop")
-  write, left = files.write, iter(range(writes))
-
-  def stopping(path, content):
-    if next(left, None) is None:
-      raise KeyboardInterrupt
-    write(path, content)
-
-  monkeypatch.setattr(files, "write", stopping)
-  with pytest.raises(KeyboardInterrupt):
+  with interrupted_at_write(writes), pytest.raises(KeyboardInterrupt):
     prepare(pictures, tmp_path / "out", (16, 16, 3), "crop")
-  monkeypatch.setattr(files, "write", write)
   before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}
   assert len(before) == (writes - 1) // 2
   again = prepare(pictures, tmp_path / "out", (16, 16, 3), "crop")
@@ -167,17 +174,8 @@ def test_a_prepared_set_trains_as_the_set_itself(tmp_path, changes, shape):
 def test_a_stopped_preparation_of_a_set_goes_on(tmp_path, monkeypatch):
   source = open_source(data_config())
   whole = prepare_set(source, tmp_path / "whole", (8, 8, 1), "pad")
-  write, left = files.write, iter(range(20))
-
-  def stopping(path, content):
-    if next(left, None) is None:
-      raise KeyboardInterrupt
-    write(path, content)
-
-  monkeypatch.setattr(files, "write", stopping)
-  with pytest.raises(KeyboardInterrupt):
+  with interrupted_at_write(20), pytest.raises(KeyboardInterrupt):
     prepare_set(source, tmp_path / "out", (8, 8, 1), "pad")
-  monkeypatch.setattr(files, "write", write)
   before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("chunk-*")}
   said, times = [], iter(range(0, 10**6, 10))
   monkeypatch.setattr(picture_folder.time, "monotonic", lambda: next(times))
