@@ -8,7 +8,9 @@ caption counts as unknown, so that z learns what a caption leaves open; at sampl
 
 The test splits have combinations of words that no training caption has (common/data/emoji.py).
 
-Number to expect: none is published; ``evaluate --metrics=psnr`` compares each test picture with a draw of its caption.
+Number to expect: none is published; ``evaluate --metrics=psnr,retrieval`` compares each test picture with a draw of its
+caption, beside two copies of training pictures: that of the closest caption has a PSNR of 22.26 dB on ``emoji`` and
+23.55 on ``emoji_people``, the nearest to the true picture 26.21 and 25.50; both find none (recall_at_1 0).
 
 Variants: emoji_people (the default, 768 pictures that ship with the code), emoji, tiny.
 Command: python -m experiments.train --config=configs/text_vae.py:emoji --workdir=runs/text

@@ -11,18 +11,21 @@ from common.data.dataset import Dataset, open_dataset
 from common.data.degradations.resize import resized
 from common.data.window import window
 from common.errors import ConfigError
+from common.evaluation.metrics.retrieval import distances, words
 from common.evaluation.sampling import Examples, Sampler
 from common.types import PyTree
 
-BATCH = 64  # examples that are degraded at a time
+BATCH = 64  # examples that are degraded, or compared with all others, at a time
+OTHERS = {"train": ("validation", "test"), "validation": ("train", "test"), "test": ("train", "validation")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-  """Pictures to score: uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), with labels [N] or None."""
+  """Pictures to score: uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), with labels [N] and captions [N] or None."""
 
   images: np.ndarray
   labels: np.ndarray | None
+  captions: list[str] | None = None
 
   def __len__(self) -> int:
     return len(self.images)
@@ -37,7 +40,8 @@ def open_reference(data: Any) -> Dataset:
   plain = data.copy_and_resolve_references()
   with plain.unlocked():
     as_stored = {"rotate": False, "flip": False, "dequantize": False, "binarize": "none"}
-    plain.update({**as_stored, "degradation": (), "text": {"name": "none"}})
+    plain.update({**as_stored, "degradation": ()})
+    plain.text = {"name": "none"}  # update() would keep the tokenizer's other settings
     source = open_source(plain)
     if plain.resize == "pad" and source.kind == "images":
       height, width, _ = source.native_shape
@@ -46,7 +50,7 @@ def open_reference(data: Any) -> Dataset:
 
 
 def real(reference: Dataset, split: str, num: int = 0) -> Pictures:
-  """Returns the first ``num`` examples of "train", "validation" or "test", 0 for all, with labels if there are any.
+  """Returns the first ``num`` examples of a split, 0 for all, with labels and captions if there are any.
 
   Raises:
     ConfigError: the split has fewer.
@@ -58,7 +62,33 @@ def real(reference: Dataset, split: str, num: int = 0) -> Pictures:
     )
   rows = examples.arrays()
   images = without_margin(rows["image"][: num or None], window(reference.image_shape, reference.crop))
-  return Pictures(images, rows["label"][: num or None] if reference.source.num_classes else None)
+  labels, captions = rows["label"] if reference.source.num_classes else None, examples.captions()
+  return Pictures(images, *(None if each is None else each[: num or None] for each in (labels, captions)))
+
+
+def among_all(reference: Dataset, split: str) -> Pictures:
+  """Returns the examples of a split, and those of the other two after them."""
+  parts = [real(reference, split), *(real(reference, other) for other in OTHERS[split])]
+  captions = None if parts[0].captions is None else [text for part in parts for text in part.captions or ()]
+  return Pictures(np.concatenate([part.images for part in parts]), None, captions)
+
+
+def copies(reference: Dataset, split: str, num: int) -> dict[str, Pictures]:
+  """Returns two baselines of pictures of captions, which copy a training picture for each of the first ``num`` ones.
+
+  "closest caption" copies that whose caption shares the largest part of the words of both, the first of equals;
+  "nearest picture" knows the true picture, and copies that which is nearest to it.
+  """
+  own, train = real(reference, split, num), real(reference, "train")
+  sets = [[set(words(caption)) for caption in side.captions or ()] for side in (own, train)]
+  shared = [[len(a & b) / max(len(a | b), 1) for b in sets[1]] for a in sets[0]]
+  rows = {
+    "closest caption": np.argmax(np.asarray(shared), axis=1),
+    "nearest picture": np.concatenate(
+      [np.argmin(distances(own.images[first : first + BATCH], train.images), axis=1) for first in range(0, num, BATCH)]
+    ),
+  }
+  return {name: Pictures(train.images[chosen], None) for name, chosen in rows.items()}
 
 
 def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,14 @@ from common.data.resize import described
 from common.errors import ConfigError
 from common.evaluation.features.embed import Embedder
 from common.evaluation.features.extractor import Context, Extractor, open_extractor, sha8
-from common.evaluation.metrics.catalogue import AGAINST_TRAINING
+from common.evaluation.metrics.catalogue import AGAINST_TRAINING, AMONG_ALL
 from common.evaluation.metrics.labels import channel_classes, labels_of, share
 from common.evaluation.metrics.score import SampleMetric, SampleSet, Score
-from common.evaluation.pictures import Pictures, check_pictures, real
+from common.evaluation.pictures import OTHERS, Pictures, among_all, check_pictures, real
 from common.evaluation.records import Protocol, ScoreRecord
 from common.training.log import Status
 
+ALL = "all"  # names the side of metrics that compare with all pictures of the set
 ACCURACY_LOST = 0.02  # a classifier that loses more on the real pictures is refused: it misreads them
 
 
@@ -52,7 +54,7 @@ class _Side(NamedTuple):
 
 
 class Scoring:
-  """Metrics of pictures against a split; metrics of copies always compare with the training split.
+  """Metrics of pictures against a split; copies are sought in the training split, and `AMONG_ALL` sees all of them.
 
   Args:
     metrics: by name, as `common.evaluation.metrics.catalogue.build_metrics` makes them.
@@ -92,20 +94,29 @@ class Scoring:
     self.failures: list[str] = []
     splits: dict[str, dict[str, SampleMetric]] = {}
     for name, metric in metrics.items():
-      splits.setdefault("train" if name in AGAINST_TRAINING else settings.split, {})[name] = metric
-    # A copy may be one of any training picture.
-    pictures = {split: real(reference, split, 0 if split == "train" else settings.num_real) for split in splits}
+      side = "train" if name in AGAINST_TRAINING else ALL if name in AMONG_ALL else settings.split
+      splits.setdefault(side, {})[name] = metric
+    pairs = settings.num_real or len(getattr(reference, settings.split))
+    pictures = {split: self._real(split) for split in splits}
     for split, group in splits.items():
-      _check(group, self._extractor, pictures[split], labelled=labelled, num=num, paired=paired)
+      _check(group, self._extractor, pictures[split], labelled=labelled, num=num, pairs=pairs if paired else 0)
     with settings.say.phase("reading the real pictures"):
       self._sides = {split: self._side(group, split, pictures[split], data) for split, group in splits.items()}
 
+  def _real(self, side: str) -> Pictures:
+    if side == ALL:
+      return among_all(self._reference, self._settings.split)
+    # A copy may be one of any training picture.
+    return real(self._reference, side, 0 if side == "train" else self._settings.num_real)
+
   def _side(self, metrics: dict[str, SampleMetric], split: str, pictures: Pictures, data: Any) -> _Side:
-    reference, extractor = self._reference, self._extractor
+    reference, extractor, own = self._reference, self._extractor, self._settings.split
     embedded = self._embedder.reference(pictures.images, pictures.labels)
+    embedded = dataclasses.replace(embedded, captions=pictures.captions)
+    among = [data[f"{each}_split"] for each in (own, *OTHERS[own])]
     protocol = Protocol(
       dataset=data.name,
-      split=data[f"{split}_split"],
+      split=f"{among[0]}, among {', '.join(among)}" if split == ALL else data[f"{split}_split"],
       image_shape=list(reference.image_shape),
       resize=described(reference.source.native_shape, reference.image_shape, data.resize),
       quantization="none" if reference.source.kind == "points" else "uint8, rounded",
@@ -144,20 +155,24 @@ class Scoring:
     for split in self._sides:
       yield from self._score(split, fake, source, made)
 
-  def floor(self, num: int, baseline: Pictures | None = None) -> Iterator[ScoreRecord]:
+  def floor(self, num: int, baselines: Mapping[str, Pictures] = MappingProxyType({})) -> Iterator[ScoreRecord]:
     """Yields the scores of real pictures, which a generator of the true distribution would get.
 
     They come from the training split, or from the test split for metrics that compare with the training split. Metrics
-    of pairs, of which real pictures have none, score ``baseline``: what the pictures were restored from.
+    of pairs, of which real pictures have none, score the ``baselines`` by name: what the pictures were restored from,
+    or training pictures that a person could find for a caption.
     """
-    for split in self._sides:
-      other = "test" if split == "train" else "train"
-      pictures = real(self._reference, other, min(num, len(getattr(self._reference, other))))
-      if len(pictures) < num:
-        self._settings.say.line(f"the floor is of {len(pictures):,} real {other} pictures, all there are, not {num:,}")
-      yield from self._score(split, self._embed(pictures), {"real": other}, {}, pairs=False)
-      if baseline is not None:
-        yield from self._score(split, self._embed(baseline), {"baseline": "the input"}, {}, pairs=True)
+    for split, side in self._sides.items():
+      if not all("pairs" in metric.needs for metric in side.metrics.values()):
+        other = "test" if split == "train" else "train"
+        pictures = real(self._reference, other, min(num, len(getattr(self._reference, other))))
+        if len(pictures) < num:
+          few = f"the floor is of {len(pictures):,} real {other} pictures, all there are, not {num:,}"
+          self._settings.say.line(few)
+        yield from self._score(split, self._embed(pictures), {"real": other}, {}, pairs=False)
+      if any("pairs" in metric.needs for metric in side.metrics.values()):
+        for name, pictures in baselines.items():
+          yield from self._score(split, self._embed(pictures), {"baseline": name}, {}, pairs=True)
 
   def _embed(self, pictures: Pictures) -> SampleSet:
     check_pictures(pictures.images, next(iter(self._sides.values())).real.images)
@@ -210,9 +225,9 @@ def _check(
   *,
   labelled: bool,
   num: int,
-  paired: bool,
+  pairs: int,
 ) -> None:
-  """Raises ConfigError for a metric that needs something missing."""
+  """Raises ConfigError for a metric that needs something missing; ``pairs`` is the number of real partners."""
   for name, metric in metrics.items():
     if "logits" in metric.needs and not extractor.num_classes:
       raise ConfigError(
@@ -222,14 +237,16 @@ def _check(
     if "labels" in metric.needs and not (labelled and pictures.labels is not None):
       whose = "the real pictures" if labelled else "the pictures to be scored"
       raise ConfigError(f"the metric {name} needs labels, and {whose} have none; leave it out")
-    if "pairs" in metric.needs and not paired:
+    if "captions" in metric.needs and pictures.captions is None:
+      raise ConfigError(f"the metric {name} needs captions, and the real pictures have none; leave it out")
+    if "pairs" in metric.needs and not pairs:
       raise ConfigError(
         f"the metric {name} compares each picture with the real one that it was made from, and these were made from "
         "none; leave it out"
       )
-    if "pairs" in metric.needs and num != len(pictures):
+    if "pairs" in metric.needs and num != pairs:
       raise ConfigError(
-        f"the metric {name} compares picture i with real picture i, and there are {num} pictures and {len(pictures)} "
+        f"the metric {name} compares picture i with real picture i, and there are {num} pictures and {pairs} "
         "real ones; both must be the same pictures in the order of their names"
       )
     ways = {"real": "take a larger split", "generated": "raise config.evaluate.num_samples, or add files"}

@@ -18,7 +18,7 @@ from common.evaluation import records
 from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
-from common.evaluation.pictures import drawn, open_reference, unrestored
+from common.evaluation.pictures import copies, drawn, open_reference, unrestored
 from common.evaluation.records import Protocol, Record, ScoreRecord
 from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
@@ -110,8 +110,10 @@ class _Checkpoint:
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
       yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
       if floor:
-        shape, seen = run.spec.image_shape, "seen" in self._given
-        yield from scoring.floor(num, unrestored(examples, num, shape, reference) if seen else None)
+        baselines = copies(reference, settings.split, num) if "text" in self._given else {}
+        if "seen" in self._given:
+          baselines["the input"] = unrestored(examples, num, run.spec.image_shape, reference)
+        yield from scoring.floor(num, baselines)
       report(scoring)
 
   def _of_split(self, split: Split, likelihoods: Mapping[str, Any], *, own: bool) -> Iterator[ScoreRecord]:

@@ -15,12 +15,14 @@ WIDTH = 110
 
 def table(lines: list[Record]) -> str:
   """Returns the records as text; a floor stands beside the scores of its metric under the same settings."""
-  floors = {_kind(record): _figure(record["value"]) for record in lines if is_floor(record)}
+  floors: dict[tuple[str, str], dict[str, str]] = {}  # {score: {name of a baseline: figure}}
+  for record in filter(is_floor, lines):
+    floors.setdefault(_kind(record), {})[record["source"].get("baseline", "")] = _figure(record["value"])
   scores = [record for record in lines if not is_floor(record)]
   text = []
   for name in dict.fromkeys(map(name_of, scores)):
     rows = [("metric", "value", "95 % interval", "floor")] + [
-      (kind(record["metric"]), _figure(record["value"]), interval_of(record), floors.get(_kind(record), "-"))
+      (kind(record["metric"]), _figure(record["value"]), interval_of(record), _floor(floors.get(_kind(record), {})))
       for record in scores
       if name_of(record) == name
     ]
@@ -43,6 +45,12 @@ def calibration(record: Record) -> str:
 
 def _kind(record: Record) -> tuple[str, str]:
   return record["metric"], str(record["settings"])
+
+
+def _floor(figures: dict[str, str]) -> str:
+  """Joins the floors of a score, with their names if there are several."""
+  named = len(figures) > 1
+  return ", ".join(f"{figure} ({name})" if named else figure for name, figure in figures.items()) or "-"
 
 
 def _figure(value: Any) -> str:

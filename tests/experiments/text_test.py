@@ -1,5 +1,6 @@
 """Pictures of captions, from a run on captioned pictures: the command, the library, and mistakes."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -40,6 +41,15 @@ def test_a_caption_is_drawn_from_the_workdir_alone(workdir, tmp_path):
   assert call("sample", f"--workdir={workdir}", f"--text_file={captions}", "--columns=4", f"--out={out}") == 0
   with Image.open(out) as sheet:
     assert sheet.size == (4 * 68, 3 * (68 + 18))
+
+
+def test_pictures_are_scored_by_the_pictures_of_their_captions(workdir, capfd):
+  """The two copies stand beside each score."""
+  assert call("evaluate", f"--workdir={workdir}", "--metrics=psnr,retrieval") == 0
+  lines = capfd.readouterr().out.splitlines()
+  for metric in ("psnr", "recall_at_1", "sibling_accuracy"):
+    [line] = [line for line in lines if line.strip().startswith(f"{metric} ")]
+    assert re.search(r"[\d.]+ \(closest caption\), [\d.]+ \(nearest picture\)$", line)
 
 
 @pytest.mark.parametrize(

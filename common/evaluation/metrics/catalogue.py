@@ -25,7 +25,9 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "psnr": "psnr:Psnr",
   "ssim": "ssim:Ssim",
   "ms_ssim": "ssim:MultiScaleSsim",
+  "retrieval": "retrieval:Retrieval",  # of pictures with captions
 }
+AMONG_ALL = ("retrieval",)  # metrics whose ``real`` is followed by all other pictures of the set
 AGAINST_TRAINING = ("memorisation",)  # metrics whose ``real`` must be the training images
 LIKELIHOOD_METRICS = {  # of `common.evaluation.metrics.likelihood.LikelihoodMetric`
   "bound": "bound:Bound",

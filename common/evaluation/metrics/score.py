@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from scipy import special
 
-Need = Literal["features", "logits", "labels", "images", "pairs"]
+Need = Literal["features", "logits", "labels", "images", "pairs", "captions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,14 @@ class SampleSet:
     features: float32 [N, D].
     logits: float32 [N, K], or None if the extractor is not a classifier.
     labels: int32 [N], the classes of the images; None for an unconditional model.
+    captions: [N], those of real images; None if they have none, or if no metric reads them.
   """
 
   images: np.ndarray
   features: np.ndarray
   logits: np.ndarray | None = None
   labels: np.ndarray | None = None
+  captions: Sequence[str] | None = None
 
   def __len__(self) -> int:
     return len(self.images)

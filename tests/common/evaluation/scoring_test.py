@@ -15,10 +15,11 @@ from common.evaluation.features.embed import Embedder
 from common.evaluation.metrics.frechet import FrechetDistance, Moments
 from common.evaluation.metrics.inception_score import InceptionScore
 from common.evaluation.metrics.psnr import Psnr
+from common.evaluation.metrics.retrieval import Retrieval
 from common.evaluation.metrics.score import Score
-from common.evaluation.pictures import Pictures, check_pictures, drawn, open_reference, real
+from common.evaluation.pictures import Pictures, check_pictures, copies, drawn, open_reference, real
 from common.evaluation.sampling import Sampler
-from common.evaluation.scoring import Scoring, Settings
+from common.evaluation.scoring import ALL, Scoring, Settings
 from common.parallel import make_mesh, replicate
 from common.training.log import Status
 from tests.tiny import config_of, dataset_of, one_step
@@ -125,8 +126,39 @@ def test_the_floor_of_pairs_is_the_baseline(reference):
   scoring = scoring_of({"m": Count(), "psnr": Psnr()}, reference, paired=True)
   assert [record.metric for record in scoring(real(reference, "test", 10), {}, {})] == ["count", "psnr"]
   assert [record.metric for record in scoring.floor(10)] == ["count"]
-  [count, psnr] = scoring.floor(10, baseline=real(reference, "test", 10))
+  [count, psnr] = scoring.floor(10, {"the input": real(reference, "test", 10)})
   assert (count.source, psnr.source, psnr.value) == ({"real": "train"}, {"baseline": "the input"}, 100.0)
+
+
+def test_retrieval_is_among_all_pictures_of_the_set_beside_two_copies(monkeypatch):
+  """Of the people, among 768: the true pictures are found, and copies of training pictures are not."""
+  data = config_of("text_vae:tiny").data
+  people, metrics = open_reference(data), {"retrieval": Retrieval(), "psnr": Psnr()}
+  scoring = scoring_of(metrics, people, data=data, num=128, num_real=0, paired=True)
+  protocol = scoring.protocol(ALL, 128, {})
+  assert (protocol["split"], protocol["n_real"]) == ("test, among test, train, validation", 768)
+  assert scoring.protocol("test", 128, {})["n_real"] == 128
+  scores = {record.metric: record.value for record in scoring(real(people, "test"), {}, {})}
+  assert scores == {"recall_at_1": 1.0, "sibling_accuracy": 1.0, "psnr": 100.0}
+  floors = {
+    (record.source["baseline"], record.metric): record.value
+    for record in scoring.floor(128, copies(people, "test", 128))
+  }
+  assert floors["closest caption", "recall_at_1"] == floors["nearest picture", "recall_at_1"] == 0.0
+  assert floors["closest caption", "psnr"] < floors["nearest picture", "psnr"] < 30
+  caption = people.test.captions()[4]
+  closest = copies(people, "test", 5)["closest caption"].images[4]
+  train = people.train.arrays()["image"]
+  chosen = people.train.captions()[np.argmax(np.all(train == closest, axis=(1, 2, 3)))]
+  assert (caption, chosen) == ("man biking: dark skin tone", "man biking: medium-dark skin tone")
+  monkeypatch.setattr(people.test, "captions", lambda: ["man pilot"] * 128)
+  captions = ["man pilot: dark skin tone", "woman pilot", "pilot", *["man"] * 1000]
+  monkeypatch.setattr(
+    people.train, "captions", lambda: captions
+  )  # a longer one shares as much, but not its largest part
+  np.testing.assert_array_equal(copies(people, "test", 1)["closest caption"].images[0], train[2])
+  with pytest.raises(ConfigError, match="needs captions, and the real pictures have none; leave it out"):
+    scoring_of({"retrieval": Retrieval()}, open_reference(DATA), paired=True)
 
 
 def test_other_real_pictures_or_labels_are_another_protocol(reference, monkeypatch):
