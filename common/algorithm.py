@@ -93,8 +93,11 @@ class Generative(Trainable[S], Protocol[S]):
     """Whether latents are arrays from N(0, I), so that they may be truncated."""
     ...
 
-  def prior_sample(self, state: S, rng: Array, index: Array) -> Latents:
-    """Samples latents for the rows ``index`` [N]; row i depends on (rng, i) only, not on the rest of the batch."""
+  def prior_sample(self, state: S, rng: Array, index: Array, given: Given = None) -> Latents:
+    """Samples latents for the rows ``index`` [N]; row i depends on (rng, i, given's row i), not on the others.
+
+    A prior that depends on what the model is given needs ``given``, [N, ...] each; others ignore it.
+    """
     ...
 
   def decode(self, state: S, z: Latents, given: Given = None, *, ema: bool = True) -> Images:
@@ -132,11 +135,16 @@ class LatentVariable(Protocol[S_in]):
   model is given rows, everything is conditional on them, as p(x|label) instead of p(x).
   """
 
+  @property
+  def given(self) -> tuple[str, ...]:
+    """The rows of a batch that the model is given."""
+    ...
+
   def posterior_sample(self, state: S_in, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:
     """Draws k samples for each row: z [k, B, ...] and log q(z|x) [k, B]."""
     ...
 
-  def prior_sample(self, state: S_in, rng: Array, index: Array) -> Latents:
+  def prior_sample(self, state: S_in, rng: Array, index: Array, given: Given = None) -> Latents:
     """Draws one sample of p(z) for each row, [B, ...], as `Generative.prior_sample` does."""
     ...
 
@@ -144,7 +152,7 @@ class LatentVariable(Protocol[S_in]):
     """Returns log p(x|z), [k, B] for z [k, B, ...]; differentiable in z."""
     ...
 
-  def log_prior(self, state: S_in, z: Latents) -> Array:
+  def log_prior(self, state: S_in, batch: Batch, z: Latents) -> Array:
     """Returns log p(z), [k, B] for z [k, B, ...]; differentiable in z."""
     ...
 

@@ -73,14 +73,6 @@ def _write(run: Any, workdir: Path, out: Path) -> None:
   write_description(out, {"version": schema.VERSION, **run.config.to_dict()}, run.spec)
 
 
-def latents_of(run: Any) -> Any:
-  """Returns the shapes of one row of latents, as ``prior_sample`` draws them."""
-  import jax
-  import jax.numpy as jnp
-
-  return jax.eval_shape(lambda state: run.algorithm.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
-
-
 def serialized_decode(run: Any, arrays: Any) -> bytes:
   """Returns decode(weights, z[, labels or text]) -> images [B, H, W, C] for any B, on CPU, GPU and TPU."""
   import jax
@@ -88,7 +80,7 @@ def serialized_decode(run: Any, arrays: Any) -> bytes:
 
   from common.training import weights
 
-  layers = latents_of(run)
+  layers = run.latents()
   structure, leaves = jax.tree.structure(layers), jax.tree.leaves(layers)
   z = leaves[0] if len(leaves) == 1 else tuple(leaves)  # without the tuple around a VAE's only layer
   given = [row for row in run.spec.rows if row.name in run.algorithm.given]
@@ -178,7 +170,7 @@ def card(run: Any, workdir: Path, sha: str, decodes: bool, size: int) -> str:
   )
   if not decodes:
     return text
-  leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(latents_of(run))]
+  leaves = [f"{x.dtype.name} [B, {', '.join(map(str, x.shape[1:]))}]" for x in jax.tree.leaves(run.latents())]
   argument, meaning = _GIVEN.get(next(iter(run.algorithm.given), ""), ("", ""))
   name = run.config.z_prior if "z_prior" in run.config else run.config.prior.name
   return text + _DECODE.format(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -37,6 +38,17 @@ class TrainedRun:
   step: int
   notes: tuple[str, ...]
   sampler: str = "prior"
+
+  def latents(self) -> PyTree:
+    """Returns the shapes of one row of latents, [1, ...] each."""
+    model: Any = self.algorithm
+    rows = [row for row in self.spec.rows if row.name in model.given]
+
+    def draw(state: PyTree) -> PyTree:
+      given = {row.name: jnp.zeros((1, *row.shape), row.dtype) for row in rows}
+      return model.prior_sample(state, jax.random.key(0), jnp.arange(1), given or None)
+
+    return jax.eval_shape(draw, self.state)
 
   def stated(self, labels: np.ndarray | None = None, texts: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Returns the rows of labels int32 [N] or of captions [N], those that are not None.

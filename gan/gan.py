@@ -199,7 +199,7 @@ class GAN:
 
   summarize = staticmethod(health.summarize)
 
-  def prior_sample(self, state: GanState, rng: Array, index: Array) -> Array:
+  def prior_sample(self, state: GanState, rng: Array, index: Array, given: Given = None) -> Array:
     """Returns z [N, Z]; row i depends on (rng, i) only."""
     return self.latents.draw(rng, index)
 

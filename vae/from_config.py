@@ -14,7 +14,7 @@ from vae.model import LatentVariableModel
 from vae.networks import NETWORKS
 from vae.objectives import OBJECTIVES
 from vae.posteriors import POSTERIORS
-from vae.priors import PRIORS, NoPrior, VampPrior
+from vae.priors import PRIORS, ConditionalNormal, NoPrior, VampPrior
 from vae.vae import VAE
 
 TABLES: dict[str, Any] = {  # {section of the config: what it chooses from}
@@ -56,6 +56,7 @@ OBJECTIVE_NEEDS = {
 PRIOR_NEEDS = {
   "real": ("codes have a distribution over codes", "--config.prior=\"{'name': 'uniform_codes'}\""),
   "codes": ("it is a distribution over codes", NORMAL),
+  "density": ("the rate trains it, and the rate of a point is infinite", f"{GAUSSIAN} or {NORMAL}"),
   "gaussian": (
     "its components are posteriors, whose densities must be known at the z of other images",
     f"{GAUSSIAN} or {NORMAL}",
@@ -106,6 +107,8 @@ def check(config: Any, spec: Spec) -> None:
   why = "its pseudo-inputs have no labels and no captions"
   way_out = f"{UNCONDITIONAL} or {NORMAL}"
   require(not (given and pseudo_inputs), config, "prior.name", "conditioning.name", why, way_out)
+  why = "it depends on what the model is given, and this one is given nothing"
+  require(bool(given) or prior is not ConditionalNormal, config, "prior.name", "conditioning.name", why, NORMAL)
   if spec.kind != "images":
     why = "it is for images, and these data are points"
     way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"

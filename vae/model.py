@@ -2,7 +2,8 @@
 
 Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z". With two, "z2" is the top, and
 p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder and the decoder see values
-[B, K] that ``conditioning`` makes of the rows that the model is given, or None; p(z) does not depend on them.
+[B, K] that ``conditioning`` makes of the rows that the model is given, or None; of the priors,
+``conditional_normal`` sees them.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from common import random
 from common.types import Array, Given, Images, Latents
 from vae.gaussian import Normal, gaussian_kl
 from vae.posteriors.gaussian import Draw
-from vae.priors import Distribution
+from vae.priors import ConditionalNormal, Distribution
 
 
 class Terms(flax.struct.PyTreeNode):
@@ -74,7 +75,7 @@ scale_gradient.defvjp(
 class LatentVariableModel(nn.Module):
   """q(z|x) by the encoder and the posterior, p(z) by the prior, p(x|z) by the decoder and the likelihood.
 
-  All but p(z) is given what ``conditioning`` makes of the rows ``given``.
+  All but most priors are given what ``conditioning`` makes of the rows ``given``.
   """
 
   encoder: nn.Module
@@ -113,7 +114,7 @@ class LatentVariableModel(nn.Module):
       z = tuple(scale_gradient(part, z_weight) for part in z)
       fixed = (jax.lax.stop_gradient(layer.stats) for layer in layers)
       log_q = [self.posterior.log_prob(part, stats) for part, stats in zip(z, fixed, strict=True)]
-    rates, log_ratio = self._rates(layers, z, log_q) if self.has_rate else ({}, jnp.zeros(()))
+    rates, log_ratio = self._rates(layers, z, log_q, values.decoder) if self.has_rate else ({}, jnp.zeros(()))
     return Terms(
       distortion=-self.likelihood.log_prob(self.decoder(z, values.decoder, train=train), x),
       rates=rates,
@@ -145,11 +146,13 @@ class LatentVariableModel(nn.Module):
       yield Layer(name, draw, stats, above)
       above = (*above, draw.z)
 
-  def _rates(self, layers: list[Layer], z: Latents, log_q: list[Array]) -> tuple[dict[str, Array], Array]:
+  def _rates(
+    self, layers: list[Layer], z: Latents, log_q: list[Array], values: Array | None
+  ) -> tuple[dict[str, Array], Array]:
     """Returns the rate of each layer, and log q - log p of the draw, summed over the layers."""
     rates, log_ratio = {}, jnp.zeros(())
     for layer, part, log_q_part in zip(layers, z, log_q, strict=True):
-      prior = self._prior(layer.above)
+      prior = self._prior(layer.above, values)
       rates[layer.name] = of_draw = log_q_part - prior.log_prob(part)
       log_ratio += of_draw
       if self.gaussian and isinstance(prior, Normal):
@@ -157,13 +160,16 @@ class LatentVariableModel(nn.Module):
         rates[layer.name] = gaussian_kl(mean, log_var, prior)
     return rates, log_ratio
 
-  def _prior(self, above: tuple[Array, ...]) -> Distribution:
+  def _prior(self, above: tuple[Array, ...], values: Array | None) -> Distribution:
     """Returns p of the next layer given those above."""
     if above:
       stats = self.decoder.prior_below(above)
       return Normal(*(self.posterior.split(stats) if self.gaussian else jnp.split(stats, 2, axis=-1)))
     # Pseudo-inputs are not data: BatchNorm normalizes them as in evaluation, by the statistics of data.
-    return self.prior(lambda images: self.moments(images, None))
+    return self.prior(lambda images: self.moments(images, None), values)
+
+  def _prior_values(self, given: Given) -> Array | None:
+    return self.conditioning(given).decoder if isinstance(self.prior, ConditionalNormal) else None
 
   def infer(self, x: Images, given: Given, keys: Array) -> tuple[Latents, Array]:
     """Draws z from the posterior; returns it and log q(z|x) [B]."""
@@ -182,18 +188,20 @@ class LatentVariableModel(nn.Module):
     """Returns log p(x|z), [B]."""
     return self.likelihood.log_prob(self.decoder(z, self.conditioning(given).decoder, train=False), x)
 
-  def log_prior(self, z: Latents) -> Array:
+  def log_prior(self, z: Latents, given: Given) -> Array:
     """Returns log p(z), [B]."""
-    parts = [self._prior(z[:depth]).log_prob(part) for depth, part in enumerate(z)]
+    values = self._prior_values(given)
+    parts = [self._prior(z[:depth], values).log_prob(part) for depth, part in enumerate(z)]
     return sum(parts, start=jnp.zeros(()))
 
-  def prior_sample(self, keys: Array) -> Latents:
+  def prior_sample(self, keys: Array, given: Given) -> Latents:
     """Draws from p(z) for each key."""
     if self.has_codes:
       return (self.posterior.lookup(self.prior.sample_codes(keys)),)
     z: tuple[Array, ...] = ()
+    values = self._prior_values(given)
     for name in self.layers:
-      z = (*z, self._prior(z).sample(random.row_stream(keys, name) if z else keys))
+      z = (*z, self._prior(z, values).sample(random.row_stream(keys, name) if z else keys))
     return z
 
   def mean_image(self, z: Latents, given: Given) -> Images:

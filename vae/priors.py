@@ -1,8 +1,8 @@
 """p(z) by name: densities of latents in nats, and draws.
 
 A prior is a module that is called with a function that maps images to the moments of q(z|x), from which the VampPrior
-takes its components, and returns a `Distribution`. Its ``needs`` are words of what a posterior ``gives``
-(vae/posteriors/__init__.py).
+takes its components, and with the values [B, K] that the decoder is given, or None. It returns a `Distribution`. Its
+``needs`` are words of what a posterior ``gives`` (vae/posteriors/__init__.py).
 """
 
 from collections.abc import Callable
@@ -62,8 +62,29 @@ class StandardNormal(nn.Module):
   z_dim: int
   needs = frozenset({"real"})
 
-  def __call__(self, encode: Encode) -> Normal:
+  def __call__(self, encode: Encode, values: Array | None) -> Normal:
     return Normal(jnp.zeros(self.z_dim), jnp.zeros(self.z_dim))
+
+
+class ConditionalNormal(nn.Module):
+  """p(z|given), independent normals from a hidden layer of what the decoder is given (Sohn et al. 2015, Section 4.1).
+
+  It starts as N(0, I). Draws of z fit what is given, as q(z|x) does where the picture shows it.
+
+  Attributes:
+    z_dim: size of z.
+    hidden: size of the hidden layer.
+  """
+
+  z_dim: int
+  hidden: int = 256
+  needs = frozenset({"real", "density"})
+
+  @nn.compact
+  def __call__(self, encode: Encode, values: Array | None) -> Normal:
+    hidden = nn.relu(nn.Dense(self.hidden, name="hidden")(values))
+    stats = nn.Dense(2 * self.z_dim, kernel_init=nn.initializers.zeros_init(), name="stats")(hidden)
+    return Normal(*jnp.split(stats, 2, axis=-1))
 
 
 class VampPrior(nn.Module):
@@ -90,7 +111,7 @@ class VampPrior(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, encode: Encode) -> GaussianMixture:
+  def __call__(self, encode: Encode, values: Array | None) -> GaussianMixture:
     def start(key: Array, shape: tuple[int, ...]) -> Array:
       return self.mean + nn.initializers.normal(self.deviation)(key, shape)
 
@@ -113,7 +134,7 @@ class UniformCodes(nn.Module):
   code_dim: int
   needs = frozenset({"codes"})
 
-  def __call__(self, encode: Encode) -> "UniformCodes":
+  def __call__(self, encode: Encode, values: Array | None) -> "UniformCodes":
     """Returns itself: it does not depend on the encoder."""
     return self
 
@@ -135,6 +156,7 @@ class NoPrior(nn.Module):
 
 PRIORS: dict[str, Any] = {
   "standard_normal": StandardNormal,
+  "conditional_normal": ConditionalNormal,
   "vampprior": VampPrior,
   "uniform_codes": UniformCodes,
   "none": NoPrior,

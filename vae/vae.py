@@ -22,7 +22,7 @@ from vae.corruptions import Corruption
 from vae.model import LatentVariableModel, Terms
 from vae.objectives.importance import importance
 from vae.objectives.objective import Context, Objective
-from vae.priors import NoPrior, StandardNormal
+from vae.priors import ConditionalNormal, NoPrior, StandardNormal
 
 MUTABLE = ("batch_stats", "codebook")  # what a training pass changes besides the parameters
 
@@ -133,7 +133,9 @@ class VAE:
       updates=updates,
       decoder_params=variables["params"]["decoder"],
       decode=lambda z: self.network.apply(variables, z, given, method="mean_image"),
-      prior_sample=lambda: self.network.apply(variables, random.row_stream(keys, "prior"), method="prior_sample"),
+      prior_sample=lambda: self.network.apply(
+        variables, random.row_stream(keys, "prior"), given, method="prior_sample"
+      ),
     )
 
   def _given(self, batch: Batch) -> Given:
@@ -149,16 +151,19 @@ class VAE:
     log_var_range = self.network.posterior.log_var_range if self.network.gaussian else ()
     return _bound(terms, mask) | figures | health.look(terms, -log_p, log_var_range, mask)
 
-  def prior_sample(self, state: VaeState, rng: Array, index: Array) -> Latents:
-    """Draws z from the prior for each row, a tuple of [N, Z]; row i depends on (rng, i) only.
+  def prior_sample(self, state: VaeState, rng: Array, index: Array, given: Given = None) -> Latents:
+    """Draws z from the prior for each row, a tuple of [N, Z]; row i depends on (rng, i, given's row i) only.
 
     Raises:
       ConfigError: the model has no prior.
+      ValueError: the prior depends on what the model is given, and ``given`` is not that.
     """
     if not self.has_prior:
       raise ConfigError('config.prior.name="none" has no draws')
+    if isinstance(self.network.prior, ConditionalNormal):
+      check_given(given, self.given)
     keys = random.row_keys(random.stream(rng, "z"), index)
-    return self.network.apply(state.net.variables(ema=True), keys, method="prior_sample")
+    return self.network.apply(state.net.variables(ema=True), keys, given, method="prior_sample")
 
   def decode(self, state: VaeState, z: Latents, given: Given = None, *, ema: bool = True) -> Images:
     """Returns E[x|z], [N, H, W, C].
@@ -189,10 +194,10 @@ class VAE:
     variables, x, given = self._of_density(state), batch["image"], self._given(batch)
     return jax.vmap(lambda z: self.network.apply(variables, x, given, z, method="log_likelihood"))(z)
 
-  def log_prior(self, state: VaeState, z: Latents) -> Array:
+  def log_prior(self, state: VaeState, batch: Batch, z: Latents) -> Array:
     """Returns log p(z) in nats, [k, B] for a tuple of [k, B, Z]."""
-    variables = self._of_density(state)
-    return jax.vmap(lambda z: self.network.apply(variables, z, method="log_prior"))(z)
+    variables, given = self._of_density(state), self._given(batch)
+    return jax.vmap(lambda z: self.network.apply(variables, z, given, method="log_prior"))(z)
 
   def posterior_moments(self, state: VaeState, batch: Batch) -> tuple[Array, Array]:
     """Returns mean and log-variance of q(z|x), [B, Z].

@@ -104,18 +104,18 @@ class Sampler:
     size = f", {STANDING_BATCHES} of {self._batch_size}" if batch_norm == "standing" else ""
     self.protocol = {"batch_norm": f"{batch_norm}{size}", "truncation": truncation or "none", "sampler": source}
 
-    def latents(state: PyTree, rng: Array, index: Array) -> Latents:
-      z = model.prior_sample(state, rng, index)
+    def latents(state: PyTree, rng: Array, index: Array, given: Given) -> Latents:
+      z = model.prior_sample(state, rng, index, given)
       return jax.tree.map(lambda x: random.truncated(x, truncation), z) if truncation else z
 
     def decode(state: PyTree, z: Latents, given: Given) -> Images:
       return model.decode(state, z, given, ema=ema)
 
     def draw(state: PyTree, seed: Array, index: Array, given: Given) -> Images:
-      return decode(state, latents(state, random.stream(jax.random.key(seed), "sample"), index), given)
+      return decode(state, latents(state, random.stream(jax.random.key(seed), "sample"), index, given), given)
 
     def standing(state: PyTree, seed: Array, index: Array, given: Given) -> PyTree:
-      z = latents(state, random.stream(jax.random.key(seed), "standing"), index)
+      z = latents(state, random.stream(jax.random.key(seed), "standing"), index, given)
       return model.batch_statistics(state, z, given, ema=ema)
 
     self._latents, self._decode, self._draw = jax.jit(latents), jax.jit(decode), jax.jit(draw)
@@ -126,10 +126,10 @@ class Sampler:
     """Whether the model is given labels."""
     return "label" in self._algorithm.given
 
-  def latents(self, state: PyTree, seed: int, index: np.ndarray) -> Latents:
-    """Draws the latents of the rows ``index`` [N]."""
+  def latents(self, state: PyTree, seed: int, index: np.ndarray, given: Given = None) -> Latents:
+    """Draws the latents of the rows ``index`` [N], which are ``given`` [N, ...] if the prior depends on it."""
     rng = random.stream(jax.random.key(seed), "sample")
-    return self._latents(state, rng, jnp.asarray(index, jnp.int32))
+    return self._latents(state, rng, jnp.asarray(index, jnp.int32), given)
 
   def labels(self, seed: int, index: np.ndarray) -> np.ndarray:
     """Draws the labels of the rows ``index`` [N], uniformly from those that occur in training."""
@@ -198,9 +198,10 @@ class Sampler:
     ``num`` is the number of lines, or their numbers [N]. Returns [N * steps, H, W, C]; a line keeps what it is given.
     """
     numbers = numbers_of(num)
-    first, last = (self.latents(state, seed, 2 * numbers + end) for end in (0, 1))
-    given = _take(given or self.given(seed, numbers), np.repeat(np.arange(len(numbers)), steps))
-    return self.decode(state, lines(first, last, steps), given)
+    given = given or self.given(seed, numbers)
+    first, last = (self.latents(state, seed, 2 * numbers + end, given) for end in (0, 1))
+    of_steps = _take(given, np.repeat(np.arange(len(numbers)), steps))
+    return self.decode(state, lines(first, last, steps), of_steps)
 
 
 def numbers_of(num: int | np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ class Regression:
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
     return {}
 
-  def prior_sample(self, state: RegressionState, rng: Array, index: Array) -> Array:
+  def prior_sample(self, state: RegressionState, rng: Array, index: Array, given: Given = None) -> Array:
     """Returns no latents, [N, 0]."""
     return jnp.zeros((len(index), 0))
 

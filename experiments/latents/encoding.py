@@ -76,8 +76,7 @@ def encode(
 
 def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
   model: Any = run.algorithm
-  shapes = jax.eval_shape(lambda state: model.prior_sample(state, jax.random.key(0), jnp.arange(1)), run.state)
-  leaves, structure = jax.tree.flatten(shapes)
+  leaves, structure = jax.tree.flatten(run.latents())
   single = "mean" if "mean" in latents else "z"
   names = [single] if len(leaves) == 1 else [f"z{i}" for i in range(len(leaves))]
   parts = [np.asarray(latents[name], np.float32) for name in names if name in latents]

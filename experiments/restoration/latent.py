@@ -16,7 +16,7 @@ from common.data.degradations import build_degradation
 from common.data.images import to_uint8
 from common.errors import ConfigError
 from common.evaluation.inversion import Inverted, invert
-from common.types import Array, Images, Latents, PyTree
+from common.types import Array, Given, Images, Latents, PyTree
 from experiments.loading import TrainedRun
 
 BATCH = 16  # pictures of one search
@@ -114,16 +114,19 @@ class LatentSearch:
 
   def _decode(self, state: PyTree, z: Latents, label: Any) -> Images:
     low, high = self._run.spec.pixel_range
-    num = len(jax.tree.leaves(z)[0])
-    given = None if label is None else {"label": jnp.full(num, label)}
+    given = self._given(label, len(jax.tree.leaves(z)[0]))
     return (self._model.decode(state, z, given) - low) / (high - low)
+
+  def _given(self, label: Any, num: int) -> Given:
+    return None if label is None else {"label": jnp.full(num, label)}
 
   def _search(self, state: PyTree, seen: Array, weight: Array, label: Any) -> tuple[Inverted, Images, Array]:
     def measured(images: Images) -> Array:
       return self._degrade(images) * weight
 
     rng = random.stream(jax.random.key(self._seed), "candidates")
-    candidates = self._model.prior_sample(state, rng, jnp.arange(self._candidates))
+    given = self._given(label, self._candidates)
+    candidates = self._model.prior_sample(state, rng, jnp.arange(self._candidates), given)
     found = invert(lambda z: measured(self._decode(state, z, label)), candidates, seen * weight, **self._options)
     images = self._decode(state, found.z, label)
     return found, images, jnp.sqrt(jnp.mean((measured(images) - seen * weight) ** 2, axis=(1, 2, 3)))

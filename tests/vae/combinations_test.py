@@ -38,6 +38,7 @@ SMALL = {
   },
   "prior": {
     "standard_normal": {},
+    "conditional_normal": {"hidden": 4},
     "vampprior": {"components": 3},
     "uniform_codes": {},
     "none": {},
@@ -119,8 +120,9 @@ def all_of(algorithm, state, batch):
   found = algorithm.eval_step(after, batch, jax.random.key(2))
   images = jnp.zeros(())
   if algorithm.has_prior:
-    z = algorithm.prior_sample(after, jax.random.key(3), jnp.arange(3))
-    images = algorithm.decode(after, z, {name: batch[name][:3] for name in algorithm.given} or None)
+    given = {name: batch[name][:3] for name in algorithm.given} or None
+    z = algorithm.prior_sample(after, jax.random.key(3), jnp.arange(3), given)
+    images = algorithm.decode(after, z, given)
   return after, metrics, found, images
 
 

@@ -10,7 +10,7 @@ from common.errors import ConfigError
 from tests.vae.tiny_model import keys_of
 from vae.gaussian import Normal, gaussian_kl, gaussian_log_prob
 from vae.posteriors import DiagonalGaussian
-from vae.priors import GaussianMixture, StandardNormal, UniformCodes, VampPrior
+from vae.priors import ConditionalNormal, GaussianMixture, StandardNormal, UniformCodes, VampPrior
 
 MEAN, LOG_VAR = np.array([0.7, -1.2, 0.0]), np.array([-0.5, 0.8, 0.0])
 
@@ -79,11 +79,29 @@ def test_a_clipped_log_variance_in_draw_density_and_rate():
 
 
 def test_the_standard_normal_and_its_draws_by_row():
-  prior = StandardNormal(2)(None)
+  prior = StandardNormal(2)(None, None)
   z = np.asarray(prior.sample(keys_of(2000)))
   assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
   np.testing.assert_array_equal(prior.sample(keys_of(7)), z[:7])
   np.testing.assert_allclose(prior.log_prob(z[:5]), stats.norm.logpdf(z[:5]).sum(-1), rtol=1e-5)
+
+
+def test_a_conditional_prior_starts_as_the_standard_normal_and_follows_what_is_given():
+  module, values = ConditionalNormal(2, hidden=3), jnp.array([[1.0, 0.0], [0.0, 2.0]])
+  params = module.init(jax.random.key(0), None, values)["params"]
+  fresh = module.apply({"params": params}, None, values)
+  np.testing.assert_array_equal([fresh.mean, fresh.log_var], np.zeros((2, 2, 2)))
+  # A hidden layer that copies the values; mean = (value 0, value 1), log-variance = (0, value 1).
+  params["hidden"] = {"kernel": jnp.eye(2, 3), "bias": jnp.zeros(3)}
+  stats_ = jnp.zeros((3, 4)).at[0, 0].set(1.0).at[1, 1].set(1.0).at[1, 3].set(1.0)
+  params["stats"] = {"kernel": stats_, "bias": jnp.zeros(4)}
+  prior = module.apply({"params": params}, None, values)
+  z = jnp.array([[0.3, -1.0], [0.5, 4.0]])
+  expected = stats.norm.logpdf(z, [[1, 0], [0, 2]], [[1, 1], [1, np.e]]).sum(-1)
+  np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
+  np.testing.assert_allclose(gaussian_kl(prior.mean, prior.log_var, prior), 0.0, atol=1e-6)
+  draws = module.apply({"params": params}, None, jnp.broadcast_to(values[1], (4000, 2))).sample(keys_of(4000))
+  assert stats.kstest(np.asarray(draws)[:, 1], stats.norm(2, np.e).cdf).pvalue > 1e-3
 
 
 def test_a_mixture_equals_scipy_and_its_draws_follow_it():
@@ -103,7 +121,7 @@ def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
   module = VampPrior(image_shape=(1, 1, 2), pixel_range=(0.0, 1.0), components=4)
   inputs = jnp.array([[-1.0, 0.5], [0.0, 1.0], [2.0, 0.2], [0.3, 0.9]]).reshape(4, 1, 1, 2)
   encode = lambda x: (10.0 * x[:, 0, 0, :1], -2.0 + x[:, 0, 0, 1:])  # noqa: E731
-  prior = module.apply({"params": {"pseudo_inputs": inputs}}, encode)
+  prior = module.apply({"params": {"pseudo_inputs": inputs}}, encode, None)
   mean, log_var = np.array([0.0, 0.0, 10.0, 3.0]), np.array([-1.5, -1.0, -1.8, -1.1])
   z = np.linspace(-1, 11, 7)[:, None]
   expected = np.log(np.mean(stats.norm.pdf(z, mean, np.exp(0.5 * log_var)), axis=1))
@@ -114,14 +132,14 @@ def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
 
 def test_pseudo_inputs_start_as_stated():
   module = VampPrior(image_shape=(28, 28, 1), pixel_range=(0.0, 1.0), components=50)
-  params = module.init(jax.random.key(0), lambda x: (x[:, 0, 0], x[:, 0, 0]))["params"]["pseudo_inputs"]
+  params = module.init(jax.random.key(0), lambda x: (x[:, 0, 0], x[:, 0, 0]), None)["params"]["pseudo_inputs"]
   assert params.shape == (50, 28, 28, 1)
   assert abs(np.mean(params) - 0.05) < 2e-4 and abs(np.std(params) - 0.01) < 2e-4
 
 
 def test_uniform_codes():
   codes, places = 6, 4
-  prior = UniformCodes(z_dim=12, num_codes=codes, code_dim=3)(None)
+  prior = UniformCodes(z_dim=12, num_codes=codes, code_dim=3)(None, None)
   log_p = np.asarray(prior.log_prob(np.zeros((3, 5, 12))), np.float64)
   np.testing.assert_allclose(codes**places * np.exp(log_p), np.ones((3, 5)), rtol=1e-5)
   sample = jax.jit(prior.sample_codes)

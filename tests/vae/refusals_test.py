@@ -35,6 +35,7 @@ CASES = [
   ({"objective": DOUBLY, "posterior": "planar"}, "posterior", "objective.gradient", "it needs log q at a given z"),
   ({"prior": "none"}, "prior", "objective", "a prior is needed exactly if"),
   ({**POINT, "prior": "standard_normal"}, "prior", "objective", "a prior is needed exactly if"),
+  ({"prior": "conditional_normal"}, "prior", "conditioning", "this one is given nothing"),
   ({**CODES, "prior": "standard_normal"}, "prior", "posterior", "codes have a distribution over codes"),
   ({"prior": "uniform_codes"}, "prior", "posterior", "it is a distribution over codes"),
   ({"prior": "vampprior", "posterior": "planar"}, "prior", "posterior", "its components are"),
@@ -106,8 +107,8 @@ def test_what_a_prior_needs(name):
   if name in ("none", "uniform_codes"):
     return
   encode = lambda images: (jnp.zeros((len(images), 4)), jnp.zeros((len(images), 4)))  # noqa: E731
-  variables = prior.init(jax.random.key(0), jnp.ones((2, 4)), method=lambda m, z: m(encode).log_prob(z))
-  assert bool(variables) == ("gaussian" in prior.needs)
+  variables = prior.init(jax.random.key(0), jnp.ones((2, 4)), method=lambda m, z: m(encode, z).log_prob(z))
+  assert bool(variables) == (name in ("vampprior", "conditional_normal"))
 
 
 @pytest.mark.parametrize("name", TABLES["model"])

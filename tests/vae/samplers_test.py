@@ -213,8 +213,8 @@ def test_a_vae_under_its_own_prior_is_unchanged():
     drawn = both.prior_sample(pair, rng, jnp.arange(6))
     distortion, rates = both.bound_terms(pair, batch, rng, 2)
     return {
-      "rate": (rates["z"], log_q - vae.log_prior(state, z)),
-      "log_prior": (both.log_prior(pair, z), vae.log_prior(state, z)),
+      "rate": (rates["z"], log_q - vae.log_prior(state, batch, z)),
+      "log_prior": (both.log_prior(pair, batch, z), vae.log_prior(state, batch, z)),
       "distortion": (distortion, -vae.log_likelihood(state, batch, z)),
       "rows": (both.prior_sample(pair, rng, jnp.arange(4, 6))[0], drawn[0][4:]),
       "pictures": (both.decode(pair, drawn), vae.decode(state, drawn)),
@@ -238,7 +238,9 @@ def test_layers_are_drawn_side_by_side_in_the_latents_units():
   assert (top.shape, below.shape) == ((500, 2), (500, 3))
   np.testing.assert_allclose(z.mean(axis=0), np.arange(5.0), atol=0.03)
   expected = stats.norm.logpdf(z, np.arange(5.0), 0.1).sum(axis=-1)
-  np.testing.assert_allclose(jax.jit(both.log_prior)(pair, (top[None], below[None]))[0], expected, rtol=1e-4)
+  np.testing.assert_allclose(
+    jax.jit(both.log_prior)(pair, small("layers")[2], (top[None], below[None]))[0], expected, rtol=1e-4
+  )
 
 
 def test_codes_are_looked_up_and_recognised():
@@ -252,7 +254,7 @@ def test_codes_are_looked_up_and_recognised():
   @jax.jit
   def look(pair):
     (z,) = both.prior_sample(pair, rng, jnp.arange(6))
-    return z, both.log_prior(pair, (z[None],))[0], both.eval_step(pair, batch, rng)
+    return z, both.log_prior(pair, batch, (z[None],))[0], both.eval_step(pair, batch, rng)
 
   z, log_prior, metrics = look(pair)
   embedding = np.asarray(state.net.mutable["codebook"]["posterior"]["embedding"])
@@ -272,7 +274,7 @@ def test_a_second_stage_bounds_the_rate_and_is_no_likelihood():
   metrics = jax.jit(both.eval_step)(pair, small("plain")[2], jax.random.key(0))
   assert np.isfinite(metrics["elbo"].total)
   with pytest.raises(ConfigError, match="a second VAE only bounds"):
-    both.log_prior(pair, (jnp.zeros((1, 2, 3)),))
+    both.log_prior(pair, small("plain")[2], (jnp.zeros((1, 2, 3)),))
 
 
 def test_densities_that_models_cannot_have():

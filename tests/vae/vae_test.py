@@ -30,10 +30,10 @@ def test_contracts(plain):
 def test_draws_of_p_have_the_density_of_p():
   """E_p[r(z) / p(z)] = 1 for any density r: a Gaussian within the cloud of the draws of two layers."""
   model = {"name": "hvae", "z_dim": 2, "lower_z_dim": 1, "width": 4}
-  algorithm, state, _ = model_of(model=model, prior={"name": "vampprior", "components": 2})
+  algorithm, state, batch = model_of(model=model, prior={"name": "vampprior", "components": 2})
   state = jax.tree.map(jnp.asarray, filled(jax.eval_shape(lambda: state)))
   z = jax.jit(lambda: algorithm.prior_sample(state, jax.random.key(3), jnp.arange(20_000)))()
-  log_p = jax.jit(lambda: algorithm.log_prior(state, tuple(part[None] for part in z)))()[0]
+  log_p = jax.jit(lambda: algorithm.log_prior(state, batch, tuple(part[None] for part in z)))()[0]
   flat = np.concatenate(z, axis=1).astype(np.float64)
   within = stats.multivariate_normal(flat.mean(0), 0.25 * np.cov(flat.T))
   ratios = np.exp(within.logpdf(flat) - log_p)
@@ -103,7 +103,7 @@ def test_the_prior_of_a_lower_layer_is_clipped_as_its_posterior():
   posterior = {"name": "diagonal_gaussian", "log_var_range": (-6.0, 2.0)}
   algorithm, make, _ = model_of(compiled=False, model=model, posterior=posterior)
   variables = jax.tree.map(lambda p: 100.0 * p, filled(jax.eval_shape(make)).net.variables())
-  prior = algorithm.network.apply(variables, (jnp.ones((4, 2)),), method="_prior")
+  prior = algorithm.network.apply(variables, (jnp.ones((4, 2)),), None, method="_prior")
   assert prior.log_var.shape == (4, 3) and set(np.unique(prior.log_var)) <= {-6.0, 2.0}
 
 

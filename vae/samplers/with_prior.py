@@ -33,7 +33,7 @@ class SecondStage(nn.Module):
 
   def sample(self, keys: Array) -> Array:
     """Keys [B] -> z [B, Z] with the likelihood's noise; row i depends on key i only."""
-    mean = self.model.mean_image(self.model.prior_sample(keys), None).reshape(len(keys), -1)
+    mean = self.model.mean_image(self.model.prior_sample(keys, None), None).reshape(len(keys), -1)
     noise = random.normal(random.row_stream(keys, "likelihood"), mean.shape[1:])
     return mean + jnp.exp(0.5 * self.model.likelihood.log_var()) * noise
 
@@ -91,7 +91,7 @@ class ModelUnderDensity(LatentVariableModel):
   def _rates(self, *_: Any) -> tuple[dict[str, Array], Array]:
     return {}, jnp.zeros(())  # the density is one of all layers
 
-  def log_prior(self, z: Latents) -> Array:
+  def log_prior(self, z: Latents, given: Given) -> Array:
     """log p(z), [B].
 
     Raises:
@@ -104,7 +104,7 @@ class ModelUnderDensity(LatentVariableModel):
       )
     return self.prior.log_prob(self._numbers(z), jnp.zeros((0,)))
 
-  def prior_sample(self, keys: Array) -> Latents:
+  def prior_sample(self, keys: Array, given: Given) -> Latents:
     """A draw of p(z) for each key."""
     drawn = self.prior.sample(keys)
     if self.has_codes:

@@ -21,6 +21,7 @@ from common.algorithm import LatentVariable
 from common.data.batches import EvalFeed
 from common.errors import ConfigError
 from common.evaluation.metrics.likelihood import LikelihoodResult, Model, check_positive, mean_score
+from common.given import given_of
 from common.parallel import local_rows, place_batch, to_host
 from common.types import Array, Batch, Latents, PyTree
 
@@ -98,7 +99,7 @@ def annealed_log_weights(
     pilots: further chains for each image.
   """
   index = batch["index"]
-  target = Target(lambda z: algorithm.log_prior(state, z), lambda z: algorithm.log_likelihood(state, batch, z))
+  target = Target(lambda z: algorithm.log_prior(state, batch, z), lambda z: algorithm.log_likelihood(state, batch, z))
   keys = jnp.concatenate([_chain_keys(rng, "chain", chains), _chain_keys(rng, "pilot", pilots)])
   betas = sigmoid_schedule(temperatures)
   steps = jnp.asarray(np.diff(betas), jnp.float32)
@@ -111,7 +112,8 @@ def annealed_log_weights(
     log_step += GAIN * (jnp.mean(probability[chains:], axis=0) - ACCEPTANCE)
     return (point, log_weight + increment * point.log_likelihood, log_step), jnp.mean(probability[:chains], axis=0)
 
-  first = target.at(jax.vmap(lambda key: algorithm.prior_sample(state, key, index))(keys))
+  given = given_of(batch, algorithm.given)
+  first = target.at(jax.vmap(lambda key: algorithm.prior_sample(state, key, index, given))(keys))
   carry = (first, steps[0] * first.log_likelihood, jnp.full(len(index), math.log(FIRST_STEP)))
   inputs = (jnp.asarray(betas[1:-1], jnp.float32), steps[1:], jnp.arange(1, temperatures))
   (_, log_weight, _), accepted = lax.scan(anneal, carry, inputs)

@@ -43,7 +43,7 @@ def log_likelihood(
 
     def add(total: Array, part: PyTree) -> tuple[Array, None]:
       z, log_q = part
-      log_weights = algorithm.log_likelihood(state, image, z) + algorithm.log_prior(state, z) - log_q
+      log_weights = algorithm.log_likelihood(state, image, z) + algorithm.log_prior(state, image, z) - log_q
       return jnp.logaddexp(total, jax.nn.logsumexp(log_weights, axis=0)), None
 
     parts = jax.tree.map(lambda a: a.reshape(passes, draws, *a.shape[1:]), (z, log_q))

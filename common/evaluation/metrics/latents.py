@@ -188,7 +188,7 @@ class Latents:
       mean, log_var = algorithm.posterior_moments(state, batch)
       z, log_q = algorithm.posterior_sample(state, batch, random.stream(rng, "latents"), self.samples)
       flat = jnp.concatenate([layer.reshape(self.samples, len(mean), -1) for layer in jax.tree.leaves(z)], axis=-1)
-      log_p = algorithm.log_prior(state, z)
+      log_p = algorithm.log_prior(state, batch, z)
       drawn = {name: jnp.swapaxes(a, 0, 1) for name, a in {"z": flat, "log_q": log_q, "log_p": log_p}.items()}
       return {"mean": mean, "log_var": log_var, **drawn}
 

@@ -44,7 +44,7 @@ class Copies:
 
   given, has_prior, normal_latents = ("label", "seen"), True, False
 
-  def prior_sample(self, state, rng, index):
+  def prior_sample(self, state, rng, index, given=None):
     return jnp.zeros((len(index), 0))
 
   def decode(self, state, z, given, *, ema):

@@ -38,7 +38,7 @@ class Convolution:
   def summarize(self, means: Any) -> Any: ...
   def visualize(self, state: Any, batch: Any, rng: Any) -> Any: ...
 
-  def prior_sample(self, state: Any, rng: Any, index: Any) -> Any:
+  def prior_sample(self, state: Any, rng: Any, index: Any, given: Any = None) -> Any:
     return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (self.z_dim,)))(index)
 
   def decode(self, state: Any, z: Any, given: Any = None, *, ema: bool = True) -> Any:

@@ -87,7 +87,7 @@ def log_weights(count):
   """[count, 7], at once."""
   model = LinearGaussian(1.0)
   z, log_q = model.posterior_sample(None, batch_of(), jax.random.key(3), count)
-  log_joint = model.log_likelihood(None, batch_of(), z) + model.log_prior(None, z)
+  log_joint = model.log_likelihood(None, batch_of(), z) + model.log_prior(None, batch_of(), z)
   return np.asarray(log_joint - log_q, np.float64)
 
 

@@ -45,6 +45,8 @@ class LinearGaussian:
   wrong: float = 0.0
   noise: float = 0.7
 
+  given = ()
+
   @property
   def posterior(self):
     """(covariance, matrix from x to the mean)."""
@@ -72,19 +74,19 @@ class LinearGaussian:
 
     return jax.vmap(draw)(jnp.arange(k))
 
-  def prior_sample(self, state, rng, index):
+  def prior_sample(self, state, rng, index, given=None):
     return (random.normal(random.row_keys(rng, index), (2,)),)
 
   def log_likelihood(self, state, batch, z):
     mean = z[0] @ jnp.asarray(WEIGHTS, jnp.float32).T
     return normal_log_prob(batch["image"].reshape(-1, 4), mean, self.noise**2 * np.eye(4))
 
-  def log_prior(self, state, z):
+  def log_prior(self, state, batch, z):
     return normal_log_prob(z[0], 0.0, np.eye(2))
 
   def bound_terms(self, state, batch, rng, k):
     z, log_q = self.posterior_sample(state, batch, rng, k)
-    return -self.log_likelihood(state, batch, z), {"z": log_q - self.log_prior(state, z)}
+    return -self.log_likelihood(state, batch, z), {"z": log_q - self.log_prior(state, batch, z)}
 
   def posterior_moments(self, state, batch):
     mean, covariance = self.encode(batch)
@@ -118,12 +120,12 @@ class TwoLayers(LinearGaussian):
     z, log_q = self._infer(batch, rng, k)
     return z, log_q["z1"] + log_q["z2"]
 
-  def prior_sample(self, state, rng, index):
+  def prior_sample(self, state, rng, index, given=None):
     z2 = random.normal(random.row_keys(random.stream(rng, "z2"), index), (1,))
     noise = random.normal(random.row_keys(random.stream(rng, "z1"), index), (2,))
     return noise + z2 @ jnp.asarray(LINK, jnp.float32).T, z2
 
-  def log_prior(self, state, z):
+  def log_prior(self, state, batch, z):
     return sum(self._log_priors(z).values())
 
   def bound_terms(self, state, batch, rng, k):
