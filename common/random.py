@@ -79,6 +79,10 @@ def integers(keys: Array, low: int, high: int) -> Array:
 
 
 def categorical(keys: Array, logits: Array) -> Array:
-  """k with probability softmax(logits)_k for each row, keys [B], [K] or [B, K] -> int32 [B], by Gumbel's trick."""
-  noise = uniform(keys, logits.shape[-1:], low=1e-7)
-  return jnp.argmax(logits - jnp.log(-jnp.log(noise)), axis=-1).astype(jnp.int32)
+  """k with probability softmax(logits)_k, keys [B], [K] or [B, ..., K] -> int32 [B, ...], by Gumbel's trick."""
+  return jnp.argmax(logits + gumbel(keys, logits.shape[1:] or logits.shape), axis=-1).astype(jnp.int32)
+
+
+def gumbel(keys: Array, shape: Sequence[int]) -> Array:
+  """Samples the standard Gumbel distribution, keys [B] -> float32 [B, *shape]."""
+  return -jnp.log(-jnp.log(uniform(keys, shape, low=1e-7)))

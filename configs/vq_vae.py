@@ -1,5 +1,5 @@
 """VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937): latents are codes, whose autoregressive prior is fitted
-afterwards (`samplers:autoregressive`).
+afterwards (`samplers:autoregressive`, `samplers:transformer` or `samplers:masked`).
 
 Recipe: two strided 4x4 convolutions and two residual blocks on each side, the codebook by running means (App. A.1) with
 decay 0.99, commitment 0.25, 512 codes of 64 numbers on a map of a quarter of the side, Adam 2e-4, batch 128 (the
@@ -42,6 +42,8 @@ def get_config(argument: str = "") -> ConfigDict:
     "kmeans_steps": 10,
   }
   config.prior = {"name": "uniform_codes"}
+  if config.data.name in ("emoji", "emoji_people"):
+    config.data.text = {"name": "words", "length": 20}  # for priors of captions; the model does not read them
   config.optim = recipes.adam(2e-4)
   model = {"z_dim": places * 4, "width": 8, "hidden": 4}
   return recipes.finish(config, words, model=model, posterior={"num_codes": 16, "code_dim": 4})

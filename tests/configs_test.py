@@ -86,7 +86,7 @@ def spec_of(config: ConfigDict) -> Spec:
       *([RowType("seen", seen, "float32")] if seen else []),
     ),
     vocabulary=("<pad>", "<unk>", "man") if text else (),
-    num_classes={"celeb_a": 0, "gaussians8": 8, "latents": 0}.get(data.name, 10),
+    num_classes={"celeb_a": 0, "gaussians8": 8}.get(data.name, 10),
     num_examples=1400,
     kind="points" if points else "images",
     pixel_range=data.pixel_range,

@@ -126,6 +126,11 @@ class LatentVariableModel(nn.Module):
     )
 
   @property
+  def rows(self) -> tuple[str, ...]:
+    """The rows of a batch that the model is given."""
+    return self.conditioning.rows
+
+  @property
   def gaussian(self) -> bool:
     return "gaussian" in self.posterior.gives
 

@@ -54,7 +54,7 @@ class VAE:
 
   @property
   def given(self) -> tuple[str, ...]:
-    return self.network.conditioning.rows
+    return self.network.rows
 
   @property
   def has_prior(self) -> bool:

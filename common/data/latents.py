@@ -25,19 +25,24 @@ def file_of(workdir: Path, name: str) -> Path:
   return workdir / NAME / f"{name.partition(':')[2]}.npz"
 
 
-def save_latents(file: Path, splits: Mapping[str, np.ndarray], *, standardise: bool) -> None:
-  """Atomically writes the latents of each split.
+def save_latents(file: Path, splits: Mapping[str, Rows], num_classes: int, *, standardise: bool) -> None:
+  """Atomically writes the latents of each split, with the labels and captions of their images.
 
   Args:
     file: as `file_of` names it.
-    splits: {one of SPLITS: float32 [N, H, W, C]}; vectors are [N, 1, 1, Z].
+    splits: {one of SPLITS: rows}; "image" has the latents, float32 [N, H, W, C], where vectors are [N, 1, 1, Z];
+      "label" int32 [N] and "text" [N] are there if the images have them.
+    num_classes: labels are below this number; 0 without labels.
     standardise: whether each latent is written in units of mean 0 and deviation 1 over the training split, as
       (z - shift) / scale. The numbers of codes have no units.
   """
-  train = splits["train"]
+  train = splits["train"]["image"]
   shift = train.mean(axis=0) if standardise else np.zeros(train.shape[1:])
   scale = np.maximum(train.std(axis=0), SMALLEST) if standardise else np.ones(train.shape[1:])
-  arrays: dict[str, Any] = {name: np.float32((z - shift) / scale) for name, z in splits.items()}
+  arrays: dict[str, Any] = {"num_classes": np.int32(num_classes)}
+  for split, rows in splits.items():
+    arrays[split] = np.float32((rows["image"] - shift) / scale)
+    arrays |= {f"{split} {name}": np.asarray(rows[name]) for name in ("label", "text") if name in rows}
   file.parent.mkdir(exist_ok=True)
   with files.replacing(file) as opened:
     np.savez(opened, shift=np.float32(shift), scale=np.float32(scale), **arrays)
@@ -62,9 +67,10 @@ def latents(directory: str, name: str) -> ArraySource:
       "that trained the density writes its latents again"
     )
   with np.load(file, allow_pickle=False) as archive:
-    splits = {split: archive[split] for split in SPLITS}
-
-  def load(split: str) -> Rows:
-    return {"image": splits[split], "label": np.zeros(len(splits[split]), np.int32)}
-
-  return ArraySource(name, splits["train"].shape[1:], 0, {key: len(z) for key, z in splits.items()}, load, "points")
+    num_classes = int(archive["num_classes"]) if "num_classes" in archive else 0
+    splits: dict[str, Rows] = {}
+    for split in SPLITS:
+      splits[split] = {"image": archive[split], "label": np.zeros(len(archive[split]), np.int32)}
+      splits[split] |= {row: archive[f"{split} {row}"] for row in ("label", "text") if f"{split} {row}" in archive}
+  sizes = {split: len(rows["image"]) for split, rows in splits.items()}
+  return ArraySource(name, splits["train"]["image"].shape[1:], num_classes, sizes, splits.__getitem__, "points")

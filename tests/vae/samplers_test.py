@@ -34,7 +34,7 @@ def fresh(name, shape, num_steps=100, rate=1e-3, **settings):
   config.train.num_steps, config.optim.learning_rate.start = num_steps, rate
   section = config.model if name == "two_stage" else config.sampler
   section.update({"z_dim": shape[-1], **settings} if name == "two_stage" else settings)
-  algorithm = build_algorithm(config, Spec(shape, 0, 8, "points", (0.0, 1.0), ""))
+  algorithm = build_algorithm(config, Spec(shape, 10, 8, "points", (0.0, 1.0), ""))
   batch = {"image": jnp.zeros((2, *shape)), "index": jnp.arange(2), "label": jnp.zeros(2, jnp.int32)}
   return algorithm, jax.jit(algorithm.init)(jax.random.key(0), batch)
 
@@ -135,13 +135,17 @@ def test_a_mixture_is_fitted_as_scikit_learn_fits_it():
 def test_latents_are_kept_in_units_of_their_own(tmp_path):
   """A latent that does not vary is no division by zero, and a density starts at finite values on it."""
   z = np.concatenate([three_clusters(), np.full((600, 1), 3.0, np.float32)], axis=1)
-  splits = {"train": z[:, None, None], "validation": z[:0, None, None], "test": z[:5, None, None]}
-  save_latents(file := file_of(tmp_path, "latents:0-hash"), splits, standardise=True)
+  sizes = {"train": len(z), "validation": 0, "test": 5}
+  splits = {split: {"image": z[:size, None, None], "label": np.arange(size) % 3} for split, size in sizes.items()}
+  splits["test"]["text"] = ["a", "bb", "", "c", "d"]
+  save_latents(file := file_of(tmp_path, "latents:0-hash"), splits, 3, standardise=True)
   source = latents(str(tmp_path), "latents:0-hash")
   kept, (shift, scale) = source.load("train")["image"][:, 0, 0], units(file)
   np.testing.assert_allclose(kept[:, :2].std(axis=0), 1.0, rtol=1e-3)
   np.testing.assert_allclose(shift + scale * kept, z, rtol=1e-5, atol=1e-5)
   np.testing.assert_array_equal(source.load("test")["image"], source.load("train")["image"][:5])
+  assert source.num_classes == 3 and source.load("train")["label"][:4].tolist() == [0, 1, 2, 0]
+  assert list(source.captions("test")) == ["a", "bb", "", "c", "d"] and source.captions("train") is None
   algorithm, state = fresh("gmm", (1, 1, 3), components=2)
   assert np.all(np.isfinite(log_p(algorithm, started(algorithm, state, kept), kept)))
 
@@ -269,11 +273,41 @@ def test_codes_are_looked_up_and_recognised():
   np.testing.assert_allclose(bits, found["latent_bits_per_dim"] + found["distortion"] / (16 * np.log(2.0)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_codes_given_a_label_are_drawn_and_bounded_for_it(steps):
+  """The VAE itself is given nothing; in order, codes have a likelihood."""
+  batch = small("codes")[2]
+  settings = {"num_codes": 3, "width": 4, "heads": 2, "layers": 1, "steps": steps}
+  algorithm, fitted = fresh("label", (2, 2, 1), **settings)
+  both, pair = put("codes", algorithm, fitted)
+  assert both.given == ("label",) and both.has_prior
+
+  @jax.jit
+  def look(pair, label):
+    (z,) = both.prior_sample(pair, jax.random.key(2), jnp.arange(64), {"label": label})
+    return both.decode(pair, (z,), {"label": label}), both.eval_step(
+      pair, {**batch, "label": label[0] + jnp.zeros(8, int)}, jax.random.key(0)
+    )
+
+  (one, metrics), (other, others) = (look(pair, np.full(64, label)) for label in (1, 7))
+  assert np.any(one != other) and metrics["latent_nll"].total != others["latent_nll"].total
+  found = {name: mean.total / mean.count for name, mean in metrics.items()}
+  np.testing.assert_allclose(found["rate"], found["latent_nll"], rtol=1e-6)
+  z, _ = both.posterior_sample(pair, batch, jax.random.key(0), 1)
+  if steps:
+    with pytest.raises(ConfigError, match="this prior only bounds"):
+      both.log_prior(pair, batch, z)
+  else:
+    of_labels = [np.asarray(both.log_prior(pair, {"label": np.full(8, label)}, z)) for label in (1, 7)]
+    np.testing.assert_allclose(-of_labels[0].sum(), metrics["latent_nll"].total, rtol=1e-5)
+    assert np.all(of_labels[0] != of_labels[1])
+
+
 def test_a_second_stage_bounds_the_rate_and_is_no_likelihood():
   both, pair = put("plain", *fresh("two_stage", (1, 1, 3), width=4, layers=1), scale=2.0)
   metrics = jax.jit(both.eval_step)(pair, small("plain")[2], jax.random.key(0))
   assert np.isfinite(metrics["elbo"].total)
-  with pytest.raises(ConfigError, match="a second VAE only bounds"):
+  with pytest.raises(ConfigError, match="this prior only bounds"):
     both.log_prior(pair, small("plain")[2], (jnp.zeros((1, 2, 3)),))
 
 

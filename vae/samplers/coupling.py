@@ -53,6 +53,7 @@ class CouplingFlow(nn.Module):
   width: int = 128
   depth: int = 2
   max_log_scale: float = 2.0
+  needs = frozenset({"real"})
 
   def __post_init__(self):
     for name, least in (("z_dim", 2), ("layers", 2), ("width", 1)):

@@ -10,20 +10,28 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from common import random
 from common.algorithm import Alarm
 from common.build import build
 from common.data.dataset import Split
 from common.data.spec import Spec
 from common.ema import Ema, build_ema
+from common.given import given_of
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import apply_gradients, init_network
 from common.types import Array, Batch, Mean, Metrics, PyTree
 from vae.samplers.autoregressive import PixelCNN
 from vae.samplers.coupling import CouplingFlow
 from vae.samplers.gmm import FullMixture
+from vae.samplers.transformer import CodeTransformer
 from vae.vae import VaeState
 
-SAMPLERS: dict[str, Any] = {"gmm": FullMixture, "flow": CouplingFlow, "autoregressive": PixelCNN}
+SAMPLERS: dict[str, Any] = {
+  "gmm": FullMixture,
+  "flow": CouplingFlow,
+  "autoregressive": PixelCNN,
+  "transformer": CodeTransformer,
+}
 TABLES: dict[str, Any] = {"sampler": SAMPLERS, "optim": OPTIMIZERS}
 
 
@@ -33,7 +41,7 @@ class Fitted:
 
   Attributes:
     spec: the spec of the latents.
-    module: has ``log_prob(z [..., Z]) -> [...]`` and ``sample(keys [B]) -> [B, Z]``.
+    module: has ``log_prob(z [..., Z]) -> [...]`` and ``sample(keys [B]) -> [B, Z]``, or is a `CodeTransformer`.
   """
 
   spec: Spec
@@ -47,7 +55,8 @@ class Fitted:
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """The state as the module initialises it; ``batch`` gives shapes only."""
-    net = init_network(self.module, self.tx, self.ema, rng, _flat(batch["image"]), method="log_prob")
+    args = _flat(batch["image"]), *self._more(batch, rng)
+    net = init_network(self.module, self.tx, self.ema, rng, *args, method="log_prob")
     return VaeState(jnp.zeros((), jnp.int32), net)
 
   def start(self, state: VaeState, train: Split) -> VaeState:
@@ -62,7 +71,7 @@ class Fitted:
     """One step on the mean of -log p(z)."""
 
     def loss_fn(params: PyTree) -> tuple[Array, Array]:
-      nll = -self.module.apply({"params": params}, _flat(batch["image"]), method="log_prob")
+      nll = -self._log_prob({"params": params}, batch, rng, train=True)
       return jnp.mean(nll), nll
 
     grads, nll = jax.grad(loss_fn, has_aux=True)(state.net.params)
@@ -70,9 +79,21 @@ class Fitted:
     return state.replace(step=state.step + 1, net=net), {"nll": Mean.of(nll), **norms}
 
   def eval_step(self, state: VaeState, batch: Batch, rng: Array) -> Metrics:
-    """Computes "nll", in nats per image."""
-    log_p = self.module.apply(state.net.variables(ema=True), _flat(batch["image"]), method="log_prob")
-    return {"nll": Mean.of(-log_p, batch["mask"])}
+    """Computes "nll", in nats per image, and of codes "bits_per_code"; masked codes have bounds of them."""
+    nll = -self._log_prob(state.net.variables(ema=True), batch, rng, train=False)
+    bits = nll / (math.log(2.0) * math.prod(self.spec.image_shape))
+    figures = {"nll": nll} | ({"bits_per_code": bits} if "codes" in self.module.needs else {})
+    return {name: Mean.of(value, batch["mask"]) for name, value in figures.items()}
+
+  def _log_prob(self, variables: PyTree, batch: Batch, rng: Array, *, train: bool) -> Array:
+    ways = {"train": train} if isinstance(self.module, CodeTransformer) else {}
+    return self.module.apply(variables, _flat(batch["image"]), *self._more(batch, rng), method="log_prob", **ways)
+
+  def _more(self, batch: Batch, rng: Array) -> tuple[Any, ...]:
+    """What `CodeTransformer.log_prob` takes besides z: what it is given, and the keys of the rows."""
+    if not isinstance(self.module, CodeTransformer):
+      return ()
+    return given_of(batch, self.module.rows), random.row_keys(random.stream(rng, "z"), batch["index"])
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
     """Adds no figures."""
@@ -91,6 +112,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Fitted
     ConfigError: an unknown name, or arguments that it refuses.
   """
   shape = spec.image_shape
-  module = build(SAMPLERS, config.sampler, "sampler", z_dim=math.prod(shape), image_shape=shape)
+  context = {"num_classes": spec.num_classes, "vocabulary": spec.vocabulary}
+  module = build(SAMPLERS, config.sampler, "sampler", z_dim=math.prod(shape), image_shape=shape, **context)
   tx, ema = build_optimizer(config.optim, "optim", config.train.grad_clip), build_ema(config.ema)
   return Fitted(spec, module, tx, ema, axis_name)

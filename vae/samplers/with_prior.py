@@ -14,6 +14,7 @@ from common.types import Array, Given, Images, Latents
 from vae.model import LatentVariableModel, Terms
 from vae.samplers.fitted import Fitted
 from vae.samplers.latents import layer_sizes, shape_of
+from vae.samplers.transformer import CodeTransformer
 from vae.vae import VAE, VaeState
 
 
@@ -49,6 +50,11 @@ class FittedPrior(nn.Module):
   density: nn.Module
   sizes: tuple[int, ...]
 
+  @property
+  def rows(self) -> tuple[str, ...]:
+    """The rows of a batch that the density is given."""
+    return self.density.rows if isinstance(self.density, CodeTransformer) else ()
+
   def setup(self) -> None:
     self.shift = self.param("shift", nn.initializers.zeros_init(), (sum(self.sizes),))
     self.scale = self.param("scale", nn.initializers.ones_init(), (sum(self.sizes),))
@@ -56,21 +62,31 @@ class FittedPrior(nn.Module):
   @property
   def exact(self) -> bool:
     """Whether log p(z) has a closed form; else it is bounded."""
+    if isinstance(self.density, CodeTransformer):
+      return self.density.exact
     return not isinstance(self.density, SecondStage)
 
-  def log_prob(self, z: Array, keys: Array) -> Array:
-    """log p(z) in nats, or a lower bound of it with one draw for each key, [B, Z], keys [B] -> [B]."""
+  def log_prob(self, z: Array, keys: Array, given: Given = None) -> Array:
+    """log p(z | given) in nats, or a lower bound of it with one draw for each key, [B, Z], keys [B] -> [B]."""
     y = (z - self.shift) / self.scale
+    if isinstance(self.density, CodeTransformer):
+      return self.density.log_prob(z, given, keys)  # codes have no units
     log_p = self.density.log_prob(y) if self.exact else self.density.bound(y, keys)
     return log_p - jnp.sum(jnp.log(self.scale))
 
-  def sample(self, keys: Array) -> Array:
-    """Keys [B] -> z [B, Z]; row i depends on key i only."""
+  def sample(self, keys: Array, given: Given = None) -> Array:
+    """Keys [B] -> z [B, Z]; row i depends on key i, and on what it is given if the density is, only."""
+    if isinstance(self.density, CodeTransformer):
+      return self.density.sample(keys, given)
     return self.shift + self.scale * self.density.sample(keys)
 
 
 class ModelUnderDensity(LatentVariableModel):
-  """A model whose ``prior`` is a `FittedPrior`."""
+  """A model whose ``prior`` is a `FittedPrior`, and which is given what that is."""
+
+  @property
+  def rows(self) -> tuple[str, ...]:
+    return (*self.conditioning.rows, *self.prior.rows)
 
   def __call__(self, x: Images, given: Given, keys: Array, *, train: bool, **ways: Any) -> Terms:
     """The terms for one draw of z; the only rate is log q(z|x) - log p(z) of all layers.
@@ -80,7 +96,7 @@ class ModelUnderDensity(LatentVariableModel):
     """
     terms = super().__call__(x, given, keys, train=train, **ways)
     log_q = self.infer(x, given, keys)[1]  # the same draw, which the compiler computes once
-    log_p = self.prior.log_prob(self._numbers(terms.z), random.row_stream(keys, "sampler"))
+    log_p = self.prior.log_prob(self._numbers(terms.z), random.row_stream(keys, "sampler"), given)
     bits = -log_p / (math.log(2.0) * math.prod(x.shape[1:]))
     return terms.replace(
       rates={"z": log_q - log_p} if self.has_rate else {},
@@ -92,21 +108,21 @@ class ModelUnderDensity(LatentVariableModel):
     return {}, jnp.zeros(())  # the density is one of all layers
 
   def log_prior(self, z: Latents, given: Given) -> Array:
-    """log p(z), [B].
+    """log p(z | given), [B].
 
     Raises:
       ConfigError: the density only bounds it.
     """
     if not self.prior.exact:
       raise ConfigError(
-        "a second VAE only bounds log p(z), and likelihoods need its value; the bound of log p(x) is the "
+        "this prior only bounds log p(z), and likelihoods need its value; the bound of log p(x) is the "
         '"elbo" of --metrics=model'
       )
-    return self.prior.log_prob(self._numbers(z), jnp.zeros((0,)))
+    return self.prior.log_prob(self._numbers(z), jnp.zeros((0,)), given)
 
   def prior_sample(self, keys: Array, given: Given) -> Latents:
-    """A draw of p(z) for each key."""
-    drawn = self.prior.sample(keys)
+    """A draw of p(z | given) for each key."""
+    drawn = self.prior.sample(keys, given)
     if self.has_codes:
       return (self.posterior.lookup(drawn.astype(jnp.int32)),)
     return tuple(jnp.split(drawn, np.cumsum(self.prior.sizes)[:-1], axis=-1))

@@ -22,6 +22,7 @@ SMALL = {
   "gmm": {"sampler.components": 3},
   "two_stage": {"model.width": 8, "model.layers": 1},
   "autoregressive": {"sampler.channels": 4, "sampler.layers": 1},
+  "text": {"sampler.width": 8, "sampler.layers": 1, "sampler.heads": 2},
 }
 
 
@@ -57,8 +58,11 @@ def latents_of(run: Path) -> Path:
 def test_the_latents_are_the_encoders(fitted):
   run = load_run(fitted, "last", make_mesh())
   with np.load(latents_of(fitted)) as archive:
-    shapes = {"train": (1400, 1, 1, 32), "validation": (97, 1, 1, 32), "test": (300, 1, 1, 32)}
-    assert {name: z.shape for name, z in archive.items()} == {**shapes, "shift": (1, 1, 32), "scale": (1, 1, 32)}
+    sizes = {"train": 1400, "validation": 97, "test": 300}
+    shapes = {name: (size, 1, 1, 32) for name, size in sizes.items()}
+    shapes |= {f"{name} label": (size,) for name, size in sizes.items()}
+    shapes |= {"shift": (1, 1, 32), "scale": (1, 1, 32), "num_classes": ()}
+    assert {name: z.shape for name, z in archive.items()} == shapes
     np.testing.assert_allclose(archive["train"].std(axis=0), 1.0, rtol=1e-3)
     test = (archive["shift"] + archive["scale"] * archive["test"])[:, 0, 0]
   images = open_dataset(run.config.data).test.rows(np.arange(5))["image"] / np.float32(255)
@@ -117,6 +121,48 @@ def test_a_density_of_codes_gets_their_map_and_number(tmp_path):
   run = api.load(workdir, prior=f"{workdir}-autoregressive")
   assert run.sampler == "autoregressive(channels=4, layers=1, num_codes=16), best of 10 steps"
   assert api.sample(run, 3).images.shape == (3, 16, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def codes_of_captions(tmp_path_factory) -> Path:
+  """A model of codes that reads no captions, beside which is a transformer that does."""
+  workdir = untrained(tmp_path_factory.mktemp("captions") / "run", "vq_vae:emoji_people,tiny", seed=0)
+  assert fit(workdir, "text") == 0
+  return workdir
+
+
+def test_a_prior_is_given_captions_that_its_model_is_not(codes_of_captions, capfd, tmp_path):
+  """Drawn under other settings than in training, and scored by the pictures of the captions; training goes on."""
+  workdir = codes_of_captions
+  with np.load(latents_of(workdir)) as archive:
+    assert archive["test text"][0] == "man artist: light skin tone" and archive["num_classes"] == 12
+  prior = f"--prior={workdir}-text:guidance=3,top_k=2"
+  run = api.load(workdir, prior=prior.partition("=")[2])
+  assert run.algorithm.given == ("text",)
+  assert all(f"{each}," in run.sampler for each in ("given=text", "guidance=3", "top_k=2"))
+  words = ["--text=woman judge: dark skin tone", "--num=2", f"--out={tmp_path}/a.png"]
+  assert call("sample", f"--workdir={workdir}", prior, *words) == 0
+  metrics = "--metrics=psnr,model"
+  assert call("evaluate", f"--workdir={workdir}", prior, metrics, "--floor=false", "--json", "--num_samples=3") == 0
+  lines = {line["metric"]: line for line in map(json.loads, capfd.readouterr().out.splitlines()[1:])}
+  assert lines["psnr"]["protocol"]["n_fake"] == 3 and "latent_bits_per_dim" in lines
+  assert fit(workdir, "text") == 0
+  assert "resumed from step 10" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ("guidence=3", 'guidence=3" is none of guidance=NUMBER, .*did you mean "guidance"'),
+    ("guidance=x", 'guidance=x" is none of'),
+    ("guidance='x'", "config.sampler.guidance='x' must be a finite number"),
+    ("steps=4", r"steps=4 is no setting of this prior \(transformer\)"),
+  ],
+)
+def test_wrong_settings_of_draws_are_short_errors(codes_of_captions, capfd, settings, message):
+  prior = f"--prior={codes_of_captions}-text:{settings}"
+  assert call("sample", f"--workdir={codes_of_captions}", prior, "--text=man") == 2
+  assert re.search(message, capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(
