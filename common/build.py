@@ -72,6 +72,19 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], pat
     raise ConfigError(f"config.{path}.{text.removeprefix('config.')}" if inner else f"config.{path}: {text}") from None
 
 
+def build_each(
+  table: Mapping[str, Callable[..., T]], sections: Mapping[str, Any], path: str, **context: Any
+) -> dict[str, T]:
+  """Builds {name: object} of ``{name: {arguments}}``, as `build` does; ConfigError: a name or an argument is wrong."""
+  built = {}
+  for name, arguments in sections.items():
+    choose(table, name, f"config.{path}")
+    if not _is_section(arguments):
+      raise ConfigError(f"config.{path}.{name}={arguments!r} is not a section {{'argument': value}}")
+    built[name] = build(table, {"name": name, **arguments}, f"{path}.{name}", **context)
+  return built
+
+
 @contextlib.contextmanager
 def within(path: str) -> Iterator[None]:
   """Adds the section's path to errors that a network raises while it is traced, unless they name a field already."""

@@ -135,6 +135,9 @@ def _norms(net: NetState, grads: PyTree, updates: PyTree) -> Metrics:
 def transfer_weights(source: PyTree, target: PyTree, *, partly: bool = False) -> tuple[PyTree, list[str]]:
   """Copies parameters, averages and collections from ``source`` to ``target``; optimizers and counters stay.
 
+  The only network of a source, such as a regression's, becomes the one of ``target`` whose arrays have the same names,
+  such as a GAN's generator; the others of ``target`` stay.
+
   Args:
     source: a state.
     target: the state that gets the weights.
@@ -146,7 +149,7 @@ def transfer_weights(source: PyTree, target: PyTree, *, partly: bool = False) ->
   Raises:
     ConfigError: an array differs and ``partly`` is False, or no array fits.
   """
-  new, old = networks(target), networks(source)
+  new, old = _matched(networks(target), networks(source))
   there = {f"{name}/{path}": x for name, net in old.items() for path, x in _arrays(net.variables()).items()}
   here = {f"{name}/{path}": x for name, net in new.items() for path, x in _arrays(net.variables()).items()}
   wrong = [
@@ -178,6 +181,16 @@ def transfer_weights(source: PyTree, target: PyTree, *, partly: bool = False) ->
     )
 
   return target.replace(**{name: moved(net, old[name]) for name, net in new.items() if name in old}), wrong
+
+
+def _matched(new: dict[str, NetState], old: dict[str, NetState]) -> tuple[dict[str, NetState], dict[str, NetState]]:
+  """Returns both, or of each the one network that stands for the other's, under one name."""
+  if len(old) == 1 and not old.keys() & new.keys():
+    [only] = old.values()
+    for name, net in new.items():
+      if _arrays(net.variables()).keys() == _arrays(only.variables()).keys():
+        return {name: net}, {name: only}
+  return new, old
 
 
 def networks(state: PyTree) -> dict[str, NetState]:

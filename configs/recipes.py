@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import schema
 
+Words = Collection[str]
 _MNIST = {"image_size": 28, "channels": 1, "train_split": "train[:50000]", "validation_split": "train[50000:]"}
 _CIFAR = {"image_size": 32, "channels": 3, "train_split": "train[:45000]", "validation_split": "train[45000:]"}
 DATASETS: dict[str, dict[str, Any]] = {
@@ -46,7 +47,7 @@ FEATURES = {  # the extractor of sample metrics: a classifier where one comes wi
 }
 
 
-def variants(argument: str, datasets: Collection[str], others: Collection[str] = ()) -> tuple[str, set[str]]:
+def variants(argument: str, datasets: Words, others: Words = ()) -> tuple[str, set[str]]:
   """Reads the part after the colon of ``--config=dcgan:fashion_mnist,tiny``; with cifar10, ``COLOR`` is allowed too.
 
   Returns:
@@ -70,7 +71,7 @@ def variants(argument: str, datasets: Collection[str], others: Collection[str] =
   return (chosen or list(datasets))[0], {word for word in words if word not in datasets}
 
 
-def one_of(words: Collection[str], models: Collection[str], default: str) -> str:
+def one_of(words: Words, models: Words, default: str) -> str:
   """Returns the word of ``models`` that is among the variants, by default ``default``; ValueError: there are two."""
   chosen = sorted(set(words) & set(models))
   if len(chosen) > 1:
@@ -99,7 +100,7 @@ def set_every(config: ConfigDict, *, log: int, rest: int) -> None:
   config.evaluate.every = config.samples.every = config.checkpoint.every = rest
 
 
-def finish(config: ConfigDict, words: Collection[str] = (), **tiny: Mapping[str, Any]) -> ConfigDict:
+def finish(config: ConfigDict, words: Words = (), **tiny: Mapping[str, Any]) -> ConfigDict:
   """Locks the config, so that only keys that exist can be set; the variant "tiny" is shrunk before.
 
   It then trains for 40 steps of 48 images, enough to see that everything runs.
@@ -123,12 +124,7 @@ def adam(learning_rate: Any, b1: float = 0.9, b2: Any = 0.999, eps: float = 1e-8
 
 
 def gan(
-  argument: str,
-  others: Collection[str] = (),
-  *,
-  datasets: Collection[str] = ALL,
-  num_steps: int = 10000,
-  batch_size: int = 64,
+  argument: str, others: Words = (), *, datasets: Words = ALL, num_steps: int = 10000, batch_size: int = 64
 ) -> tuple[ConfigDict, str, set[str]]:
   """Starts the config of a GAN on images in [-1, 1] whose side is a power of two, 16 or more.
 
@@ -181,7 +177,7 @@ def use_wasserstein(config: ConfigDict) -> None:
   config.penalties = {"gradient_penalty": {"weight": 10.0, "target": 1.0}}
 
 
-def residual(argument: str, others: Collection[str] = ()) -> tuple[ConfigDict, str, set[str]]:
+def residual(argument: str, others: Words = ()) -> tuple[ConfigDict, str, set[str]]:
   """Starts a config as `gan` does, with the recipe of configs/sngan.py, and with ``quick`` if ``others`` has it."""
   config, dataset, words = gan(argument, others)
   full_size = dataset == "cifar10"
@@ -257,9 +253,9 @@ def use_exemplar_protocol(config: ConfigDict, dataset: str, *, tiny: bool = Fals
 
 def vae(
   argument: str,
-  others: Collection[str] = (),
+  others: Words = (),
   *,
-  datasets: Collection[str] = ALL,
+  datasets: Words = ALL,
   protocol: Callable[..., None] = use_binary_images,
   **settings: int,
 ) -> tuple[ConfigDict, str, set[str]]:
@@ -275,21 +271,22 @@ def vae(
 
 
 def restoration(
-  argument: str, others: Collection[str] = (), *, datasets: Collection[str] = ("photos", "cifar10"), crop: int = 64
+  argument: str, others: Words = (), *, datasets: Words = ("photos", "cifar10"), crop: int = 64, is_gan: bool = False
 ) -> tuple[ConfigDict, str, set[str]]:
-  """Starts the config of a regression; the checkpoint with the best PSNR on the validation split is kept.
+  """Starts the config of a regression, which keeps the checkpoint with the best validation PSNR, or of a GAN.
 
   Arguments and result are as in `gan`. Of photographs and a user's pictures it sees windows of ``crop`` pixels at
   random places of squares of 96, turned at random; of others the whole.
   """
   dataset, words = variants(argument, datasets, others)
-  config = schema.get_config("regression")
+  config = schema.get_config("gan" if is_gan else "regression")
   large = dataset in ("photos", "folder")
   use_dataset(config, dataset, image_size=96 if large else 0, tiny="tiny" in words)
   config.data.update({"flip": dataset not in GREY, "rotate": large, "crop": crop if large else 0})
   set_every(config, log=100, rest=1000)
-  config.checkpoint.update({"keep_best": "psnr", "best_mode": "max"})
   config.ema.decay = 0.999
+  if not is_gan:
+    config.checkpoint.update({"keep_best": "psnr", "best_mode": "max"})
   return config, dataset, words
 
 

@@ -144,12 +144,13 @@ SECTIONS: dict[str, Any] = {
 }
 
 GAN_KEYS: dict[str, Key] = {
-  "z_dim": _above_zero(128, "number of latent variables that the generator gets"),
+  "z_dim": _not_negative(128, "number of latent variables that the generator gets; 0 if it is given what is seen"),
   "z_prior": _one_of(
     "distribution of the latents: N(0, I), U[-1, 1), or U[-sqrt 3, sqrt 3), whose variance is 1",
     *("normal", "uniform", "standard_uniform"),
   ),
   "penalties": Key({}, "terms added to the discriminator's loss, {name: {argument: value}}; empty: none"),
+  "content": Key({}, "terms that compare with the real image, added to the generator's loss, in the same form"),
 }
 REGRESSION_KEYS: dict[str, Key] = {
   "target": _one_of(
@@ -182,6 +183,7 @@ FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
   "sampler": ({}, {"sampler": {"name": "gmm"}}),
   "regression": (REGRESSION_KEYS, {"loss": {"name": "l1"}}),
 }
+NAMED_BY_KEY = ("penalties", "content", "evaluate.metrics")  # {name: {argument: value}} in the place of one choice
 EVERY_KEY = {**KEYS, **{path: key for own, _ in FAMILIES.values() for path, key in own.items()}}
 
 

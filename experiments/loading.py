@@ -154,7 +154,7 @@ def with_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
   complete = json.loads(json.dumps(record))
   for section, table in choices(record["family"]).items():
     chosen: Any = schema.value_at(complete, section) or {}
-    of_names = chosen if section == "penalties" else {chosen.get("name"): chosen}  # penalties are named by their keys
+    of_names = chosen if section in schema.NAMED_BY_KEY else {chosen.get("name"): chosen}
     for name, arguments in of_names.items():
       for argument, parameter in parameters(table[name]).items() if name in table else ():
         if isinstance(parameter.default, bool | int | float | str | tuple | dict):

@@ -1,12 +1,14 @@
-"""Conditioning on labels: how the two networks are given them, and the loss of a discriminator that names them."""
+"""Conditioning: how networks are given labels or what is left of an image, and the loss of a D that names labels."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from common.data.degradations.resize import resized
 from common.errors import ConfigError
 from common.layers.basic import with_planes, with_values
 from common.types import Array, Images
@@ -17,13 +19,14 @@ FORMS = ("class_batch_norm", "concat", "embedding")  # in which G is given label
 
 @dataclasses.dataclass(frozen=True)
 class Conditioning:
-  """The form of labels for each player; the attributes that are not listed are arguments of `auxiliary`.
+  """The form of what each player is given; the attributes that are not listed are arguments of `auxiliary`.
 
   Attributes:
     generator: "none"; "concat": the label as one-hot values beside z; "embedding": an embedding that G learns, beside
-      z; "class_batch_norm": BatchNorm with a scale and a bias for each label.
+      z; "class_batch_norm": BatchNorm with a scale and a bias for each label; "seen": what is left of an image, with z
+      as constant feature maps behind it.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
-      `LabelHead`.
+      `LabelHead`; "seen": what is left of the image, at its size, behind x.
   """
 
   num_classes: int = 0
@@ -40,10 +43,17 @@ class Conditioning:
   @property
   def rows(self) -> tuple[str, ...]:
     """The rows of a batch that the networks are given."""
+    if self.generator == "seen":
+      return ("seen",)
     return ("label",) if (self.generator, self.discriminator) != ("none", "none") else ()
 
   def vector(self, batch: Mapping[str, Any]) -> Array | None:
-    """Turns the rows that the networks are given into the values that they see, [B, K]; None if they are given none."""
+    """Turns the rows that the networks are given into the values that they see, None if they are given none.
+
+    Labels become [B, K]; what is seen stays [B, h, w, c].
+    """
+    if self.generator == "seen":
+      return jnp.asarray(batch["seen"])
     return jax.nn.one_hot(batch["label"], self.num_classes) if self.rows else None
 
   def context(self) -> dict[str, Any]:
@@ -52,13 +62,20 @@ class Conditioning:
     return {"label_head": LabelHead(self.discriminator, self.num_classes) if head else LabelHead()}
 
   def generator_inputs(self, z: Array, given: Array | None) -> tuple[Array, dict[str, Any]]:
-    """Returns the arguments of G for z [B, Z] and given [B, K]: z, and "given" if G takes it."""
+    """Returns the arguments of G for z [B, Z] and what `vector` returns: z or images, and "given" if G takes it."""
+    if self.generator == "seen":
+      assert given is not None
+      return with_planes(given, z), {}
     if self.generator == "concat":
       return with_values(z, given), {}
     return z, {} if self.generator == "none" else {"given": given}
 
   def discriminator_inputs(self, x: Images, given: Array | None) -> tuple[Images, dict[str, Any]]:
-    """Returns the arguments of D for x [B, H, W, C] and given [B, K]: x, and "given" if D takes it."""
+    """Returns the arguments of D for x [B, H, W, C] and what `vector` returns: x, and "given" if D takes it."""
+    if self.discriminator == "seen":
+      assert given is not None
+      seen = given if given.shape[1:3] == x.shape[1:3] else resized(given, x.shape[1], x.shape[2])
+      return jnp.concatenate([x, seen], axis=-1), {}
     if self.discriminator == "concat":
       return with_planes(x, given), {}
     return x, {"given": given} if self.discriminator == "projection" else {}
@@ -127,9 +144,19 @@ def auxiliary(
   return Conditioning(num_classes, generator, "auxiliary", weight_d, weight_g, name_fakes)
 
 
+def seen(pair: bool = True) -> Conditioning:
+  """G restores an image from what config.data.degradation leaves of it, which D sees too (Isola et al. 2017, Eq. 1).
+
+  Args:
+    pair: whether D sees it; otherwise D judges the image alone, as in ESRGAN.
+  """
+  return Conditioning(generator="seen", discriminator="seen" if pair else "none")
+
+
 CONDITIONING: dict[str, Callable[..., Conditioning]] = {
   "none": none,
   "concat": concat,
   "projection": projection,
   "auxiliary": auxiliary,
+  "seen": seen,
 }

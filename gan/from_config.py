@@ -3,28 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.build import build
+from common.build import build, build_each, parameters
 from common.data.spec import Spec
 from common.ema import NO_EMA, build_ema
 from common.errors import ConfigError
 from common.optim import OPTIMIZERS, build_optimizer
+from common.restoration.networks import NETWORKS, build_network
 from common.state import Network
 from gan.augment.augmentation import AUGMENTATIONS
 from gan.conditioning import CONDITIONING, Conditioning
+from gan.content import CONTENT
 from gan.game import GAMES
 from gan.gan import GAN
 from gan.losses import LOSSES
 from gan.networks import DISCRIMINATORS, GENERATORS
 from gan.networks.interface import Latents
-from gan.penalties import PENALTIES, build_penalties
+from gan.penalties import PENALTIES
 
 PAIRED = ("psnr", "ssim", "ms_ssim")  # scores that fall where an adversarial loss improves an image
 TABLES: dict[str, Any] = {  # {section of the config: its choices}
   "game": GAMES,
-  "generator": GENERATORS,
+  "generator": {**GENERATORS, **NETWORKS},
   "discriminator": DISCRIMINATORS,
   "loss": LOSSES,
   "penalties": PENALTIES,
+  "content": CONTENT,
   "augment": AUGMENTATIONS,
   "conditioning": CONDITIONING,
   "generator_optim": OPTIMIZERS,
@@ -51,8 +54,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     "dtype": config.dtype,
     "bn_axis_name": axis_name if config.parallel.sync_batch_norm else None,
   }
-  generator, discriminator = section("generator", **context), section("discriminator", **context)
-  penalties = build_penalties(config.penalties)
+  _check_seen(conditioning, config, spec)
+  if conditioning.generator == "seen":
+    generator = build_network(config.generator, "generator", spec, **context)
+  else:
+    generator = section("generator", **context)
+  discriminator = section("discriminator", **context)
+  penalties = build_each(PENALTIES, config.penalties, "penalties")
   if config.checkpoint.keep_best in PAIRED:
     raise _clash(
       f'checkpoint.keep_best="{config.checkpoint.keep_best}"',
@@ -60,7 +68,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
       "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
       "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
     )
-  _check_data(config, spec)
+  _check_data(conditioning, config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)
   if penalties and getattr(discriminator, "batch_norm", False):
@@ -79,6 +87,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     game=section("game"),
     loss=section("loss"),
     penalties=penalties,
+    content=build_each(CONTENT, config.content, "content", dataset=config.data.name, **context),
     augment=section("augment", pixel_range=context["pixel_range"]),
     conditioning=conditioning,
     latents=Latents(config.z_dim, config.z_prior),
@@ -86,13 +95,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   )
 
 
-def _check_data(config: Any, spec: Spec) -> None:
+def _check_data(conditioning: Conditioning, config: Any, spec: Spec) -> None:
   """Raises ConfigError if labels or an augmentation do not suit the data."""
   data, (height, width, _) = f'data.name="{config.data.name}"', spec.image_shape
-  augment, conditioning = config.augment.name, config.conditioning.name
-  if conditioning != "none" and not spec.num_classes:
+  augment = config.augment.name
+  if "label" in conditioning.rows and not spec.num_classes:
     why = "it needs labels, and this data set has none"
-    raise _clash(f'conditioning.name="{conditioning}"', data, why, _typed("conditioning", name="none"))
+    raise _clash(f'conditioning.name="{config.conditioning.name}"', data, why, _typed("conditioning", name="none"))
   if augment != "none" and (spec.kind != "images" or min(height, width) < 2):
     size = f"data.image_size={height}x{width}" if spec.kind == "images" else data
     raise _clash(
@@ -114,8 +123,45 @@ def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> Non
       raise _clash(name, size, f"it is for {sizes.words}", ways)
 
 
+def _check_seen(conditioning: Conditioning, config: Any, spec: Spec) -> None:
+  """Raises ConfigError unless a generator that maps images to images, and only that one, is given what is seen."""
+  name, player = f'conditioning.name="{config.conditioning.name}"', f'generator.name="{config.generator.name}"'
+  restores = conditioning.generator == "seen"
+  if not restores:
+    if config.generator.name in NETWORKS:
+      raise _clash(name, player, "this generator maps what is seen of an image", _typed("conditioning", name="seen"))
+    if config.content:
+      terms = f"content={{{', '.join(f'{term!r}: ...' for term in config.content)}}}"
+      why = "a picture that is not given what is seen of an image need not be that image"
+      raise _clash(terms, name, why, "--config.content={}")
+    if not config.z_dim:
+      raise _clash("z_dim=0", player, "this generator maps z", "--config.z_dim=128")
+    return
+  if config.generator.name in GENERATORS:
+    ways = " or ".join(_typed("generator", name=network) for network in ("edsr", "unet"))
+    raise _clash(name, player, "this generator maps z alone", ways)
+  channels = next((row.shape[2] for row in spec.rows if row.name == "seen"), spec.image_shape[2])
+  if config.z_dim and channels < spec.image_shape[2]:
+    why = f"z stands behind the colors of the image, of which {channels} of {spec.image_shape[2]} are seen"
+    raise _clash(f"z_dim={config.z_dim}", "data.degradation", why, "--config.z_dim=0")
+  if conditioning.discriminator == "seen" and config.augment.name != "none":
+    why = "an augmented image does not go with what is seen beside it"
+    ways = f"{_typed('augment', name='none')} or --config.conditioning.pair=False"
+    raise _clash(f'augment.name="{config.augment.name}"', "conditioning.pair=True", why, ways)
+
+
 def _check_labels(conditioning: Conditioning, config: Any) -> None:
-  """Raises ConfigError if the generator does not take labels in their form."""
+  """Raises ConfigError if a network does not take labels in their form."""
+  if conditioning.context()["label_head"].form != "none" and not _has_label_head(config.discriminator.name):
+    takers = ", ".join(filter(_has_label_head, DISCRIMINATORS))
+    raise _clash(
+      f'conditioning.name="{config.conditioning.name}"',
+      f'discriminator.name="{config.discriminator.name}"',
+      "this discriminator judges patches, which have no label of their own",
+      f"{_typed('conditioning', name='concat')} or one of the discriminators {takers}",
+    )
+  if conditioning.generator == "seen":
+    return
   form, takes = conditioning.generator, {name: getattr(made, "takes_given", "") for name, made in GENERATORS.items()}
   if form not in ("none", "concat", takes[config.generator.name]):
     takers = ", ".join(name for name, taken in takes.items() if taken == form)
@@ -125,6 +171,10 @@ def _check_labels(conditioning: Conditioning, config: Any) -> None:
       f"this generator {'has no BatchNorm' if form == 'class_batch_norm' else 'embeds no labels'}",
       f"--config.conditioning.generator=concat or one of the generators {takers}",
     )
+
+
+def _has_label_head(discriminator: str) -> bool:
+  return "label_head" in parameters(DISCRIMINATORS[discriminator])
 
 
 def _clash(first: str, second: str, why: str, way_out: str) -> ConfigError:

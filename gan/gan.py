@@ -15,13 +15,15 @@ from common.build import within
 from common.ema import Ema
 from common.errors import ConfigError
 from common.given import check_given, given_of
+from common.restoration.networks import triples
 from common.state import NetState, Network, apply_gradients, init_network
 from common.types import Array, Batch, Given, Images, Mean, Metrics, PyTree
 from gan import health
 from gan.augment.augmentation import Augmentation
 from gan.conditioning import Conditioning
+from gan.content import Compared, Content
 from gan.game import Game
-from gan.losses import AdversarialLoss
+from gan.losses import AdversarialLoss, by_row
 from gan.networks.interface import DiscriminatorOutput, Latents
 from gan.penalties import Penalty, Seen
 
@@ -44,6 +46,7 @@ class GAN:
   game: Game
   loss: AdversarialLoss
   penalties: Mapping[str, Penalty]
+  content: Mapping[str, Content]
   augment: Augmentation
   conditioning: Conditioning
   latents: Latents
@@ -121,12 +124,12 @@ class GAN:
       keys = random.row_keys(random.stream(rng, name), batch["index"])
       return Seen(apply_d, batch["image"], fake, keys, self.axis_name)
 
-    terms = {"loss": self.game.d_loss_scale * self.loss.discriminator(on_real.logits, on_fake.logits)}
+    terms = {"loss": self.game.d_loss_scale * self._losses(self.loss.discriminator, on_real.logits, on_fake.logits)}
     terms |= {name: penalty.weighted(see(name), d.updates) for name, penalty in self.penalties.items()}
     terms |= self.conditioning.discriminator_terms(on_real, on_fake, batch["label"])
     shown = {"d_real_logit": on_real.logits, "d_fake_logit": on_fake.logits}
     shown |= self.loss.accuracies(on_real.logits, on_fake.logits)
-    metrics = {name: Mean.of(values) for name, values in {**_prefixed("d_", terms), **shown}.items()}
+    metrics = {name: Mean.of(by_row(values)) for name, values in {**_prefixed("d_", terms), **shown}.items()}
     if self.augment.p is not None:
       metrics["d_augment_p"] = Mean(self.augment.p(d.updates), jnp.ones(()))
     return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), (mutable, metrics)
@@ -135,10 +138,18 @@ class GAN:
     """Returns L_G, averaged over the batch, and metrics."""
     # D judges with the statistics of this batch and keeps none. XLA drops D(real) where the loss does not ask for it.
     on_real, on_fake, _ = self._judge(d, batch, fake, rng)
-    terms = {"loss": self.loss.generator(on_real.logits, on_fake.logits)}
+    terms = {"loss": self._losses(self.loss.generator, on_real.logits, on_fake.logits)}
+    compared = Compared(fake, batch["image"], on_fake, on_real)
+    terms |= {name: content.weight * content(compared) for name, content in self.content.items()}
     terms |= self.conditioning.generator_terms(on_fake, batch["label"])
     metrics = {name: Mean.of(values) for name, values in _prefixed("g_", terms).items()}
     return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), metrics
+
+  def _losses(
+    self, loss: Callable[[Array, Array], Array], real: Array, fake: Array, mask: Array | None = None
+  ) -> Array:
+    """Applies a player's loss to logits; those of the patches of an image are averaged, [B]."""
+    return by_row(loss(*self.loss.compared(real, fake, self.axis_name, mask)))
 
   def _judge(
     self, d: NetState, batch: Batch, fake: Images, rng: Array, *moving: str
@@ -192,9 +203,9 @@ class GAN:
     d_variables = state.discriminator.variables()
     on_real, on_fake = logits(batch["image"]), logits(fake)
     values = {"d_real_logit": on_real, "d_fake_logit": on_fake, **self.loss.accuracies(on_real, on_fake)}
-    values["d_loss"] = self.game.d_loss_scale * self.loss.discriminator(on_real, on_fake)
-    values["g_loss"] = self.loss.generator(on_real, on_fake)
-    means = {name: Mean.of(each, mask) for name, each in values.items()}
+    values["d_loss"] = self.game.d_loss_scale * self._losses(self.loss.discriminator, on_real, on_fake, mask)
+    values["g_loss"] = self._losses(self.loss.generator, on_real, on_fake, mask)
+    means = {name: Mean.of(by_row(each), mask) for name, each in values.items()}
     return {**means, **health.variety(batch["image"], fake, mask, self.axis_name)}
 
   summarize = staticmethod(health.summarize)
@@ -224,7 +235,11 @@ class GAN:
     return state.replace(generator=state.generator.with_collection("batch_stats", statistics))
 
   def visualize(self, state: GanState, batch: Batch, rng: Array) -> dict[str, Images]:
-    return {}
+    """Returns "restored": triples of what is seen, of G's picture and of the image, if G is given what is seen."""
+    if "seen" not in self.given:
+      return {}
+    fake = self.decode(state, self.latents.draw(rng, batch["index"]), given_of(batch, self.given))
+    return {"restored": triples(batch["seen"], fake, batch["image"])}
 
   has_prior = True
 

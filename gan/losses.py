@@ -1,4 +1,6 @@
-"""Adversarial losses by name: functions of logits, one value for each example, [B], to be minimised.
+"""Adversarial losses by name: functions of logits, one value for each logit, to be minimised.
+
+A discriminator has one logit for each image, [B], or one for each of its patches or pixels, [B, h, w].
 
 In the equations D(x) is the logit; in those of `saturating` and `non_saturating`, and of `least_squares` with
 ``sigmoid=True``, it is the sigmoid of the logit.
@@ -12,30 +14,55 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.errors import ConfigError
+from common.parallel import batch_mean
 from common.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialLoss:
-  """Both players see both sets of logits, [B] each: relativistic losses need them.
+  """Both players see both sets of logits, of one shape: relativistic losses need them.
 
   Attributes:
-    discriminator: (real, fake) -> [B].
-    generator: (real, fake) -> [B].
+    discriminator: (real, fake) -> values of that shape.
+    generator: (real, fake) -> values of that shape.
     boundary: the logit at which an image counts as neither real nor fake; None where only differences of logits matter.
+    averaged: whether both functions take, in the place of logits, what `compared` makes of them.
   """
 
   discriminator: Callable[[Array, Array], Array]
   generator: Callable[[Array, Array], Array]
   boundary: float | None = 0.0
+  averaged: bool = False
+
+  def compared(self, real: Array, fake: Array, axis_name: str | None, mask: Array | None = None) -> tuple[Array, Array]:
+    """Returns the logits or, if ``averaged``, D(x) - mean D(G(z)) and D(G(z)) - mean D(x).
+
+    The means are those of the global batch, over all logits; gradients pass through them.
+
+    Args:
+      real, fake: the logits.
+      axis_name: the device axis, None for the global view.
+      mask: [B], 0 on padding, which no mean counts.
+    """
+    if not self.averaged:
+      return real, fake
+    mask = jnp.ones(len(real)) if mask is None else mask
+    totals = [jnp.sum(jnp.where(mask > 0, by_row(logits), 0.0)) for logits in (real, fake)]
+    *totals, count = batch_mean((*totals, jnp.sum(mask)), axis_name)
+    return real - totals[1] / count, fake - totals[0] / count
 
   def accuracies(self, real: Array, fake: Array) -> dict[str, Array]:
-    """Returns 1 where D is right and else 0, [B] by name: on images or, without a boundary, on pairs of images."""
+    """Returns 1 where D is right and else 0, by name: on logits or, without a boundary, on pairs of logits."""
     if self.boundary is None:
       right = {"d_pair_accuracy": real > fake}
     else:
       right = {"d_real_accuracy": real > self.boundary, "d_fake_accuracy": fake < self.boundary}
     return {name: values.astype(jnp.float32) for name, values in right.items()}
+
+
+def by_row(values: Array) -> Array:
+  """Averages over the patches of each image, [B, ...] -> [B]."""
+  return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
 def _log_likelihood_ratio(real: Array, fake: Array) -> Array:
@@ -82,6 +109,20 @@ def relativistic_pairing() -> AdversarialLoss:
   )
 
 
+def relativistic_average() -> AdversarialLoss:
+  """RaGAN: L_D = -log s(D(x) - E D(G(z))) - log(1 - s(D(G(z)) - E D(x))) with the sigmoid s; L_G with both exchanged,
+  halved (Jolicoeur-Martineau 2018, arXiv:1807.00734, Eq. 8 and 9; halved as in ESRGAN's code).
+
+  The means E are those of the global batch.
+  """
+  return AdversarialLoss(
+    discriminator=_log_likelihood_ratio,
+    generator=lambda real, fake: 0.5 * _log_likelihood_ratio(fake, real),
+    boundary=None,
+    averaged=True,
+  )
+
+
 def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0, sigmoid: bool = False) -> AdversarialLoss:
   """L_D = (D(x) - b)^2 / 2 + (D(G(z)) - a)^2 / 2, L_G = (D(G(z)) - c)^2 / 2 (Mao et al. 2017, Eq. 2).
 
@@ -115,5 +156,6 @@ LOSSES = {
   "wasserstein": wasserstein,
   "hinge": hinge,
   "relativistic_pairing": relativistic_pairing,
+  "relativistic_average": relativistic_average,
   "least_squares": least_squares,
 }

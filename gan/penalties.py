@@ -1,15 +1,14 @@
 """Penalties on the gradient of D at images, by name: those of WGAN-GP and DRAGAN, and R1 and R2."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from common import random
-from common.build import build, choose
 from common.errors import ConfigError
 from common.parallel import batch_mean
 from common.schedules import Scheduled, build_schedule
@@ -20,9 +19,10 @@ class Seen(NamedTuple):
   """The arguments of a penalty in one update of D.
 
   Attributes:
-    apply_d: D in training mode, images [B, H, W, C] -> logits [B]; a second argument, "real" by default or "fake",
-      names the half whose augmentation the images go through first. BatchNorm statistics and spectral vectors stay as
-      they are. It can be differentiated by vjp only: common/layers/conv.py has no forward mode.
+    apply_d: D in training mode, images [B, H, W, C] -> logits [B], or [B, h, w] of patches, whose slopes add up; a
+      second argument, "real" by default or "fake", names the half whose augmentation the images go through first.
+      BatchNorm statistics and spectral vectors stay as they are. It can be differentiated by vjp only:
+      common/layers/conv.py has no forward mode.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.
     keys: keys [B] of this penalty.
@@ -168,14 +168,3 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
   "r1": R1,
   "r2": R2,
 }
-
-
-def build_penalties(section: Mapping[str, Any]) -> dict[str, Penalty]:
-  """Builds the penalties of a config's section ``{name: {arguments}}``; ConfigError: a name or argument is wrong."""
-  built = {}
-  for name, arguments in section.items():
-    choose(PENALTIES, name, "config.penalties")
-    if not hasattr(arguments, "items"):
-      raise ConfigError(f"config.penalties.{name}={arguments!r} is not a section {{'argument': value}}")
-    built[name] = build(PENALTIES, {"name": name, **arguments}, f"penalties.{name}")
-  return built

@@ -72,6 +72,18 @@ ARCHITECTURES = {
       "penalties": {"r1": {"weight": 0.1, "every": 2}},
     },
   ),
+  # The pair, logits of patches, and terms that compare with the image. A U-Net would begin with what is seen, and D's
+  # gradient would be a difference of equal halves.
+  "restoring gan": (
+    "pix2pix:fashion_mnist,tiny",
+    {
+      **GAN,
+      "loss": {"name": "least_squares"},
+      "generator": {"name": "edsr", "width": 2, "blocks": 1},
+      "discriminator__batch_norm": False,
+      "content": {"l2": {"weight": 10.0}, "features": {"weight": 1.0}},
+    },
+  ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
 }
 # pmap differs from shard_map in how it is called, not in what an objective sees of its batch.

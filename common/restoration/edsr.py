@@ -22,7 +22,7 @@ class EDSR(nn.Module):
 
   Attributes:
     scale: 1, 3 or a power of 2.
-    channels: color channels of the result.
+    channels: color channels of the result; the input may have further ones behind them.
     width: channels between.
     blocks: number of residual blocks.
     residual_scale: factor of each block's branch.
@@ -62,7 +62,7 @@ class EDSR(nn.Module):
       x = pixel_shuffle(conv(factor**2 * self.width, x), factor)
     last = 1 if self.upsampler == "stages" else self.scale
     x = pixel_shuffle(conv(last**2 * self.channels, x), last).astype(jnp.float32) / self.value_range
-    return x + (resized(seen, x.shape[1], x.shape[2]) if self.skip else mean)
+    return x + (resized(seen[..., : self.channels], x.shape[1], x.shape[2]) if self.skip else mean)
 
 
 def _factors(scale: int) -> tuple[int, ...]:

@@ -14,22 +14,18 @@ import jax.numpy as jnp
 import optax
 
 from common import random
-from common.build import build, choose, parameters, within
+from common.build import build, within
 from common.data.degradations import Chain, build_degradation
-from common.data.degradations.resize import resized
 from common.data.spec import Spec
 from common.ema import Ema, build_ema
 from common.errors import ConfigError
 from common.optim import OPTIMIZERS, build_optimizer
-from common.restoration.dncnn import DnCNN
-from common.restoration.edsr import EDSR
 from common.restoration.losses import LOSSES, PixelLoss
-from common.restoration.unet import UNet
+from common.restoration.networks import NETWORKS, build_network, triples
 from common.state import NetState, apply_gradients, init_network
 from common.types import Array, Batch, Given, Images, Mean, Metrics, PyTree
 
-NETWORKS: dict[str, Any] = {"edsr": EDSR, "dncnn": DnCNN, "unet": UNet}
-TABLES = {"model": NETWORKS, "loss": LOSSES, "optim": OPTIMIZERS}
+TABLES: dict[str, Any] = {"model": NETWORKS, "loss": LOSSES, "optim": OPTIMIZERS}
 LEAST_ERROR = 1e-10  # a mean squared error below it counts as this one: 100 dB
 
 
@@ -109,11 +105,8 @@ class Regression:
 
   def visualize(self, state: RegressionState, batch: Batch, rng: Array) -> dict[str, Images]:
     """Returns "restored": triples of what is seen, enlarged to the image's size, of the result and of the image."""
-    image, seen = batch["image"], batch["seen"]
-    _, height, width, channels = image.shape
-    shown = jnp.broadcast_to(resized(seen[..., :channels], height, width), image.shape)
-    triples = jnp.stack([shown, self._restored(state, seen, ema=True), image], axis=1)
-    return {"restored": triples.reshape(-1, *image.shape[1:])}
+    restored = self._restored(state, batch["seen"], ema=True)
+    return {"restored": triples(batch["seen"], restored, batch["image"])}
 
   def _restored(self, state: RegressionState, seen: Array, *, ema: bool) -> Images:
     return self.network.apply(state.net.variables(ema=ema), seen, train=False)
@@ -139,40 +132,21 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> Regres
     ConfigError: nothing is taken from the images, the network does not take what is left, or a section names no known
       choice.
   """
-  shapes = {row.name: row.shape for row in spec.rows}
-  if "seen" not in shapes:
-    raise ConfigError(
-      "config.data.degradation is empty, and a regression restores what it takes from the images; set one, as in "
-      "--config.data.degradation=\"({'name': 'gaussian_noise', 'sigma': 25.0},)\""
-    )
-  (height, width, channels), (seen_height, seen_width, _) = spec.image_shape, shapes["seen"]
-  scale = height // seen_height
-  if (seen_height * scale, seen_width * scale) != (height, width):
-    raise ConfigError(
-      f"config.data.degradation makes {seen_height}x{seen_width} of {height}x{width} pixels, and a regression restores "
-      "by a whole factor that both sides share"
-    )
-  constructor = choose(NETWORKS, config.model.name, "config.model.name")
-  if scale > 1 and "scale" not in parameters(constructor):
-    raise ConfigError(
-      f'config.model.name="{config.model.name}" keeps the size of what is seen, and config.data.degradation shrinks '
-      f"images by {scale}; take --config.model=\"{{'name': 'edsr'}}\""
-    )
   bn_axis_name = axis_name if config.parallel.sync_batch_norm else None
-  context = {"scale": scale, "channels": channels, "bn_axis_name": bn_axis_name, "dtype": config.dtype}
   return Regression(
     spec=spec,
-    network=build(NETWORKS, config.model, "model", **context),
+    network=build_network(config.model, "model", spec, bn_axis_name=bn_axis_name, dtype=config.dtype),
     loss=build(LOSSES, config.loss, "loss"),
-    degrade=_degradation(config.data, spec, shapes["seen"]) if config.target == "degraded" else None,
+    degrade=_degradation(config.data, spec) if config.target == "degraded" else None,
     tx=build_optimizer(config.optim, "optim", config.train.grad_clip),
     ema=build_ema(config.ema),
     axis_name=axis_name,
   )
 
 
-def _degradation(data: Any, spec: Spec, seen: tuple[int, ...]) -> Chain:
+def _degradation(data: Any, spec: Spec) -> Chain:
   """Returns the degradation, anew, for config.target="degraded"."""
+  seen = next(row.shape for row in spec.rows if row.name == "seen")
   if seen != spec.image_shape:
     raise ConfigError(
       f'config.target="degraded" compares with a second degraded image, whose shape {seen} is not {spec.image_shape}; '

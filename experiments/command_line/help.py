@@ -20,7 +20,7 @@ from experiments import choices
 
 # Arguments that the families pass to constructors, from the data and from other sections; a config cannot set them.
 _PASSED = (
-  *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name"),
+  *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name", "dataset"),
   *("label_head", "num_stats", "num_params", "vocabulary"),
 )
 # Of a prior or of a network that restores; other networks and quantizers have defaults for them.
@@ -103,12 +103,12 @@ def choice_doc(config: ConfigDict, path: str) -> str:
 
 
 def _constructors(config: ConfigDict) -> dict[str, Callable[..., Any]]:
-  """Returns {path of a section: the constructor that it chooses}; penalties and metrics are named by their keys."""
+  """Returns {path of a section: the constructor that it chooses}; those of NAMED_BY_KEY are named by their keys."""
   constructors = {}
   for section, table in choices(config.family).items():
-    if section == "penalties":
-      for name in config.penalties:
-        constructors[f"penalties.{name}"] = choose(table, name, "config.penalties")
+    if section in schema.NAMED_BY_KEY:
+      for name in schema.value_at(config, section):
+        constructors[f"{section}.{name}"] = choose(table, name, f"config.{section}")
     elif schema.value_at(config, section) is not None:
       constructors[section] = choose(table, schema.value_at(config, f"{section}.name"), f"config.{section}.name")
   for name in config.evaluate.metrics:

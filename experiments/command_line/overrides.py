@@ -10,8 +10,6 @@ from ml_collections import ConfigDict
 from common.errors import ConfigError, nearest
 from configs import schema
 
-_OF_NAMES = ("penalties", "evaluate.metrics")  # sections of choices, each under its name
-
 
 def apply_overrides(config: ConfigDict, words: Mapping[str, str]) -> list[str]:
   """Checks overrides, {path: the word --config.path=value}; returns the words that are left for absl to set.
@@ -58,7 +56,7 @@ def _set(config: ConfigDict, path: str, word: str) -> bool:
   elif isinstance(value, Mapping):
     section[key] = ConfigDict(value)
   else:
-    form = "{'...': {'key': value}}" if path in _OF_NAMES else "{'name': '...', 'key': value}"
+    form = "{'...': {'key': value}}" if path in schema.NAMED_BY_KEY else "{'name': '...', 'key': value}"
     raise ConfigError(f'config.{path}={text} is not a section; write --config.{path}="{form}"')
   return True
 
@@ -70,7 +68,7 @@ def _of_another_kind(value: Any, old: Any) -> bool:
 
 def _is_choice(section: Any, path: str) -> bool:
   named = isinstance(section, ConfigDict) and "name" in section and not schema.is_shared(path)
-  return named or path.startswith(_OF_NAMES)
+  return named or path.startswith(schema.NAMED_BY_KEY)
 
 
 def _literal(text: str) -> Any:

@@ -129,6 +129,10 @@ def network_of(run: TrainedRun) -> Network:
   algorithm: Any = run.algorithm
   is_gan = isinstance(algorithm, GAN)
   name = "discriminator" if is_gan else "encoder"
+  if "seen" in algorithm.given:
+    raise ConfigError(
+      'config.conditioning.name="seen": this model is given pictures, and probes are of models that draw them'
+    )
   if (algorithm.conditioning.discriminator == "concat") if is_gan else algorithm.given:
     raise ConfigError(
       f'config.conditioning.name="concat" tells the {name} the label that is to be read off its features; take a run '

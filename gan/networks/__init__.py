@@ -12,11 +12,12 @@ and each class declares those that it uses:
   label_head: `LabelHead` at the end of a discriminator.
 
 The class attribute ``takes_given`` names the form in which a generator takes given values (gan/conditioning.py); one
-without it takes z alone. ``sizes`` holds the image sizes that a network is made for; a network without it takes any
-size, and points as well.
+without it takes z alone. A discriminator without ``label_head`` has logits of patches, and takes labels as feature
+maps only. ``sizes`` holds the image sizes that a network is made for; a network without it takes any size, and points
+as well. The networks of common/restoration are generators too, which map what is left of an image in the place of z.
 """
 
-from gan.networks import dcgan, infogan, mlp, r3gan, resnet, sagan, tapered_mlp
+from gan.networks import dcgan, infogan, mlp, patch, r3gan, resnet, sagan, tapered_mlp
 
 GENERATORS = {
   "mlp": mlp.Generator,
@@ -35,4 +36,5 @@ DISCRIMINATORS = {
   "resnet": resnet.Discriminator,
   "sagan": sagan.Discriminator,
   "r3gan": r3gan.Discriminator,
+  "patch": patch.Discriminator,
 }

@@ -88,11 +88,19 @@ class Latents:
 
 
 class DiscriminatorOutput(flax.struct.PyTreeNode):
-  """logits [B], before the sigmoid; features [B, F], the input of the last layer; class_logits [B, K] or None."""
+  """The output of D.
+
+  Attributes:
+    logits: before the sigmoid; [B], or [B, h, w] of patches.
+    features: the input of the last layer, [B, F].
+    class_logits: [B, K], or None.
+    layers: activations [B, h, w, C] of the layers before, of a network that shows them.
+  """
 
   logits: Array
   features: Array
   class_logits: Array | None = None
+  layers: tuple[Array, ...] = ()
 
 
 def _plain(layer: nn.Module) -> nn.Module:

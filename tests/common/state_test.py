@@ -161,6 +161,26 @@ def test_transferred_weights_start_a_new_run():
   assert int(moved.step) == int(moved.a.updates) == 0 and differences == []
 
 
+class One(flax.struct.PyTreeNode):
+  step: jax.Array
+  net: NetState
+
+
+def test_the_only_network_of_a_source_becomes_the_one_whose_arrays_have_its_names():
+  """A regression's network becomes a GAN's generator, here the second, and the discriminator starts fresh."""
+  target = two([0.0], [0.0, 0.0], step=0)
+  target = target.replace(a=target.a.replace(params={"other": jnp.zeros(1)}))
+  source = One(jnp.int32(9), net_of([2.0, 3.0], mutable=9.0))
+  moved, differences = transfer_weights(source, target)
+  np.testing.assert_array_equal(moved.b.params["w"], [2.0, 3.0])
+  np.testing.assert_array_equal(moved.b.mutable["batch_stats"]["mean"], [9.0, 9.0])
+  assert moved.a is target.a and differences == []
+  with pytest.raises(ConfigError, match=r"1 differences: b/params/w: \(3,\) -> \(2,\)"):
+    transfer_weights(source.replace(net=net_of([1.0] * 3, mutable=0.0)), target)
+  with pytest.raises(ConfigError, match="has other networks, 6 differences"):
+    transfer_weights(source, target.replace(b=target.b.replace(params={"other": jnp.zeros(1)})))
+
+
 def test_weights_of_other_networks_are_refused_by_name():
   message = r"--init_from has other networks, 2 differences: a/params/w: \(3,\) -> \(1,\); b/params/w: \(1,\) -> \(2,\)"
   with pytest.raises(ConfigError, match=message):

@@ -8,12 +8,13 @@ each switch: the game's, the penalties', clipping and averaging.
 import functools
 import itertools
 import random
+import re
 
 import jax
 import numpy as np
 import pytest
 
-from common.data.spec import Spec
+from common.data.spec import RowType, Spec
 from common.errors import ConfigError
 from gan.augment.augmentation import AUGMENTATIONS
 from gan.from_config import from_config
@@ -23,22 +24,28 @@ from gan.penalties import PENALTIES
 from tests.gan.networks.shapes import SMALL, attention_size
 from tests.tiny import config_of, filled
 
-COMPILED, TRACED = 9, 28  # rows
+COMPILED, TRACED = 11, 31  # rows
 CLIP = 0.5
 SGD = {"name": "sgd", "learning_rate": 0.1}
 ADAM = {"name": "adam", "learning_rate": 0.1}
 BATCH_NORM = ("dcgan", "infogan")
+SEEN = {"unet": {"widths": (2, 2), "blocks": 1}}  # generators that are given what is seen
 
 
-def data(shape, kind="images", num_classes=3):
-  return {"spec": Spec(shape, num_classes, 100, kind, (-1.0, 1.0), "")}
+def data(shape, kind="images", num_classes=3, seen=()):
+  rows = (RowType("label", (), "int32"), *([RowType("seen", seen, "float32")] if seen else []))
+  return {"spec": Spec(shape, num_classes, 100, kind, (-1.0, 1.0), "", rows=rows)}
 
 
 # {factor: {value: what it changes in the config}}; those of two values are switches.
 FACTORS = {
   "loss": {name: {"loss": {"name": name}} for name in LOSSES},
-  "generator": {name: {"generator": {"name": name, **SMALL[name][0]}} for name in GENERATORS},
-  "discriminator": {name: {"discriminator": {"name": name, **SMALL[name][1]}} for name in DISCRIMINATORS}
+  "generator": {name: {"generator": {"name": name, **SMALL[name][0]}} for name in GENERATORS}
+  | {name: {"generator": {"name": name, **arguments}} for name, arguments in SEEN.items()},
+  "discriminator": {
+    name: {"discriminator": {"name": name, **SMALL[name][1], **({"batch_norm": False} if name == "patch" else {})}}
+    for name in DISCRIMINATORS
+  }
   | {
     f"{name}, no BatchNorm": {"discriminator": {"name": name, **SMALL[name][1], "batch_norm": False}}
     for name in BATCH_NORM
@@ -48,6 +55,10 @@ FACTORS = {
     f"{name} {form}": {"conditioning": {"name": name, "generator": form}}
     for name in ("projection", "auxiliary")
     for form in ("concat", "class_batch_norm", "embedding")
+  }
+  | {
+    f"seen, {term}": {"conditioning": {"name": "seen", "pair": pair}, f"content__{term}": {"weight": 2.0}}
+    for pair, term in ((True, "features"), (False, "l1"))
   },
   "data": {
     "8x8": data((8, 8, 1)),
@@ -55,6 +66,7 @@ FACTORS = {
     "16x8 RGB": data((16, 8, 3)),
     "points": data((1, 1, 2), "points"),
     "no labels": data((8, 8, 1), num_classes=0),
+    "seen": data((8, 8, 1), seen=(8, 8, 2)),
   },
   "augment": {
     name: {"augment": {"name": name, **({"p": 0.5} if name == "scheduled" else {})}} for name in AUGMENTATIONS
@@ -102,12 +114,17 @@ def drawn(draw, **part):
     # What few values go with, so that chance would seldom meet it.
     if "embedding" in row["conditioning"] and "generator" not in part:
       row["generator"] = "r3gan"
-    if row["data"] not in ("8x8", "no labels") and "data" not in part:
+    if "seen" in (row["conditioning"][:4], row["data"]) or row["generator"] in SEEN:
+      conditioning = draw.choice([name for name in FACTORS["conditioning"] if name.startswith("seen")])
+      row |= {"data": "seen", "generator": draw.choice(list(SEEN)), "conditioning": conditioning, **part}
+      if row["conditioning"] == "seen, features" and "augment" not in part:
+        row["augment"] = "none"  # D sees the pair
+    elif row["data"] not in ("8x8", "no labels") and "data" not in part:
       row["data"] = draw.choice([row["data"], "8x8"])
     try:
       build(row)
     except ConfigError as error:
-      assert "does not go with" in str(error), row
+      assert re.search("does not go with|degradation is empty", str(error)), row
     else:
       return row
 
@@ -126,17 +143,19 @@ def must_run(pair):
 @functools.cache
 def rows():
   """Rows that have every pair of a pool of random legal ones, those that are to run first; and the pairs."""
-  draw = random.Random(0)
+  draw = random.Random(2)
   values = [(factor, value) for factor in FACTORS for value in FACTORS[factor]]
   pool = [drawn(draw, **{factor: value}) for factor, value in values for _ in range(12)]
   pool += [drawn(draw, discriminator=name, r1="with") for name in FACTORS["discriminator"] if name not in BATCH_NORM]
-  pairs, taken, counts = set().union(*map(covered, pool)), [], []
-  quick = [row for row in pool if row["augment"] != "scheduled"]
-  for missing, candidates in (({pair for pair in pairs if must_run(pair)}, quick), (set(pairs), pool)):
+  having = [(row, covered(row)) for row in pool]
+  pairs, taken, counts = set().union(*(has for _, has in having)), [], []
+  quick = [(row, has) for row, has in having if row["augment"] != "scheduled"]
+  for missing, candidates in (({pair for pair in pairs if must_run(pair)}, quick), (set(pairs), having)):
     missing = missing.difference(*map(covered, taken))
     while missing:
-      taken.append(max(candidates, key=lambda row: len(covered(row) & missing)))
-      missing -= covered(taken[-1])
+      row, has = max(candidates, key=lambda each: len(each[1] & missing))
+      taken.append(row)
+      missing -= has
     counts.append(len(taken))
   return taken, counts, pairs
 
@@ -149,6 +168,7 @@ def prepared(row):
     "image": draw.uniform(-1.0, 1.0, (*lead, *spec.image_shape)).astype(np.float32),
     "label": np.arange(4 * lead[0], dtype=np.int32).reshape(lead) % 3,
     "index": np.broadcast_to(np.arange(4, dtype=np.int32), lead),
+    **{row.name: np.zeros((*lead, *row.shape), row.dtype) for row in spec.rows[1:]},
   }
   state = filled(jax.eval_shape(gan.init, jax.random.key(0), batch))
   return config, gan, state.replace(waited=np.int32(9)), batch  # updates of D: enough for a warm-up

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from common.build import build
+from common.data.degradations.resize import resized
 from common.errors import ConfigError
 from common.layers.spectral import SpectralNorm
 from experiments import build_algorithm
@@ -45,6 +46,26 @@ def test_concatenation_gives_the_label_to_inputs():
   np.testing.assert_array_equal(z, np.concatenate([np.ones((5, 7)), np.eye(3)[LABELS]], -1))
   x, also = concat.discriminator_inputs(jnp.ones((5, 2, 2, 1)), given)
   np.testing.assert_array_equal(x[:, 1, 0], np.concatenate([np.ones((5, 1)), np.eye(3)[LABELS]], -1))
+  assert not known and not also
+
+
+def test_what_is_seen_goes_in_front_of_z_and_behind_the_image():
+  """At the image's size; D judges the image alone where it does not see the pair."""
+  seen = jnp.asarray(RNG.uniform(size=(2, 3, 4, 2)), jnp.float32)
+  x = jnp.asarray(RNG.uniform(size=(2, 6, 8, 1)), jnp.float32)
+  pair, alone = (build(CONDITIONING, {"name": "seen", "pair": both}, "conditioning") for both in (True, False))
+  assert pair.rows == alone.rows == ("seen",)
+  given = pair.vector({"seen": seen, "image": x})
+  z = jnp.asarray([[1.0, 2.0], [3.0, 4.0]])
+  planes, known = pair.generator_inputs(z, given)
+  np.testing.assert_array_equal(planes[..., :2], seen)
+  np.testing.assert_array_equal(planes[:, 1, 2, 2:], z)
+  np.testing.assert_array_equal(pair.generator_inputs(jnp.zeros((2, 0)), given)[0], seen)
+  both, also = pair.discriminator_inputs(x, given)
+  np.testing.assert_array_equal(both, np.concatenate([x, resized(seen, 6, 8)], axis=-1))
+  same = jnp.zeros((2, 3, 4, 1))
+  np.testing.assert_array_equal(pair.discriminator_inputs(same, given)[0][..., 1:], seen)
+  np.testing.assert_array_equal(alone.discriminator_inputs(x, given)[0], x)
   assert not known and not also
 
 

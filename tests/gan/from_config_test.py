@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from common.build import parameters
-from common.data.spec import Spec
+from common.data.spec import RowType, Spec
 from common.errors import ConfigError
 from gan.conditioning import CONDITIONING, FORMS
 from gan.from_config import from_config
@@ -24,7 +24,10 @@ POINTS = dataclasses.replace(IMAGES, image_shape=(1, 1, 2), kind="points")
 LINE = dataclasses.replace(IMAGES, image_shape=(1, 8, 1))
 ODD = dataclasses.replace(IMAGES, image_shape=(18, 18, 1))
 BARE = dataclasses.replace(IMAGES, num_classes=0)
+SEEN = dataclasses.replace(IMAGES, rows=(*IMAGES.rows, RowType("seen", (8, 8, 1), "float32")))
 MLP = {"name": "mlp"}
+PATCHES = ("patch",)
+RESTORING = {"conditioning": {"name": "seen"}, "generator": {"name": "unet"}, "z_dim": 0}
 MLPS = {"generator": MLP, "discriminator": MLP}
 TABLES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
 SIZED = [(player, name) for player, table in TABLES.items() for name in table if hasattr(table[name], "sizes")]
@@ -69,8 +72,11 @@ def test_a_network_has_what_it_declares():
 
 
 @pytest.mark.parametrize("form", ["projection", "auxiliary"])
-def test_every_discriminator_takes_labels(form):
+def test_every_discriminator_takes_labels_but_those_of_patches(form):
   for name in DISCRIMINATORS:
+    if name in PATCHES:
+      assert shapes(DISCRIMINATORS, name, (16, 16, 1))[0].logits.ndim == 3
+      continue
     output, variables = shapes(DISCRIMINATORS, name, (16, 16, 1), jnp.eye(2, 10), label_head=LabelHead(form, 10))
     features = output.features.shape[1]
     assert output.logits.shape == (2,) and (output.class_logits is None) == (form == "projection")
@@ -91,7 +97,7 @@ REFUSED = [  # data, changes, the two fields and the reason
   *(
     (BARE, {"conditioning": {"name": name}}, f'conditioning.name="{name}"', 'data.name="digits": it needs labels')
     for name in CONDITIONING
-    if name != "none"
+    if name not in ("none", "seen")
   ),
   *(
     (POINTS, {**MLPS, player: {"name": name}}, f'{player}.name="{name}"', 'data.name="digits": .*are points')
@@ -105,6 +111,7 @@ REFUSED = [  # data, changes, the two fields and the reason
       f"data.image_size=18: it is for {TABLES[player][name].sizes.words}",
     )
     for player, name in SIZED
+    if name not in PATCHES
   ),
   (
     IMAGES,
@@ -112,6 +119,33 @@ REFUSED = [  # data, changes, the two fields and the reason
     'checkpoint.keep_best="psnr"',
     'loss.name="non_saturating": it is best for the blurred mean',
   ),
+  *(
+    (
+      IMAGES,
+      {"conditioning": {"name": name}, "discriminator": {"name": patches}},
+      f'conditioning.name="{name}"',
+      f'discriminator.name="{patches}": .*patches.*; take .*concat.* dcgan, ',
+    )
+    for name in ("projection", "auxiliary")
+    for patches in PATCHES
+  ),
+  (SEEN, {"conditioning": {"name": "seen"}}, 'conditioning.name="seen"', 'generator.name="dcgan": .*maps z alone'),
+  (SEEN, {"generator": {"name": "unet"}}, 'conditioning.name="none"', 'generator.name="unet": .*what is seen'),
+  (IMAGES, {"content": {"l1": {"weight": 1.0}}}, "content={'l1': ...}", 'conditioning.name="none": a picture that is'),
+  (IMAGES, {"z_dim": 0}, "z_dim=0", 'generator.name="dcgan": .*maps z; take --config.z_dim=128'),
+  (
+    dataclasses.replace(SEEN, image_shape=(8, 8, 3)),
+    {**RESTORING, "z_dim": 4},
+    "z_dim=4",
+    "data.degradation: z stands behind the colors of the image, of which 1 of 3 are seen",
+  ),
+  (
+    SEEN,
+    {**RESTORING, "augment": {"name": "diffaugment"}},
+    'augment.name="diffaugment"',
+    "conditioning.pair=True: an augmented image",
+  ),
+  (SEEN, {**RESTORING, "checkpoint__keep_best": "psnr"}, 'checkpoint.keep_best="psnr"', 'loss.name="non_saturating"'),
   (
     IMAGES,
     {"conditioning": {"name": "projection"}, "generator": MLP},

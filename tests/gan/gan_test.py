@@ -10,9 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from common import random
+from common.data.spec import RowType
 from common.layers.spectral import SpectralNorm
+from common.parallel import make_mesh
 from experiments import build_algorithm
 from gan.augment.augmentation import Augmentation
 from gan.losses import AdversarialLoss
@@ -203,6 +206,74 @@ def test_a_penalty_meets_each_half_augmented_as_the_loss_does():
     u = np.asarray(random.uniform(keys, (1,)))
     np.testing.assert_allclose(metrics[f"d_{half}_logit"].total, np.sum(u * (flat(x) @ w)), rtol=1e-4)
     np.testing.assert_allclose(metrics[f"d_{name}"].total, np.sum(u**2) * np.sum(w**2), rtol=1e-4)
+
+
+def test_means_of_logits_are_those_of_all_devices():
+  gan, state, batch, after, metrics = linear_round(loss={"name": "relativistic_average"}, **game(order="alternating"))
+  sharded = dataclasses.replace(gan, axis_name="data")
+
+  def step(state, batch):
+    state, metrics = sharded.train_step(state, batch, jax.random.key(1))
+    return state, lax.psum(metrics, "data")
+
+  specs = PartitionSpec(), PartitionSpec(None, "data")
+  mapped = jax.shard_map(step, mesh=make_mesh(8), in_specs=specs, out_specs=PartitionSpec(), check_vma=False)
+  there, found = jax.jit(mapped)(state, batch)
+  for player in ("discriminator", "generator"):
+    np.testing.assert_allclose(weights(there, player), weights(after, player), atol=1e-5)
+  for name in ("d_loss", "g_loss"):
+    np.testing.assert_allclose(found[name].total, metrics[name].total, rtol=1e-5)
+
+
+def test_g_restores_what_is_seen_and_compares_with_the_image_of_its_row():
+  """A linear G of seen and z, a critic of the pair; the term of pixels counts with its weight in G's update alone."""
+  changes = {"conditioning": {"name": "seen"}, "generator": {"name": "unet"}, "z_dim": 2}
+  changes |= {"content__l2": {"weight": 3.0}, **game(order="alternating", fakes="fresh", d_loss_scale=0.25)}
+  config = config_of("gan:digits,tiny", generator_optim=SGD, discriminator_optim=SGD, loss=WASSERSTEIN, **changes)
+  spec = dataset_of("gan:digits,tiny").spec
+  spec = dataclasses.replace(spec, rows=(*spec.rows, RowType("seen", spec.image_shape, "float32")))
+  gan = with_networks(build_algorithm(config, spec), PixelGenerator(), LinearCritic())
+  batch = batch_of(dataset_of("gan:digits,tiny"), (1, 16))
+  batch |= {"seen": batch["image"][:, :, ::-1]}
+  state = jax.jit(gan.init)(jax.random.key(0), batch)
+  after, metrics = jax.jit(gan.train_step)(state, batch, jax.random.key(1))
+  real, seen, index = batch["image"][0], batch["seen"][0], batch["index"][0]
+
+  def generate(params, rng):
+    z = gan.prior_sample(state, rng, index)[:, None, None, :]
+    return seen * params["kernel"][0] + z @ params["kernel"][1:]
+
+  def critic(params, x):
+    return (jnp.concatenate([x, seen], axis=-1).reshape(16, -1) @ params["Dense_0"]["kernel"])[:, 0]
+
+  def d_loss(params):
+    fake = generate(state.generator.params, jax.random.fold_in(jax.random.key(1), 0))
+    return 0.25 * jnp.mean(critic(params, fake) - critic(params, real))
+
+  def g_loss(params, weight=3.0):
+    fake = generate(params, jax.random.fold_in(jax.random.key(1), 1))
+    return jnp.mean(weight * (fake - real) ** 2) - jnp.mean(critic(after.discriminator.params, fake))
+
+  for player, loss in (("discriminator", d_loss), ("generator", g_loss)):
+    old, new = (getattr(s, player).params for s in (state, after))
+    expected = jax.tree.map(lambda p, g: p - 0.5 * g, old, jax.grad(loss)(old))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), new, expected)
+  found = metrics["g_l2"].total / 16
+  expected = g_loss(state.generator.params) - g_loss(state.generator.params, 0.0)
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
+  shown = gan.visualize(after, jax.tree.map(lambda x: x[0], batch), jax.random.key(2))["restored"]
+  np.testing.assert_array_equal(shown[0::3], seen)
+  np.testing.assert_array_equal(shown[2::3], real)
+  z = gan.prior_sample(after, jax.random.key(2), index)
+  np.testing.assert_allclose(shown[1::3], gan.decode(after, z, {"seen": seen}), atol=1e-6)
+
+
+class PixelGenerator(nn.Module):
+  """The same linear map of the channels at each pixel."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    return x @ self.param("kernel", nn.initializers.normal(1.0), (x.shape[-1], 1))
 
 
 def test_a_scheduled_augmentation_goes_by_ds_updates():

@@ -4,17 +4,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from scipy.special import expit
 
 from common.errors import ConfigError
-from gan.losses import LOSSES, least_squares
+from common.parallel import batch_mean, make_mesh
+from gan.losses import LOSSES, by_row, least_squares
 
 REAL, FAKE = np.array([-3.0, 0.0, 1.5, 4.0]), np.array([2.0, -1.0, 0.5, -6.0])
-UNCENTRED = ("wasserstein", "relativistic_pairing")  # a constant added to D does not change them
+UNCENTRED = ("wasserstein", "relativistic_pairing", "relativistic_average")  # they see differences only
 
 
 S_REAL, S_FAKE = expit(REAL), expit(FAKE)
 GOODFELLOW = -np.log(S_REAL) - np.log(1 - S_FAKE)
+ABOVE, BELOW = expit(REAL - FAKE.mean()), expit(FAKE - REAL.mean())
+
+
+def losses(name, real, fake):
+  """Those of D and of G on one device."""
+  loss = LOSSES[name]()
+  compared = loss.compared(real, fake, None)
+  return loss.discriminator(*compared), loss.generator(*compared)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +36,47 @@ GOODFELLOW = -np.log(S_REAL) - np.log(1 - S_FAKE)
     ("hinge", [4.0 + 3.0, 1.0 + 0.0, 0.0 + 1.5, 0.0 + 0.0], [-2.0, 1.0, -0.5, 6.0]),
     ("least_squares", [8.0 + 2.0, 0.5 + 0.5, 0.125 + 0.125, 4.5 + 18.0], [0.5, 2.0, 0.125, 24.5]),
     ("relativistic_pairing", -np.log(expit(REAL - FAKE)), -np.log(expit(FAKE - REAL))),
+    (
+      "relativistic_average",
+      -np.log(ABOVE) - np.log(1 - BELOW),
+      -np.log(1 - ABOVE) / 2 - np.log(BELOW) / 2,
+    ),
   ],
 )
 def test_a_loss_by_hand(name, discriminator, generator):
-  np.testing.assert_allclose(LOSSES[name]().discriminator(REAL, FAKE), discriminator, rtol=1e-5)
-  np.testing.assert_allclose(LOSSES[name]().generator(REAL, FAKE), generator, rtol=1e-5)
+  for found, expected in zip(losses(name, REAL, FAKE), (discriminator, generator), strict=True):
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_means_are_over_the_global_batch_all_patches_and_no_padding():
+  """And a gradient passes through them: of mean_i f(r_i - m) with m = mean f_j, -mean f' / B reaches each fake."""
+  loss, draw = LOSSES["relativistic_average"](), np.random.default_rng(0)
+  real, fake = (jnp.asarray(draw.normal(size=(8, 3, 2)), jnp.float32) for _ in range(2))
+
+  def mean_loss(real, fake, axis_name=None):
+    return jnp.mean(by_row(loss.generator(*loss.compared(real, fake, axis_name))))
+
+  value, slope = jax.value_and_grad(mean_loss, 1)(real, fake)
+  above, below = real - fake.mean(), fake - real.mean()
+  slopes = 0.5 * (expit(below) - 1) / fake.size - 0.5 * np.mean(expit(above)) / fake.size
+  np.testing.assert_allclose(slope, slopes, rtol=1e-4)
+
+  def per_device(real, fake):
+    value, slope = jax.value_and_grad(mean_loss, 1)(real, fake, "data")
+    return batch_mean(value, "data"), slope / 8  # the mean over devices is that of their losses
+
+  spec = PartitionSpec("data")
+  mapped = jax.shard_map(
+    per_device, mesh=make_mesh(8), in_specs=(spec, spec), out_specs=(PartitionSpec(), spec), check_vma=False
+  )
+  for found, expected in zip(mapped(real, fake), (value, slope), strict=True):
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+  mask = jnp.asarray([1.0] * 5 + [0.0] * 3)
+  padded = jnp.where(mask[:, None, None] > 0, fake, jnp.nan)
+  for found, expected in zip(
+    loss.compared(real, padded, None, mask), loss.compared(real[:5], fake[:5], None), strict=True
+  ):
+    np.testing.assert_allclose(found[:5], expected, rtol=1e-5)
 
 
 def test_least_squares_of_the_sigmoid():
@@ -63,9 +109,7 @@ def test_accuracies_count_images_or_pairs(name):
   right = loss.accuracies(real, fake)
   if name in UNCENTRED:
     for shift in (0, 5):
-      np.testing.assert_allclose(
-        loss.discriminator(real + shift, fake + shift), loss.discriminator(real, fake), rtol=1e-5
-      )
+      np.testing.assert_allclose(losses(name, real + shift, fake + shift)[0], losses(name, real, fake)[0], rtol=1e-5)
       np.testing.assert_array_equal(loss.accuracies(real + shift, fake + shift)["d_pair_accuracy"], [1, 0, 1, 0])
     assert list(right) == ["d_pair_accuracy"]
   else:

@@ -8,9 +8,10 @@ from jax.sharding import PartitionSpec
 from scipy.special import expit
 
 from common import random
+from common.build import build_each
 from common.errors import ConfigError
 from common.parallel import make_mesh
-from gan.penalties import R1, R2, Dragan, GradientPenalty, Seen, build_penalties
+from gan.penalties import PENALTIES, R1, R2, Dragan, GradientPenalty, Seen
 
 SHAPE = (6, 4, 3, 2)
 RNG = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def test_a_flat_critic_gives_no_nan():
 )
 def test_a_wrong_section_is_named(section, message):
   with pytest.raises(ConfigError, match=message):
-    build_penalties(section)
+    build_each(PENALTIES, section, "penalties")
 
 
 @pytest.mark.parametrize(("penalty", "at"), [(R1(weight=6.0), REAL), (R2(weight=6.0), FAKE)])
