@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data.catalogue import open_source
 from common.data.tokenizer import encode, tokenizer_of
 from common.errors import ConfigError
-from experiments import api
+from experiments import ROOT, api
+from tests.common.data.settings import data_config
 from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
 
@@ -28,8 +30,9 @@ def test_a_caption_is_drawn_from_the_workdir_alone(workdir, tmp_path):
   images, labels = api.sample(run, 3, seed=5, texts=[CAPTION] * 3)
   assert labels is None and images.shape == (3, 32, 32, 3) and np.abs(images[0] - images[1]).max() > 0
   row = encode(tokenizer_of(run.config.data, run.spec.vocabulary), [CAPTION])
-  z = api.sampler_of(run).latents(run.state, 5, np.arange(3))
-  direct = jax.jit(run.algorithm.decode)(run.state, z, {"text": row.repeat(3, axis=0)})
+  given = {"text": row.repeat(3, axis=0)}
+  z = api.sampler_of(run).latents(run.state, 5, np.arange(3), given)
+  direct = jax.jit(run.algorithm.decode)(run.state, z, given)
   np.testing.assert_allclose(images, direct, atol=1e-5)
 
   out = tmp_path / "sheet.png"
@@ -72,3 +75,9 @@ def test_captions_are_for_models_of_captions(tmp_path):
   run = api.load(untrained(tmp_path / "run", "vae:digits,tiny", seed=1))
   with pytest.raises(ConfigError, match="this model is given nothing, and not text"):
     run.stated(texts=["man"])
+
+
+def test_the_captions_of_the_demo_are_not_trained_on():
+  captions = (ROOT / "experiments" / "demo_captions.txt").read_text(encoding="utf-8").splitlines()
+  test = open_source(data_config(name="emoji_people")).read("test", np.arange(128))["text"]
+  assert len(captions) == 6 and set(captions) <= set(test)
