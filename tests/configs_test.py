@@ -146,9 +146,9 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
     assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert metrics
   if isinstance(algorithm, Generative) and algorithm.has_prior:
-    z = jax.eval_shape(lambda s: algorithm.prior_sample(s, jax.random.key(0), jnp.arange(3)), state)
     shapes = {row.name: ((3, *row.shape), row.dtype) for row in spec.rows}
     given = {name: jnp.zeros(*shapes[name]) for name in algorithm.given} or None
+    z = jax.eval_shape(lambda s: algorithm.prior_sample(s, jax.random.key(0), jnp.arange(3), given), state)
     images = jax.eval_shape(lambda s, z: algorithm.decode(s, z, given), state, z)
     assert (images.shape, images.dtype) == ((3, *spec.image_shape), jnp.float32)
 

@@ -36,7 +36,7 @@ def test_an_exported_model_draws_what_its_run_draws(tmp_path, variant):
   images, labels = api.sample(run, 5, seed=3, texts=texts)
   np.testing.assert_array_equal(api.sample(again, 5, seed=3, texts=texts).images, images)
   sampler = api.sampler_of(run)
-  z = sampler.latents(run.state, 3, np.arange(5))
+  z = sampler.latents(run.state, 3, np.arange(5), run.stated(labels, texts) or None)
   given = {f"z{i}": np.asarray(part) for i, part in enumerate(jax.tree.leaves(z))}
   np.savez(
     tmp_path / "in.npz", labels=[] if labels is None else labels, text=run.stated(None, texts).get("text", []), **given
