@@ -108,11 +108,11 @@ def alarms(network: LatentVariableModel, *, warms_up: bool) -> tuple[Alarm, ...]
   if network.has_codes:
     rules.append(
       Alarm(
-        f"dead codes: fewer than {DEAD:.0%} of posterior.num_codes={posterior.num_codes} are in use",
+        f"dead codes: fewer than {DEAD:.0%} of {posterior.num_codes} are in use",
         ("validation/codes_in_use", "validation/perplexity"),
         lambda used, _: used.max() < DEAD * posterior.num_codes,
         2 * WINDOW,
-        "posterior.restart above 0, posterior.kmeans_steps above 0, fewer codes, a larger code_dim or learning rate",
+        posterior.remedy,
       )
     )
   return tuple(rules)

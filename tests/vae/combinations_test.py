@@ -35,6 +35,7 @@ SMALL = {
     "planar": {"steps": 2},
     "deterministic": {},
     "vector_quantized": {"num_codes": 3, "code_dim": 2, "restart": 0.1, "kmeans_steps": 1},
+    "finite_scalar": {"levels": (3, 2)},
   },
   "prior": {
     "standard_normal": {},

@@ -2,7 +2,8 @@
 
 A posterior says in ``gives`` what others may need of it:
   "density": log q(z|x) is finite, so that there is a rate; otherwise "point": z is a function of x.
-  "real": z is a vector of real numbers; otherwise "codes": z consists of entries of a codebook.
+  "real": z is a vector of real numbers; otherwise "codes": z consists of entries of a codebook, of ``num_codes`` with
+    ``code_dim`` numbers each, with `codes`, `lookup`, `codes_of`, and a ``remedy`` for unused ones.
   "gaussian": z given x is a Gaussian with independent latents, with `split` and `log_prob` at any z.
   "map": it takes as many statistics for each latent, so that z can be a map.
   "layers": it can stand in each layer of a hierarchy, which takes a density and no parameters of its own.
@@ -11,6 +12,7 @@ A posterior says in ``gives`` what others may need of it:
 
 from typing import Any
 
+from vae.posteriors.finite_scalar import FiniteScalar
 from vae.posteriors.gaussian import Deterministic, DiagonalGaussian
 from vae.posteriors.inverse_autoregressive import InverseAutoregressive
 from vae.posteriors.planar import Planar
@@ -22,4 +24,5 @@ POSTERIORS: dict[str, Any] = {
   "planar": Planar,
   "deterministic": Deterministic,
   "vector_quantized": VectorQuantized,
+  "finite_scalar": FiniteScalar,
 }

@@ -44,6 +44,7 @@ class VectorQuantized(nn.Module):
   kmeans_steps: int = 0
   axis_name: str | None = None
   gives = frozenset({"density", "codes", "map"})  # log q is 0 at the codes of x
+  remedy = "posterior.restart above 0, posterior.kmeans_steps above 0, fewer codes, a larger code_dim or learning rate"
 
   def __post_init__(self):
     for name, least in (("num_codes", 2), ("code_dim", 1), ("commitment", 0), ("decay", 0), ("restart", 0)):

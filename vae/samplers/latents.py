@@ -49,8 +49,8 @@ def check(vae: VAE, codes: bool) -> None:
     raise ConfigError("the density is one of real numbers, and these latents are codes; use samplers:autoregressive")
   if codes and not vae.network.has_codes:
     raise ConfigError(
-      'the density is one of codes, and this model has none (config.posterior.name is not "vector_quantized"); use '
-      "samplers:gmm, samplers:flow or samplers:two_stage"
+      'the density is one of codes, and this model has none (config.posterior.name is neither "vector_quantized" nor '
+      '"finite_scalar"); use samplers:gmm, samplers:flow or samplers:two_stage'
     )
 
 

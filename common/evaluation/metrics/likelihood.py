@@ -59,10 +59,10 @@ class Model:
         f'{metric}: config.likelihood.name="{self.config.likelihood.name}" {reason}, so there is no log p(x) to '
         "estimate; train with a likelihood of these pixels, or take --metrics=bound for the terms of the loss"
       )
-    if self.config.posterior.name == "vector_quantized":
+    if self.config.posterior.name in ("vector_quantized", "finite_scalar"):
       raise ConfigError(
-        f'{metric}: config.posterior.name="vector_quantized" has codes for z, and q(z|x) is a single one: draws of z '
-        "do not lead to log p(x); take --metrics=bound, which bounds it"
+        f'{metric}: config.posterior.name="{self.config.posterior.name}" has codes for z, and q(z|x) is a single one: '
+        "draws of z do not lead to log p(x); take --metrics=bound, which bounds it"
       )
 
   def compiled(self, key: Hashable, make: Callable[[], T]) -> T:
