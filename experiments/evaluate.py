@@ -9,7 +9,9 @@ are appended to its evaluations.jsonl, and --json prints them in place of the ta
 
 The metrics are listed in common/evaluation/metrics/catalogue.py, and an unknown name lists them. "kid" stands for
 kernel_distance, "prdc" for precision_recall and density_coverage; "model", the default, is what the model itself
-reports on the split. Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}".
+reports on the split. Settings: --metrics="{'kernel_distance': {'mode': 'torch_fidelity'}, 'frechet': {}}". Restored
+pictures stand beside what they were restored from and, where scikit-image is installed (pip install '.[classical]'),
+beside the result of a classical method.
 """
 
 import ast

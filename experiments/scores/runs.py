@@ -15,6 +15,7 @@ from common.algorithm import Generative, LatentVariable
 from common.data.dataset import Split
 from common.errors import ConfigError
 from common.evaluation import records
+from common.evaluation.classical import classically_restored
 from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
@@ -113,6 +114,7 @@ class _Checkpoint:
         baselines = copies(reference, settings.split, num) if "text" in self._given else {}
         if "seen" in self._given:
           baselines["the input"] = unrestored(examples, num, run.spec.image_shape, reference)
+          baselines |= classically_restored(examples, num, reference, run.config.data.degradation)
         yield from scoring.floor(num, baselines)
       report(scoring)
 

@@ -1,6 +1,7 @@
 """Scores from the command line: of a run, of anybody's pictures, in training, and side by side."""
 
 import errno
+import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from PIL import Image
 from common.data.dataset import open_dataset
 from common.data.digits import digits
 from tests.common.data.settings import data_config
+from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
 
 FEW = ("--num_samples=150", "--feature_cache=")
@@ -235,3 +237,10 @@ def test_padding_is_cut_off_and_margins_do_not_dilute_a_score(tmp_path, capfd):
   [plain] = scores(capfd, plain, "--metrics=frechet", *FILES)
   [padded] = scores(capfd, padded, "--metrics=frechet", "--resize=pad", *FILES)
   assert padded["value"] == plain["value"] and padded["protocol"] == plain["protocol"]
+
+
+def test_restored_pictures_stand_beside_the_input_and_a_classical_method(tmp_path, capfd):
+  workdir = untrained(tmp_path / "run", "dncnn:emoji_people,tiny", seed=1)
+  records = scores(capfd, f"--workdir={workdir}", "--metrics=psnr", "--num_samples=5")
+  classical = ["non-local means"] if importlib.util.find_spec("skimage") else []
+  assert [record["source"].get("baseline") for record in records] == [None, "the input", *classical]
