@@ -1,9 +1,12 @@
-"""Conditioning: how networks are given labels or what is left of an image, and the loss of a D that names labels."""
+"""Conditioning: how networks are given labels, captions or what is left of an image, and the loss of a D that names
+labels.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,7 +14,10 @@ import optax
 from common.data.degradations.resize import resized
 from common.errors import ConfigError
 from common.layers.basic import with_planes, with_values
+from common.layers.text_encoder import TextEncoder
+from common.layers.transformer import check_width
 from common.types import Array, Images
+from gan.networks.captioned import Captioned
 from gan.networks.interface import DiscriminatorOutput, LabelHead
 
 FORMS = ("class_batch_norm", "concat", "embedding")  # in which G is given labels beside a projection or a classifier
@@ -27,6 +33,8 @@ class Conditioning:
       as constant feature maps behind it.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
       `LabelHead`; "seen": what is left of the image, at its size, behind x.
+    text: the encoder of captions, whose sentence vectors stand in the place of one-hot labels; None: there are none.
+    mismatched: whether D learns to refuse real images beside captions of others.
   """
 
   num_classes: int = 0
@@ -35,6 +43,8 @@ class Conditioning:
   weight_d: float = 0.0
   weight_g: float = 0.0
   name_fakes: bool = False
+  text: TextEncoder | None = None
+  mismatched: bool = False
 
   def __post_init__(self):
     if self.discriminator in ("projection", "auxiliary") and self.generator not in FORMS:
@@ -45,16 +55,24 @@ class Conditioning:
     """The rows of a batch that the networks are given."""
     if self.generator == "seen":
       return ("seen",)
+    if self.text:
+      return ("text",)
     return ("label",) if (self.generator, self.discriminator) != ("none", "none") else ()
 
   def vector(self, batch: Mapping[str, Any]) -> Array | None:
     """Turns the rows that the networks are given into the values that they see, None if they are given none.
 
-    Labels become [B, K]; what is seen stays [B, h, w, c].
+    Labels become [B, K]; what is seen stays [B, h, w, c], and captions stay int32 [B, T].
     """
+    if self.text:
+      return jnp.asarray(batch["text"])
     if self.generator == "seen":
       return jnp.asarray(batch["seen"])
     return jax.nn.one_hot(batch["label"], self.num_classes) if self.rows else None
+
+  def reading(self, network: nn.Module, *, of_z: bool) -> nn.Module:
+    """Returns a network, of z or of images, with an encoder of captions of its own if it is given some."""
+    return Captioned(network, self.text, of_z and self.generator == "concat") if self.text else network
 
   def context(self) -> dict[str, Any]:
     """Returns the arguments that the constructors of G and D may take."""
@@ -66,7 +84,7 @@ class Conditioning:
     if self.generator == "seen":
       assert given is not None
       return with_planes(given, z), {}
-    if self.generator == "concat":
+    if self.generator == "concat" and not self.text:
       return with_values(z, given), {}
     return z, {} if self.generator == "none" else {"given": given}
 
@@ -121,6 +139,30 @@ def projection(num_classes: int, generator: str = "class_batch_norm") -> Conditi
   return Conditioning(num_classes, generator, "projection")
 
 
+def text(
+  vocabulary: tuple[str, ...],
+  generator: str = "class_batch_norm",
+  width: int = 128,
+  layers: int = 2,
+  heads: int = 4,
+  mismatched: bool = True,
+) -> Conditioning:
+  """As `projection` with the sentence vector of a caption, which each player reads by an encoder of its own.
+
+  Args:
+    vocabulary: the token of each number.
+    generator: form in which G gets the vector: class_batch_norm, concat or embedding.
+    width: size of the sentence vector.
+    layers: blocks of each encoder.
+    heads: attention heads of each block.
+    mismatched: whether D's loss is the mean of that against generated images and that against real ones beside the
+      caption of the next row, as in DF-GAN (Tao et al. 2022, their code).
+  """
+  check_width(width, heads)
+  encoder = TextEncoder(len(vocabulary), width, layers, heads)
+  return Conditioning(text=encoder, mismatched=mismatched, generator=generator, discriminator="projection")
+
+
 def auxiliary(
   num_classes: int,
   generator: str = "concat",
@@ -157,6 +199,7 @@ CONDITIONING: dict[str, Callable[..., Conditioning]] = {
   "none": none,
   "concat": concat,
   "projection": projection,
+  "text": text,
   "auxiliary": auxiliary,
   "seen": seen,
 }

@@ -45,7 +45,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   def section(name: str, **context: Any) -> Any:
     return build(TABLES[name], config[name], name, **context)
 
-  conditioning = section("conditioning", num_classes=spec.num_classes)
+  conditioning = section("conditioning", num_classes=spec.num_classes, vocabulary=spec.vocabulary)
   context = {
     **conditioning.context(),
     "image_shape": spec.image_shape,
@@ -78,12 +78,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
       "under BatchNorm D(x) depends on the whole batch and has no gradient of one image",
       "--config.discriminator.batch_norm=False or --config.penalties={}",
     )
+  _check_captions(conditioning, config, spec)
   generator_optim, discriminator_optim = (
     build_optimizer(config[name], name, config.train.grad_clip) for name in ("generator_optim", "discriminator_optim")
   )
   return GAN(
-    generator=Network(generator, generator_optim, build_ema(config.ema)),
-    discriminator=Network(discriminator, discriminator_optim, NO_EMA),
+    generator=Network(conditioning.reading(generator, of_z=True), generator_optim, build_ema(config.ema)),
+    discriminator=Network(conditioning.reading(discriminator, of_z=False), discriminator_optim, NO_EMA),
     game=section("game"),
     loss=section("loss"),
     penalties=penalties,
@@ -107,6 +108,20 @@ def _check_data(conditioning: Conditioning, config: Any, spec: Spec) -> None:
     raise _clash(
       f'augment.name="{augment}"', size, "it is for images of two lines or more", _typed("augment", name="none")
     )
+
+
+def _check_captions(conditioning: Conditioning, config: Any, spec: Spec) -> None:
+  """Raises ConfigError if captions are missing."""
+  if "text" in conditioning.rows and not spec.vocabulary:
+    why = (
+      f"it needs captions as rows of words, which {_typed('data.text', name='words')} reads from a set that has some"
+    )
+    text = f'data.text.name="{config.data.text.name}"'
+    raise _clash('conditioning.name="text"', text, why, _typed("conditioning", name="none"))
+  if "matching_aware" in config.penalties and "text" not in conditioning.rows:
+    why = "it is the slope by a caption, and D is given none"
+    name = f'conditioning.name="{config.conditioning.name}"'
+    raise _clash("penalties={'matching_aware': ...}", name, why, "--config.penalties={}")
 
 
 def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:

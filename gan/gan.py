@@ -15,6 +15,7 @@ from common.build import within
 from common.ema import Ema
 from common.errors import ConfigError
 from common.given import check_given, given_of
+from common.parallel import batch_gather
 from common.restoration.networks import triples
 from common.state import NetState, Network, apply_gradients, init_network
 from common.types import Array, Batch, Given, Images, Mean, Metrics, PyTree
@@ -118,13 +119,20 @@ class GAN:
     after = d.replace(mutable={**d.mutable, **mutable})
 
     def see(name: str) -> Seen:
-      def apply_d(x: Images, half: str = "real") -> Array:
-        return self._apply_d(after, x, half, name, batch, rng)[0].logits
+      def apply_d(x: Images, half: str = "real", **ways: Array) -> Array:
+        return self._apply_d(after, x, half, name, batch, rng, **ways)[0].logits
 
       keys = random.row_keys(random.stream(rng, name), batch["index"])
-      return Seen(apply_d, batch["image"], fake, keys, self.axis_name)
+      text = self.conditioning.text
+      return Seen(apply_d, batch["image"], fake, keys, self.axis_name, text.width if text else 0)
 
-    terms = {"loss": self.game.d_loss_scale * self._losses(self.loss.discriminator, on_real.logits, on_fake.logits)}
+    loss = self._losses(self.loss.discriminator, on_real.logits, on_fake.logits)
+    if self.conditioning.mismatched:
+      other, differs = partners(batch, self.axis_name)
+      on_other = self._apply_d(after, batch["image"], "real", "real", {**batch, "text": other}, rng)[0].logits
+      against = self._losses(self.loss.discriminator, on_real.logits, on_other)
+      loss = jnp.where(differs, 0.5 * (loss + against), loss)
+    terms = {"loss": self.game.d_loss_scale * loss}
     terms |= {name: penalty.weighted(see(name), d.updates) for name, penalty in self.penalties.items()}
     terms |= self.conditioning.discriminator_terms(on_real, on_fake, batch["label"])
     shown = {"d_real_logit": on_real.logits, "d_fake_logit": on_fake.logits}
@@ -165,17 +173,19 @@ class GAN:
     return on_real, on_fake, {**after_real, **after_both}
 
   def _apply_d(
-    self, d: NetState, x: Images, half: str, dropout: str, batch: Batch, rng: Array, *moving: str
+    self, d: NetState, x: Images, half: str, dropout: str, batch: Batch, rng: Array, *moving: str, **ways: Array
   ) -> tuple[DiscriminatorOutput, PyTree]:
     """Augments images as those of a half, "real" or "fake", and applies D in training mode: output and collections.
 
-    ``dropout`` names the pass: each has dropout of its own.
+    ``dropout`` names the pass: each has dropout of its own. ``ways`` are further arguments of D.
     """
     streams = (random.stream(rng, f"augment {half}"), random.stream(rng, f"dropout {dropout}"))
     augment_keys, keys = (random.row_keys(stream, batch["index"]) for stream in streams)
     given, x = self.conditioning.vector(batch), self.augment.apply(x, augment_keys, d.updates)
     x, known = self.conditioning.discriminator_inputs(x, given)
-    return self.discriminator.module.apply(d.variables(), x, train=True, keys=keys, mutable=list(moving), **known)
+    return self.discriminator.module.apply(
+      d.variables(), x, train=True, keys=keys, mutable=list(moving), **known, **ways
+    )
 
   def _draw(self, g: NetState, batch: Batch, rng: Array) -> tuple[Images, Callable[[Images], tuple[PyTree]], PyTree]:
     """Generates images in training mode; also returns their pullback to G's parameters, and G's new collections."""
@@ -262,6 +272,13 @@ class GAN:
   @property
   def alarms(self) -> tuple[Alarm, ...]:
     return health.alarms(self.loss, self.game.d_loss_scale)
+
+
+def partners(batch: Batch, axis_name: str | None) -> tuple[Array, Array]:
+  """Returns the caption of the next row of the global batch, int32 [B, T], and whether it is another one, [B]."""
+  everyone = batch_gather(batch["text"], axis_name)
+  other = everyone[(batch["index"] + 1) % len(everyone)]
+  return other, jnp.any(other != batch["text"], axis=-1)
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,14 @@ class Seen(NamedTuple):
 
   Attributes:
     apply_d: D in training mode, images [B, H, W, C] -> logits [B], or [B, h, w] of patches, whose slopes add up; a
-      second argument, "real" by default or "fake", names the half whose augmentation the images go through first.
-      BatchNorm statistics and spectral vectors stay as they are. It can be differentiated by vjp only:
-      common/layers/conv.py has no forward mode.
+      second argument, "real" by default or "fake", names the half whose augmentation the images go through first, and
+      ``shift`` [B, width] is added to the sentence vectors of captions. BatchNorm statistics and spectral vectors stay
+      as they are. It can be differentiated by vjp only: common/layers/conv.py has no forward mode.
     real: images [B, H, W, C].
     fake: images [B, H, W, C], constants.
     keys: keys [B] of this penalty.
     axis_name: the device axis for statistics over the batch, None for the global view.
+    width: size of the sentence vectors; 0 without captions.
   """
 
   apply_d: Callable[..., Array]
@@ -34,6 +35,7 @@ class Seen(NamedTuple):
   fake: Images
   keys: Array
   axis_name: str | None
+  width: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,9 +164,34 @@ class R2(Penalty):
     return 0.5 * squared_slope(lambda x: seen.apply_d(x, "fake"), seen.fake)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatchingAware(Penalty):
+  """|grad D(x, s)|^power by real images and their sentence vectors together (DF-GAN: Tao et al. 2022, their code).
+
+  Attributes:
+    power: exponent of the norm; the authors have 6, and a weight of 2.
+  """
+
+  power: float = 6.0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.power < 2:
+      raise ConfigError(f"power={self.power} must be 2 or more, below which it has no slope at 0; take --.power=6.0")
+
+  def __call__(self, seen: Seen) -> Array:
+    def total(x: Images, shift: Array) -> Array:
+      return jnp.sum(seen.apply_d(x, shift=shift))
+
+    slopes = jax.grad(total, argnums=(0, 1))(seen.real, jnp.zeros((len(seen.real), seen.width)))
+    squares = sum(jnp.sum(slope**2, axis=tuple(range(1, slope.ndim))) for slope in slopes)
+    return squares ** (0.5 * self.power)
+
+
 PENALTIES: dict[str, Callable[..., Penalty]] = {
   "gradient_penalty": GradientPenalty,
   "dragan": Dragan,
   "r1": R1,
   "r2": R2,
+  "matching_aware": MatchingAware,
 }

@@ -84,6 +84,16 @@ ARCHITECTURES = {
       "content": {"l2": {"weight": 10.0}, "features": {"weight": 1.0}},
     },
   ),
+  # Captions of the next row of the global batch, which the last row of a device does not have.
+  "text gan": (
+    "text_gan:tiny",
+    {
+      **GAN,
+      "generator": {"name": "tapered_mlp", "widths": (4, 4)},
+      "discriminator": {"name": "mlp", "width": 4, "pieces": 2, "layers": 1},
+      "penalties": {},
+    },
+  ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),
 }
 # pmap differs from shard_map in how it is called, not in what an objective sees of its batch.

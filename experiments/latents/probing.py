@@ -129,9 +129,11 @@ def network_of(run: TrainedRun) -> Network:
   algorithm: Any = run.algorithm
   is_gan = isinstance(algorithm, GAN)
   name = "discriminator" if is_gan else "encoder"
-  if "seen" in algorithm.given:
+  if {"seen", "text"} & set(algorithm.given):
+    given = "pictures" if "seen" in algorithm.given else "captions"
     raise ConfigError(
-      'config.conditioning.name="seen": this model is given pictures, and probes are of models that draw them'
+      f'config.conditioning.name="{run.config.conditioning.name}": this model is given {given}, and probes are of '
+      "models that are given nothing or labels"
     )
   if (algorithm.conditioning.discriminator == "concat") if is_gan else algorithm.given:
     raise ConfigError(

@@ -88,6 +88,7 @@ REFUSED = [  # data, changes, the two fields and the reason
   *(
     (IMAGES, {"penalties": {name: {}}}, f"penalties={{'{name}': ...}}", "discriminator.batch_norm=True: under")
     for name in PENALTIES
+    if name != "matching_aware"
   ),
   *(
     (POINTS, {**MLPS, "augment": section}, f'augment.name="{section["name"]}"', 'data.name="digits": it is for images')
@@ -97,7 +98,7 @@ REFUSED = [  # data, changes, the two fields and the reason
   *(
     (BARE, {"conditioning": {"name": name}}, f'conditioning.name="{name}"', 'data.name="digits": it needs labels')
     for name in CONDITIONING
-    if name not in ("none", "seen")
+    if name not in ("none", "seen", "text")
   ),
   *(
     (POINTS, {**MLPS, player: {"name": name}}, f'{player}.name="{name}"', 'data.name="digits": .*are points')
@@ -128,6 +129,13 @@ REFUSED = [  # data, changes, the two fields and the reason
     )
     for name in ("projection", "auxiliary")
     for patches in PATCHES
+  ),
+  (IMAGES, {"conditioning": {"name": "text"}}, 'conditioning.name="text"', 'data.text.name="none": it needs captions'),
+  (
+    IMAGES,
+    {**MLPS, "penalties": {"matching_aware": {}}},
+    "penalties={'matching_aware': ...}",
+    'conditioning.name="none": it is the slope by a caption',
   ),
   (SEEN, {"conditioning": {"name": "seen"}}, 'conditioning.name="seen"', 'generator.name="dcgan": .*maps z alone'),
   (SEEN, {"generator": {"name": "unet"}}, 'conditioning.name="none"', 'generator.name="unet": .*what is seen'),
