@@ -68,6 +68,13 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
       "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
       "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
     )
+  if "perceptual" in config.content and config.content.perceptual.features == config.evaluate.features:
+    raise _clash(
+      f'content.perceptual.features="{config.content.perceptual.features}"',
+      f'evaluate.features="{config.evaluate.features}"',
+      "a score would measure what G was trained on",
+      "--config.content.perceptual.features=random:1",
+    )
   _check_data(conditioning, config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)

@@ -12,10 +12,11 @@ from common.data.spec import Spec
 from common.errors import ConfigError
 from common.restoration.dncnn import DnCNN
 from common.restoration.edsr import EDSR
+from common.restoration.rrdb import RRDB
 from common.restoration.unet import UNet
 from common.types import Images
 
-NETWORKS: dict[str, Any] = {"edsr": EDSR, "dncnn": DnCNN, "unet": UNet}
+NETWORKS: dict[str, Any] = {"edsr": EDSR, "rrdb": RRDB, "dncnn": DnCNN, "unet": UNet}
 
 
 def build_network(section: Mapping[str, Any], path: str, spec: Spec, **context: Any) -> nn.Module:

@@ -17,7 +17,7 @@ maps only. ``sizes`` holds the image sizes that a network is made for; a network
 as well. The networks of common/restoration are generators too, which map what is left of an image in the place of z.
 """
 
-from gan.networks import dcgan, infogan, mlp, patch, r3gan, resnet, sagan, tapered_mlp
+from gan.networks import dcgan, infogan, mlp, patch, r3gan, resnet, sagan, tapered_mlp, unet
 
 GENERATORS = {
   "mlp": mlp.Generator,
@@ -37,4 +37,5 @@ DISCRIMINATORS = {
   "sagan": sagan.Discriminator,
   "r3gan": r3gan.Discriminator,
   "patch": patch.Discriminator,
+  "unet": unet.Discriminator,
 }

@@ -24,7 +24,7 @@ from gan.penalties import PENALTIES
 from tests.gan.networks.shapes import SMALL, attention_size
 from tests.tiny import config_of, filled
 
-COMPILED, TRACED = 11, 31  # rows
+COMPILED, TRACED = 13, 33  # rows
 CLIP = 0.5
 SGD = {"name": "sgd", "learning_rate": 0.1}
 ADAM = {"name": "adam", "learning_rate": 0.1}
@@ -144,7 +144,7 @@ def must_run(pair):
 @functools.cache
 def rows():
   """Rows that have every pair of a pool of random legal ones, those that are to run first; and the pairs."""
-  draw = random.Random(2)
+  draw = random.Random(1)
   values = [(factor, value) for factor in FACTORS for value in FACTORS[factor]]
   pool = [drawn(draw, **{factor: value}) for factor, value in values for _ in range(12)]
   pool += [drawn(draw, discriminator=name, r1="with") for name in FACTORS["discriminator"] if name not in BATCH_NORM]

@@ -26,7 +26,7 @@ ODD = dataclasses.replace(IMAGES, image_shape=(18, 18, 1))
 BARE = dataclasses.replace(IMAGES, num_classes=0)
 SEEN = dataclasses.replace(IMAGES, rows=(*IMAGES.rows, RowType("seen", (8, 8, 1), "float32")))
 MLP = {"name": "mlp"}
-PATCHES = ("patch",)
+PATCHES = ("patch", "unet")
 RESTORING = {"conditioning": {"name": "seen"}, "generator": {"name": "unet"}, "z_dim": 0}
 MLPS = {"generator": MLP, "discriminator": MLP}
 TABLES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
@@ -112,7 +112,7 @@ REFUSED = [  # data, changes, the two fields and the reason
       f"data.image_size=18: it is for {TABLES[player][name].sizes.words}",
     )
     for player, name in SIZED
-    if name not in PATCHES
+    if name != "patch"
   ),
   (
     IMAGES,
@@ -152,6 +152,12 @@ REFUSED = [  # data, changes, the two fields and the reason
     {**RESTORING, "augment": {"name": "diffaugment"}},
     'augment.name="diffaugment"',
     "conditioning.pair=True: an augmented image",
+  ),
+  (
+    SEEN,
+    {**RESTORING, "content__perceptual": {"weight": 1.0, "features": "random"}, "evaluate__features": "random"},
+    'content.perceptual.features="random"',
+    'evaluate.features="random": a score',
   ),
   (SEEN, {**RESTORING, "checkpoint__keep_best": "psnr"}, 'checkpoint.keep_best="psnr"', 'loss.name="non_saturating"'),
   (

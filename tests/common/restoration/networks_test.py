@@ -9,6 +9,7 @@ from common.data.degradations.resize import resized
 from common.errors import ConfigError
 from common.restoration.dncnn import DnCNN
 from common.restoration.edsr import EDSR, pixel_shuffle, pixel_unshuffle
+from common.restoration.rrdb import RRDB
 from common.restoration.unet import UNet
 
 X = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 9, 14, 3)), jnp.float32)
@@ -35,6 +36,50 @@ def test_channel_c_i_j_becomes_pixel_i_j_of_a_block():
 def test_edsr_m_has_the_weights_of_basicsr():
   convs = 3 * 64 * 9 + 64 + 33 * (64 * 64 * 9 + 64) + 64 * 256 * 9 + 256 + 64 * 3 * 9 + 3
   assert weights_of(EDSR(scale=2, channels=3)) == convs == 1_369_859
+
+
+def test_rrdb_has_the_weights_of_basicsr():
+  dense = sum(9 * (64 + 32 * i) * 32 + 32 for i in range(4)) + 9 * 192 * 64 + 64
+  others = 9 * 3 * 64 + 64 + 4 * (9 * 64 * 64 + 64) + 9 * 64 * 3 + 3
+  assert weights_of(RRDB(scale=4, channels=3)) == 69 * dense + others == 16_697_987
+
+
+def test_rrdb_equals_one_by_hand():
+  """Layer by layer in the order of BasicSR's code, with larger weights than at the start."""
+  network = RRDB(scale=4, channels=3, width=4, blocks=2, growth=3)
+  variables = fresh(network)[1]
+  draw = np.random.default_rng(0)
+  variables = jax.tree.map(lambda w: jnp.asarray(draw.normal(0, 0.3, w.shape), jnp.float32), variables)
+  layers = iter(variables["params"][f"Conv_{i}"] for i in range(36))
+
+  def conv(x):
+    layer = next(layers)
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, layer["kernel"], (1, 1), "SAME", None, None, dimensions) + layer["bias"]
+
+  def leaky(x):
+    return jnp.where(x > 0, x, 0.2 * x)
+
+  def dense(x):
+    x1 = leaky(conv(x))
+    x2 = leaky(conv(jnp.concatenate([x, x1], -1)))
+    x3 = leaky(conv(jnp.concatenate([x, x1, x2], -1)))
+    x4 = leaky(conv(jnp.concatenate([x, x1, x2, x3], -1)))
+    return 0.2 * conv(jnp.concatenate([x, x1, x2, x3, x4], -1)) + x
+
+  head = x = conv(X)
+  for _ in range(2):
+    x = 0.2 * dense(dense(dense(x))) + x
+  x = head + conv(x)
+  for _ in range(2):
+    x = leaky(conv(x.repeat(2, axis=1).repeat(2, axis=2)))
+  np.testing.assert_allclose(network.apply(variables, X), conv(leaky(conv(x))), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_rrdb_enlarges_pictures_of_any_size(scale):
+  shape = jax.eval_shape(lambda: fresh(RRDB(scale=scale, channels=3, width=4, blocks=1))[0])
+  assert shape.shape == (2, 9 * scale, 14 * scale, 3)
 
 
 def test_dncnn_has_the_weights_of_its_paper():
@@ -67,6 +112,8 @@ def test_a_scale_that_no_upsampler_makes_is_refused():
     fresh(EDSR(scale=6, channels=3, width=4, blocks=1))
   with pytest.raises(ConfigError, match='upsampler="nearest" is not one of stages, direct'):
     fresh(EDSR(scale=2, channels=3, width=4, blocks=1, upsampler="nearest"))
+  with pytest.raises(ConfigError, match="rrdb enlarges by 1, 2 or 4, not by 3; take --.name=edsr"):
+    fresh(RRDB(scale=3, channels=3))
 
 
 @pytest.mark.parametrize(

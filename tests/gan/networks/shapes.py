@@ -12,6 +12,7 @@ from gan.networks.interface import DOUBLED, base_of
 
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and of D
   "patch": ({}, {"width": 2, "layers": 1}),
+  "unet": ({}, {"width": 2}),
   "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
   "tapered_mlp": ({"widths": (4, 4)}, {"widths": (4,)}),
   "dcgan": ({"width": 2, "kernel_size": 3},) * 2,
