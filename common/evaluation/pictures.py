@@ -21,11 +21,12 @@ OTHERS = {"train": ("validation", "test"), "validation": ("train", "test"), "tes
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-  """Pictures to score: uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), with labels [N] and captions [N] or None."""
+  """Pictures to score: uint8 [N, H, W, C] (points: float32 [N, 1, 1, 2]), with other rows as a `SampleSet` has them."""
 
   images: np.ndarray
   labels: np.ndarray | None
   captions: list[str] | None = None
+  holes: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.images)
@@ -120,6 +121,20 @@ def unrestored(examples: Examples, num: int, shape: tuple[int, int, int], refere
     return without_margin(images.to_uint8(shown, reference.pixel_range), reference.image_shape)
 
   return Pictures(np.concatenate([enlarged(start) for start in range(0, num, BATCH)]), None)
+
+
+def holes(examples: Examples, num: int, shape: tuple[int, int, int], reference: Dataset) -> np.ndarray | None:
+  """Returns where the first ``num`` examples lack pixels, bool [N, H, W]; None if what is seen of them has no mask.
+
+  ``shape`` is that of a model's pictures: a mask is one channel more.
+  """
+  middle, parts = sum(reference.pixel_range) / 2, []
+  for start in range(0, num, BATCH):
+    seen = np.asarray(examples(np.arange(start, min(start + BATCH, num)))["seen"])
+    if seen.shape[1:] != (*shape[:2], shape[2] + 1):
+      return None
+    parts.append(without_margin(seen[..., -1:], reference.image_shape)[..., 0] > middle)
+  return np.concatenate(parts)
 
 
 def check_pictures(pictures: np.ndarray, reference: np.ndarray) -> None:

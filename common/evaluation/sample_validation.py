@@ -1,12 +1,13 @@
 """Scores of a model's pictures on its validation split while it trains; imported only if a config asks for them."""
 
+import dataclasses
 import zlib
 from typing import Any
 
 from common.algorithm import Generative
 from common.errors import ConfigError
 from common.evaluation.metrics.catalogue import AGAINST_TRAINING, SAMPLE_METRICS, build_metrics
-from common.evaluation.pictures import drawn, open_reference
+from common.evaluation.pictures import drawn, holes, open_reference
 from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
 from common.training.log import Status
@@ -48,6 +49,7 @@ class SampleValidation:
     self._scoring = Scoring(metrics, self._reference, config.data, settings, program.mesh, **about)
     examples = examples_of(program.dataset.validation, spec, config, given)
     self._sampler, self._num = Sampler(algorithm, spec, program.mesh, examples=examples), num
+    self._holes = holes(examples, num, spec.image_shape, self._reference) if "seen" in given else None
     # The best checkpoint is chosen on these latents, so its final score must use others.
     self._draws = zlib.crc32(f"validation {config.seed}".encode())
     weights = "ema" if algorithm.ema.kept else "raw"
@@ -57,6 +59,6 @@ class SampleValidation:
   def __call__(self, state: PyTree) -> dict[str, float]:
     """Returns the scores, and the standard error of each under "NAME standard error"."""
     pictures = drawn(self._sampler, state, self._draws, self._num, self._reference)
-    records = list(self._scoring(pictures, {}, {}))
+    records = list(self._scoring(dataclasses.replace(pictures, holes=self._holes), {}, {}))
     errors = {f"{record.metric} standard error": record.standard_error for record in records}
     return {**{record.metric: record.value for record in records}, **errors}

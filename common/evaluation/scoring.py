@@ -178,7 +178,7 @@ class Scoring:
     check_pictures(pictures.images, next(iter(self._sides.values())).real.images)
     try:
       with self._settings.say.phase(f"embedding {len(pictures):,} pictures"):
-        return self._embedder(pictures.images, pictures.labels)
+        return dataclasses.replace(self._embedder(pictures.images, pictures.labels), holes=pictures.holes)
     except ValueError as error:
       raise ConfigError(str(error)) from error
 

@@ -19,7 +19,7 @@ from common.evaluation.classical import classically_restored
 from common.evaluation.metrics.catalogue import LIKELIHOOD_METRICS, SAMPLE_METRICS, build_metrics
 from common.evaluation.metrics.likelihood import Model, no_density
 from common.evaluation.metrics.score import Score
-from common.evaluation.pictures import copies, drawn, open_reference, unrestored
+from common.evaluation.pictures import copies, drawn, holes, open_reference, unrestored
 from common.evaluation.records import Protocol, Record, ScoreRecord
 from common.evaluation.sampling import Sampler, examples_of
 from common.evaluation.scoring import Scoring, Settings
@@ -108,6 +108,8 @@ class _Checkpoint:
     if sample_metrics:
       with settings.say.phase(f"drawing {num:,} pictures"):
         pictures = drawn(sampler, run.state, settings.seed, num, reference)
+        where = holes(examples, num, run.spec.image_shape, reference) if "seen" in self._given else None
+        pictures = dataclasses.replace(pictures, holes=where)
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
       yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
       if floor:
@@ -115,6 +117,7 @@ class _Checkpoint:
         if "seen" in self._given:
           baselines["the input"] = unrestored(examples, num, run.spec.image_shape, reference)
           baselines |= classically_restored(examples, num, reference, run.config.data.degradation)
+          baselines = {name: dataclasses.replace(pictures, holes=where) for name, pictures in baselines.items()}
         yield from scoring.floor(num, baselines)
       report(scoring)
 

@@ -1,6 +1,7 @@
 """What metrics of pairs share: picture i of one set is compared with picture i of the other."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -25,10 +26,13 @@ class Paired:
     channel: what is compared: "rgb" (each channel that the pictures have), "y" (MATLAB's luma, in which errors are
       219/255 as large as in grey) or "grey". It is not rounded.
     border: pixels that are cut off each side first; papers on super-resolution cut as many as their scale.
+    hole: whether only pixels in the hole count where pictures were restored from ones with a hole. Over whole pictures,
+      those that were never missing flatter; a picture whose hole is empty is left out.
   """
 
   channel: str = "rgb"
   border: int = 0
+  hole: bool = True
   needs: ClassVar[frozenset[Need]] = frozenset({"images", "pairs"})
 
   def __post_init__(self) -> None:
@@ -55,17 +59,31 @@ class Paired:
       raise ValueError(f'channel="{self.channel}" is made of 3 channels and the pictures have {channels}; use rgb')
     return luma[0] + inner @ np.asarray(luma[1])[:, None]
 
+  def _inner(self, hole: np.ndarray) -> np.ndarray:
+    height, width = hole.shape
+    return hole[self.border : height - self.border, self.border : width - self.border]
+
   def mean(
-    self, real: SampleSet, fake: SampleSet, of: Callable[[np.ndarray, np.ndarray], float], bounds: tuple[float, float]
+    self,
+    real: SampleSet,
+    fake: SampleSet,
+    of: Callable[[np.ndarray, np.ndarray, np.ndarray | None], float],
+    bounds: tuple[float, float],
   ) -> Score:
-    """Returns the mean of ``of`` (planes of one picture, planes of its partner) over all pairs.
+    """Returns the mean over all pairs of ``of`` (planes of one picture, planes of its partner, the hole or None).
+
+    ``of`` returns NaN if no pixel of the hole counts.
 
     Raises:
-      ValueError: sets of different sizes, or those of `planes` and ``of``.
+      ValueError: sets of different sizes, no picture with a hole, or the errors of `planes` and ``of``.
     """
     if real.images.shape != fake.images.shape:
       raise ValueError(f"pictures of shape {fake.images.shape} and {real.images.shape} are no pairs")
-    values = [of(self.planes(x), self.planes(y)) for x, y in zip(fake.images, real.images, strict=True)]
-    result = estimate(np.asarray(values))
+    holes = itertools.repeat(None) if fake.holes is None or not self.hole else map(self._inner, fake.holes)
+    triples = zip(fake.images, real.images, holes, strict=False)
+    values = np.asarray([of(self.planes(x), self.planes(y), hole) for x, y, hole in triples])
+    if not np.any(np.isfinite(values)):
+      raise ValueError("no picture has a hole that counts; set hole False to compare whole pictures")
+    result = estimate(values[np.isfinite(values)])
     method = f"standard error of the mean over {result.count} pairs"
     return Score(result.mean, result.standard_error, method, range=bounds)

@@ -21,6 +21,7 @@ class SampleSet:
     logits: float32 [N, K], or None if the extractor is not a classifier.
     labels: int32 [N], the classes of the images; None for an unconditional model.
     captions: [N], those of real images; None if they have none, or if no metric reads them.
+    holes: bool [N, H, W], True where a restored image had no pixels; None if it was not made of an image with a hole.
   """
 
   images: np.ndarray
@@ -28,6 +29,7 @@ class SampleSet:
   logits: np.ndarray | None = None
   labels: np.ndarray | None = None
   captions: Sequence[str] | None = None
+  holes: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.images)

@@ -17,7 +17,7 @@ from common.evaluation.metrics.inception_score import InceptionScore
 from common.evaluation.metrics.psnr import Psnr
 from common.evaluation.metrics.retrieval import Retrieval
 from common.evaluation.metrics.score import Score
-from common.evaluation.pictures import Pictures, check_pictures, copies, drawn, open_reference, real
+from common.evaluation.pictures import Pictures, check_pictures, copies, drawn, holes, open_reference, real
 from common.evaluation.sampling import Sampler
 from common.evaluation.scoring import ALL, Scoring, Settings
 from common.parallel import make_mesh, replicate
@@ -265,3 +265,26 @@ def test_features_that_are_not_finite_are_an_error(reference, monkeypatch):
   monkeypatch.setattr(scoring._embedder, "_embed", lambda images: (np.full((len(images), 2), np.inf), None))
   with pytest.raises(ConfigError, match="10 of 10 features of pixels are not finite"):
     list(scoring(Pictures(*dataclasses.astuple(real(reference, "test", 10))), {}, {}))
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+def test_holes_are_those_of_the_pictures_that_were_seen(margin):
+  """Example by example over several batches, and without the margin of a model's pictures."""
+  side = 8 + 2 * margin
+  seen = np.random.default_rng(0).uniform(-1.0, 1.0, (150, side, side, 4)).astype(np.float32)
+  reference = SimpleNamespace(pixel_range=(-1.0, 1.0), image_shape=(8, 8, 3))
+  found = holes(lambda index: {"seen": seen[index]}, 150, (side, side, 3), reference)
+  np.testing.assert_array_equal(found, seen[:, margin : margin + 8, margin : margin + 8, 3] > 0.0)
+  assert holes(lambda index: {"seen": seen[index, ..., :1]}, 150, (side, side, 3), reference) is None
+
+
+def test_scores_of_restored_pictures_are_those_of_their_holes(reference):
+  """The pictures bring their holes: what is wrong elsewhere does not count."""
+  scoring, true = scoring_of({"psnr": Psnr()}, reference, paired=True), real(reference, "test", 10)
+  where = np.zeros(true.images.shape[:3], bool)
+  where[:, 2:4, 2:4] = True
+  wrong_elsewhere = np.where(where[..., None], true.images, 255 - true.images)
+  [record] = scoring(Pictures(wrong_elsewhere, None, holes=where), {}, {})
+  assert record.value == 100.0 and record.settings["hole"]
+  [record] = scoring(Pictures(255 - wrong_elsewhere, None, holes=where), {}, {})
+  assert record.value < 20.0

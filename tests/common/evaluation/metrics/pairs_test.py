@@ -10,8 +10,8 @@ from common.evaluation.metrics.ssim import WEIGHTS, MultiScaleSsim, Ssim, halved
 RNG = np.random.default_rng(0)
 
 
-def samples(images):
-  return SampleSet(images=np.asarray(images, np.uint8), features=np.zeros((len(images), 0)))
+def samples(images, holes=None):
+  return SampleSet(images=np.asarray(images, np.uint8), features=np.zeros((len(images), 0)), holes=holes)
 
 
 def pair(height=40, width=33, channels=3, noise=20):
@@ -21,8 +21,8 @@ def pair(height=40, width=33, channels=3, noise=20):
   return (np.clip(x, 0, 255).astype(np.uint8) for x in (real, real + RNG.normal(0, noise, real.shape)))
 
 
-def score(metric, fake, real):
-  [value] = metric(samples(real), samples(fake), 0).values()
+def score(metric, fake, real, holes=None):
+  [value] = metric(samples(real), samples(fake, holes), 0).values()
   return value
 
 
@@ -62,6 +62,37 @@ def test_a_border_is_cut_off_every_side():
   assert score(Psnr(border=2), fake, real).value == pytest.approx(20 * np.log10(255 / 2))
   with pytest.raises(ValueError, match="a border of 4 leaves nothing of 8x9 pixels; set a smaller border"):
     score(Psnr(border=4), fake, real)
+
+
+def test_only_pixels_in_the_hole_count_and_whole_pictures_on_request():
+  """An error of 10 in a hole of 4x4, of 50 in one pixel beside it; a third picture has no hole and is left out."""
+  real = np.full((3, 8, 8, 3), 100)
+  fake, holes = real.copy(), np.zeros((3, 8, 8), bool)
+  holes[:2, 2:6, 2:6] = True
+  fake[holes] += 10
+  fake[:, 0, 0] += 50
+  result = score(Psnr(), fake, real, holes)
+  assert result.value == pytest.approx(20 * np.log10(255 / 10)) and result.method.endswith("over 2 pairs")
+  whole = [10 * np.log10(255**2 * 64 / (error + 50**2)) for error in (1600, 1600, 0)]
+  assert score(Psnr(hole=False), fake, real, holes).value == pytest.approx(np.mean(whole))
+  fake[:, 2] = 0  # a line of the hole that the border cuts off
+  assert score(Psnr(border=3), fake, real, holes).value == pytest.approx(20 * np.log10(255 / 10))
+  with pytest.raises(ValueError, match="no picture has a hole that counts; set hole False"):
+    score(Psnr(), fake, real, np.zeros((3, 8, 8), bool))
+
+
+def test_ssim_of_a_hole_is_the_mean_over_the_windows_around_its_pixels():
+  real, fake = map(np.asarray, pair(20, 17, 1))
+  holes = RNG.uniform(size=(2, 20, 17)) < 0.3
+  expected = []
+  for x, y, hole in zip(fake, real, holes, strict=True):
+    places = [(i, j) for i in range(5, 15) for j in range(5, 12) if hole[i, j]]
+    windows = [by_windows(*(z[i - 5 : i + 6, j - 5 : j + 6, 0].astype(float) for z in (x, y)))[0] for i, j in places]
+    expected.append(np.mean(windows))
+  assert score(Ssim(), fake, real, holes).value == pytest.approx(np.mean(expected), rel=1e-9)
+  assert np.isnan(similarity(fake[0], real[0], np.zeros((20, 17), bool))).all()
+  with pytest.raises(ValueError, match="ms_ssim compares whole pictures; set hole False, or take ssim"):
+    score(MultiScaleSsim(), fake, real, holes)
 
 
 def test_what_cannot_be_compared_is_refused():
