@@ -7,14 +7,15 @@ pixels, patches of 70, and both networks have BatchNorm; G, a U-Net of 8 halving
 batches are of 64 smaller images, patches of 16 pixels (34 on windows of photographs), G is the U-Net of configs/unet.py
 and draws 16 latents where a hole is filled (``restore --draws=5``).
 
-fashion_mnist fills a hole of 14x14 pixels in the middle; the colored sets get their colors from grey, or with
-``strokes`` fill what a brush has covered. G may start from a regression: --init_from=RUN of configs/unet.py on the same
-pictures, with --config.z_dim=0, for its network has no latents.
+fashion_mnist fills a hole of 14x14 pixels in the middle; the colored sets get their colors from grey. ``strokes`` fills
+what a brush has covered, ``motion`` sharpens what a camera saw that moved in little light. G may start from a
+regression: --init_from=RUN of configs/unet.py on the same pictures, with --config.z_dim=0, for its network has no
+latents.
 
 Number to expect: not measured here. The 20 neighbours of configs/unet.py have a PSNR of 17.34 dB over Fashion-MNIST's
 hole, which no GAN needs to reach: its pictures are judged by Frechet distance.
 
-Variants: fashion_mnist (the default), cifar10, folder, photos, emoji, emoji_people; strokes; tiny.
+Variants: fashion_mnist (the default), cifar10, folder, photos, emoji, emoji_people; strokes, motion; tiny.
 Command: python -m experiments.train --config=configs/pix2pix.py:fashion_mnist --workdir=runs/pix2pix
 Time: not measured; --check tells.
 """
@@ -23,18 +24,21 @@ from ml_collections import ConfigDict
 
 from configs import recipes
 
+TASKS = {
+  "box": ({"name": "box", "height": 14, "width": 14},),
+  "grey": ({"name": "grey"},),
+  "strokes": ({"name": "strokes"},),
+  "motion": ({"name": "motion_blur", "length": (3.0, 9.0)}, {"name": "poisson_noise", "peak": (50.0, 500.0)}),
+}
+
 
 def get_config(argument: str = "") -> ConfigDict:
   datasets = ("fashion_mnist", "cifar10")
-  config, dataset, words = recipes.restoration(argument, ("strokes",), datasets=datasets, is_gan=True)
+  config, dataset, words = recipes.restoration(argument, ("strokes", "motion"), datasets=datasets, is_gan=True)
   large = dataset in ("photos", "folder")
-  if "strokes" in words:
-    config.data.degradation = ({"name": "strokes"},)
-  elif dataset == "fashion_mnist":
-    config.data.degradation = ({"name": "box", "height": 14, "width": 14},)
-  else:
-    config.data.degradation = ({"name": "grey"},)
-  config.z_dim = 0 if config.data.degradation[0]["name"] == "grey" else 16
+  task = recipes.one_of(words, ("strokes", "motion"), "box" if dataset == "fashion_mnist" else "grey")
+  config.data.degradation = TASKS[task]
+  config.z_dim = 16 if task in ("box", "strokes") else 0
   config.conditioning = {"name": "seen", "pair": True}
   config.train.update({"num_steps": 10000, "batch_size": 16 if large else 64})
   config.game.update({"fakes": "shared", "d_loss_scale": 0.5})

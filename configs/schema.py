@@ -96,8 +96,8 @@ KEYS: dict[str, Key] = {
   "data.degradation": Key(
     (),
     "what makes the row seen of an image, for a model that is given it: a tuple of sections {'name': ..., 'argument': "
-    "value} in the order in which they are applied, of resize, gaussian_blur, anisotropic_blur, motion_blur, "
-    "sinc_blur, gaussian_noise, poisson_noise, quantise, jpeg, grey, box, strokes, pixels and real_esrgan",
+    "value} in the order in which they are applied, of resize, gaussian_blur, motion_blur, gaussian_noise, "
+    "poisson_noise, quantise, jpeg, grey, box, strokes, pixels and real_esrgan",
     "must be a tuple of sections, as in --config.data.degradation=\"({'name': 'resize', 'scale': 2},)\"",
     lambda v: all(isinstance(section, Mapping) for section in v),
   ),

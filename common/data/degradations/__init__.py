@@ -7,7 +7,7 @@ from typing import Any
 from common import random
 from common.build import build
 from common.data.degradations.degradation import Degradation, Shape
-from common.data.degradations.filters import AnisotropicBlur, GaussianBlur, MotionBlur, SincBlur
+from common.data.degradations.filters import GaussianBlur, MotionBlur
 from common.data.degradations.grey import Grey
 from common.data.degradations.jpeg import Jpeg
 from common.data.degradations.masks import Box, Mask, Pixels, Strokes
@@ -20,9 +20,7 @@ from common.types import Array, Images
 DEGRADATIONS: dict[str, Callable[..., Degradation]] = {
   "resize": Resize,
   "gaussian_blur": GaussianBlur,
-  "anisotropic_blur": AnisotropicBlur,
   "motion_blur": MotionBlur,
-  "sinc_blur": SincBlur,
   "gaussian_noise": GaussianNoise,
   "poisson_noise": PoissonNoise,
   "quantise": Quantise,

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.degradations.degradation import Degradation, Range, check_range, drawn, ends_of
-from common.errors import ConfigError
 from common.types import Array, Images
 
 
@@ -89,31 +88,6 @@ class GaussianBlur(Degradation):
 
 
 @dataclasses.dataclass(frozen=True)
-class AnisotropicBlur(Degradation):
-  """Blurs by a Gaussian with two deviations along turned axes.
-
-  Attributes:
-    sigma: (low, high) of both deviations in pixels, of which each image draws its own two.
-    angle: the direction of the first, in degrees from the line to the column.
-    size: side of the kernel, odd.
-  """
-
-  sigma: Range
-  angle: Range = (0.0, 180.0)
-  size: int = 21
-
-  def __post_init__(self) -> None:
-    check_range("sigma", self.sigma, 0.1, 32.0)
-    check_range("angle", self.angle, -360.0, 360.0)
-    _check_odd(self.size)
-
-  def __call__(self, x: Images, keys: Array) -> Images:
-    first, second = drawn(self.sigma, keys, "first"), drawn(self.sigma, keys, "second")
-    angle = jnp.deg2rad(drawn(self.angle, keys, "angle"))
-    return convolved(x, normalised(jnp.exp(-0.5 * quadratic(first, second, angle, self.size))))
-
-
-@dataclasses.dataclass(frozen=True)
 class MotionBlur(Degradation):
   """Blurs along a straight line: an entry of the kernel is 1 minus its distance from the line, or 0 (as fspecial).
 
@@ -136,28 +110,3 @@ class MotionBlur(Degradation):
     along, across = column * jnp.cos(angle) + line * jnp.sin(angle), line * jnp.cos(angle) - column * jnp.sin(angle)
     distance = jnp.hypot(jnp.maximum(jnp.abs(along) - (length - 1.0) / 2.0, 0.0), across)
     return convolved(x, normalised(jnp.maximum(1.0 - distance, 0.0)))
-
-
-@dataclasses.dataclass(frozen=True)
-class SincBlur(Degradation):
-  """Cuts off high frequencies in all directions, which leaves ringing, as in Real-ESRGAN (arXiv:2107.10833).
-
-  Attributes:
-    cutoff: the highest frequency that is left, in radians a pixel: pi leaves nearly all.
-    size: side of the kernel, odd.
-  """
-
-  cutoff: Range
-  size: int = 21
-
-  def __post_init__(self) -> None:
-    check_range("cutoff", self.cutoff, 0.1, 3.1416)
-    _check_odd(self.size)
-
-  def __call__(self, x: Images, keys: Array) -> Images:
-    return convolved(x, normalised(sinc(drawn(self.cutoff, keys, "cutoff"), self.size)))
-
-
-def _check_odd(size: int) -> None:
-  if size % 2 == 0 or size > 63:
-    raise ConfigError(f"size={size} must be odd and 63 or less")
