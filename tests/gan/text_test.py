@@ -66,19 +66,27 @@ def test_the_partner_is_the_next_row_of_the_global_batch_on_any_number_of_device
 
 
 @functools.cache
-def example():
+def example(form="class_batch_norm"):
   """A small GAN of captions, a filled state and a batch of 8, whose second and third row say the same."""
   networks = {
     "generator": {"name": "tapered_mlp", "widths": (4, 4)},
     "discriminator": {"name": "mlp", "width": 4, "pieces": 2, "layers": 1, "input_dropout": 0.0, "hidden_dropout": 0.0},
   }
-  config = config_of("text_gan:tiny", **networks, penalties={}, train__batch_size=8)
+  config = config_of("text_gan:tiny", **networks, penalties={}, train__batch_size=8, conditioning__generator=form)
   dataset = dataset_of("text_gan:tiny")
   gan = build_algorithm(config, dataset.spec)
   batch = batch_of(dataset, (1, 8))
   batch["text"] = np.array(batch["text"])
   batch["text"][:, 2] = batch["text"][:, 1]
   return gan, filled(jax.eval_shape(lambda: gan.init(jax.random.key(0), batch))), jax.tree.map(lambda x: x[0], batch)
+
+
+def test_the_vector_of_g_stands_beside_z_on_request():
+  """And that of D beside no image."""
+  gan, state, batch = example("concat")
+  z, given = jnp.zeros((8, 100)), {"text": batch["text"]}
+  assert jax.eval_shape(gan.decode, state, z, given).shape == (8, 32, 32, 3)
+  assert state.generator.params["network"]["Dense_0"]["kernel"].shape == (100 + 1 + 16, 4)
 
 
 def test_ds_loss_counts_fakes_and_wrong_captions_half():
@@ -95,10 +103,10 @@ def test_ds_loss_counts_fakes_and_wrong_captions_half():
     parts = [logits(x, t) for x, t in ((batch["image"], batch["text"]), (fake, batch["text"]), (batch["image"], wrong))]
     return gan.d_loss(params, d, batch, fake, rng)[0], parts
 
-  loss, (real, made, wrong) = jax.device_get(look(d.params))
+  loss, (real, made, wrong) = jax.device_get(look(jax.tree.map(lambda p: 0.3 * p, d.params)))  # logits about 0
   hinge = lambda sign, x: np.maximum(0.0, 1.0 - sign * x)  # noqa: E731
   against = np.where(np.arange(8) == 1, hinge(-1, made), 0.5 * (hinge(-1, made) + hinge(-1, wrong)))
-  assert np.abs(wrong - real).max() > 1e-3
+  assert np.abs(wrong - real).max() > 1e-3 and abs(hinge(-1, made[1]) - hinge(-1, real[1])) > 1e-3
   np.testing.assert_allclose(loss, np.mean(hinge(1, real) + against), rtol=1e-5)
 
 
