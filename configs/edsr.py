@@ -9,11 +9,11 @@ cosine.
 Number to expect: for EDSR-M BasicSR publishes a PSNR of 35.74 dB on Set5 at scale 2 and 30.17 dB at scale 4 (RGB,
 without a border of the scale); it was not trained here. On seven photographs that come with scikit-image and
 scikit-learn, sides cut to a multiple of 12, bicubic enlargement has 31.36 dB at scale 2 and 27.72 dB at scale 4
-(MATLAB's Y, same border).
+(MATLAB's Y, same border). photos,x2,quick has 33.81 dB there, and ships (``restore --model=x2``).
 
 Variants: photos (the default), cifar10, folder, emoji, emoji_people; x2 (the default), x3, x4; quick, tiny.
 Command: python -m experiments.train --config=configs/edsr.py:photos,x2,quick --workdir=runs/edsr
-Time: not measured; --check tells.
+Time: photos,x2,quick takes 0.23 s of processor time a step, 40 minutes in all.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
-"""Restores your pictures: python -m experiments.restore --workdir=runs/edsr --input=PICTURES --out=restored
+"""Restores your pictures: python -m experiments.restore --model=x2 --input=PICTURES --out=restored
 
-The model is a run whose config.data.degradation says what it undoes, or an exported one. --input names folders or
-files of any size and format, with commas. Each becomes NAME.png in --out, with its opacity, EXIF block and ICC profile;
-nothing else is ever replaced. The same command goes on where it stopped. Files that cannot be read are named and left
-out.
+--model names a model that ships with the code: x2 makes pictures twice as large (common/restoration/weights). In its
+place --workdir names a run whose config.data.degradation says what it undoes, or an exported model. --input names
+folders or files of any size and format, with commas. Each becomes NAME.png in --out, with its opacity, EXIF block and
+ICC profile; nothing else is ever replaced. The same command goes on where it stopped. Files that cannot be read are
+named and left out.
 
 Large pictures are restored in tiles that overlap, in little memory: with a convolutional network whose receptive field
 is within --overlap the result is that of the whole picture. Results have 8 bits; grey pictures go through a model of
@@ -24,14 +25,17 @@ from typing import Any
 from absl import flags
 
 from common.errors import ConfigError
+from experiments import ROOT
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
+MODELS = ROOT / "common" / "restoration" / "weights"
 
 
 def define_flags() -> None:
   flags.DEFINE_string("workdir", "", "directory of the run, or an exported model")
   flags.DEFINE_string("checkpoint", "last", "last, best, or the number of a step")
+  flags.DEFINE_string("model", "", "in place of --workdir, a model that ships with the code: x2")
   flags.DEFINE_list("input", [], "folders or picture files, with commas")
   flags.DEFINE_string("out", "", "directory of the results")
   flags.DEFINE_string("mask", "", "a picture that is white where pixels are missing, or a folder of them")
@@ -52,9 +56,9 @@ def define_flags() -> None:
 
 
 def main() -> int:
-  for name in ("workdir", "input", "out"):
-    command_line.required(name)
-  workdir, out = Path(FLAGS.workdir), Path(FLAGS.out)
+  command_line.required("input")
+  command_line.required("out")
+  workdir, out = _model(), Path(FLAGS.out)
   from experiments.restoration.originals import find
 
   originals = find([Path(place) for place in FLAGS.input], out)
@@ -104,6 +108,21 @@ def main() -> int:
   missing = f"; left out: {'; '.join(left_out[:10])}" if left_out else ""
   print(f"{out}: {len(done):,} pictures by {workdir} (step {run.step:,}){missing}")
   return 0
+
+
+def _model() -> Path:
+  """Returns the directory of the model.
+
+  Raises:
+    ConfigError: none or two are named, or no such model ships.
+  """
+  shipped = " or --model=".join(sorted(path.parent.name for path in MODELS.glob("*/config.json")))
+  if bool(FLAGS.workdir) == bool(FLAGS.model):
+    both = f"--workdir={FLAGS.workdir} and --model={FLAGS.model} are two models" if FLAGS.model else "no model is named"
+    raise ConfigError(f"{both}; take --model={shipped}, or --workdir=RUN")
+  if FLAGS.model and not (MODELS / FLAGS.model / "config.json").is_file():
+    raise ConfigError(f"--model={FLAGS.model} does not ship with the code; take --model={shipped}, or --workdir=RUN")
+  return MODELS / FLAGS.model if FLAGS.model else Path(FLAGS.workdir)
 
 
 def _restoring(run: Any, originals: Any) -> tuple[Any, int, dict[str, Any]]:

@@ -61,20 +61,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     generator = section("generator", **context)
   discriminator = section("discriminator", **context)
   penalties = build_each(PENALTIES, config.penalties, "penalties")
-  if config.checkpoint.keep_best in PAIRED:
-    raise _clash(
-      f'checkpoint.keep_best="{config.checkpoint.keep_best}"',
-      f'loss.name="{config.loss.name}"',
-      "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
-      "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
-    )
-  if "perceptual" in config.content and config.content.perceptual.features == config.evaluate.features:
-    raise _clash(
-      f'content.perceptual.features="{config.content.perceptual.features}"',
-      f'evaluate.features="{config.evaluate.features}"',
-      "a score would measure what G was trained on",
-      "--config.content.perceptual.features=random:1",
-    )
+  _check_scores(config)
   _check_data(conditioning, config, spec)
   _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)
@@ -101,6 +88,24 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     latents=Latents(config.z_dim, config.z_prior),
     axis_name=axis_name,
   )
+
+
+def _check_scores(config: Any) -> None:
+  """Raises ConfigError if a score would choose what an adversarial loss avoids, or measure what G was trained on."""
+  if config.checkpoint.keep_best in PAIRED:
+    raise _clash(
+      f'checkpoint.keep_best="{config.checkpoint.keep_best}"',
+      f'loss.name="{config.loss.name}"',
+      "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
+      "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
+    )
+  if "perceptual" in config.content and config.content.perceptual.features == config.evaluate.features:
+    raise _clash(
+      f'content.perceptual.features="{config.content.perceptual.features}"',
+      f'evaluate.features="{config.evaluate.features}"',
+      "a score would measure what G was trained on",
+      "--config.content.perceptual.features=random:1",
+    )
 
 
 def _check_data(conditioning: Conditioning, config: Any, spec: Spec) -> None:

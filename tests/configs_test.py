@@ -155,7 +155,7 @@ def test_a_variant_builds_and_its_step_keeps_the_states_shapes(variant, step):
 
 def test_tiny_needs_no_files_but_a_users_own_folder():
   names = {load(variant).data.name for variant in VARIANTS if variant.endswith("tiny")}
-  assert names == {"digits", "blobs", "blobs:0", "gaussians8", "folder"}
+  assert names == {"digits", "emoji_people", "blobs", "blobs:0", "gaussians8", "folder"}
 
 
 def read_keys() -> set[str]:

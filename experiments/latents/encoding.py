@@ -95,7 +95,8 @@ def decode(run: TrainedRun, latents: Mapping[str, np.ndarray], labels: np.ndarra
 
 
 def _given(model: Any, labels: np.ndarray | None) -> Given:
-  if (labels is not None) != (model.given == ("label",)):
-    wanted = "needs labels" if model.given == ("label",) else f"is given {', '.join(model.given)}"
-    raise ConfigError(f"this model {wanted if model.given else 'takes no labels'}; encode with the same run")
+  if model.given not in ((), ("label",)):
+    raise ConfigError(f"the model is given {' and '.join(model.given)}; only latents of models of labels are found")
+  if (labels is not None) != bool(model.given):
+    raise ConfigError(f"this model {'needs' if model.given else 'takes no'} labels; encode with the same run")
   return None if labels is None else {"label": labels}

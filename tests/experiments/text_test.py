@@ -71,7 +71,9 @@ def test_mistake(workdir, words, message, capfd):
   assert message in capfd.readouterr().err
 
 
-def test_captions_are_for_models_of_captions(tmp_path):
+def test_captions_are_for_models_of_captions(tmp_path, workdir):
+  with pytest.raises(ConfigError, match="the model is given text; only latents of models of labels are found"):
+    api.encode(api.load(workdir), np.zeros((1, 32, 32, 3), np.uint8))
   run = api.load(untrained(tmp_path / "run", "vae:digits,tiny", seed=1))
   with pytest.raises(ConfigError, match="this model is given nothing, and not text"):
     run.stated(texts=["man"])
