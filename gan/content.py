@@ -3,17 +3,19 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
 from common.data.degradations.filters import sharpened
 from common.errors import ConfigError
-from common.evaluation.features.extractor import Context, Extractor, open_extractor
 from common.restoration.losses import PixelLoss, charbonnier, l1, l2
 from common.types import Array, Images
 from gan.networks.interface import DiscriminatorOutput
+
+if TYPE_CHECKING:  # a start without perceptual terms does not wait for extractors
+  from common.evaluation.features.extractor import Extractor
 
 
 class Compared(NamedTuple):
@@ -122,8 +124,10 @@ class Perceptual(Pixels):
   dataset: str
 
   @functools.cached_property
-  def _extractor(self) -> Extractor:
+  def _extractor(self) -> "Extractor":
     """Opened by the first step that is traced: sampling needs no extractor."""
+    from common.evaluation.features.extractor import Context, Extractor, open_extractor
+
     field = "content.perceptual.features"
     try:
       extractor = open_extractor(self.features, Context(self.image_shape, "images", self.dataset))

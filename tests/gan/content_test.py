@@ -88,6 +88,6 @@ def test_an_extractor_is_opened_by_the_first_use_and_must_have_a_gradient():
   outside = Extractor("a", {}, lambda variables, x: (x, None), prepare=lambda x: x)
   perceptual = Perceptual(weight=1.0, pixel_range=(0.0, 1.0), features="a:b", image_shape=(8, 8, 1), dataset="digits")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("gan.content.open_extractor", lambda *_: outside)
+    patch.setattr("common.evaluation.features.extractor.open_extractor", lambda *_: outside)
     with pytest.raises(ConfigError, match="outside of the compiled step, and has no gradient"):
       perceptual(COMPARED)

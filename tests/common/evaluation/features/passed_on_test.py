@@ -56,6 +56,7 @@ MAPS = {
   "tapered_mlp": [],
   "dcgan": [(8, 8, 4), (4, 4, 8)],
   "infogan": [(8, 8, 4), (4, 4, 8)],
+  "patch": [(8, 8, 4), (7, 7, 8)],
 }
 
 
@@ -65,6 +66,7 @@ def test_every_discriminator(name):
   settings |= {"resnet": {"image_shape": (16, 16, 1)}}
   settings |= {"sagan": {"image_shape": (16, 16, 1), "attention_size": 8, "width": 8}}
   settings |= {"r3gan": {"image_shape": (16, 16, 1), "cardinality": 2}}
+  settings |= {"patch": {"layers": 1}, "unet": {}}
   widths = {} if "mlp" in name else {"width": 4} | settings[name]
   network = DISCRIMINATORS[name](**widths)
 
@@ -78,4 +80,5 @@ def test_every_discriminator(name):
   if name in MAPS:
     assert [shape[1:] for shape in found] == MAPS[name]
   else:
-    assert len(found) >= 6 and found[-1][1:3] == (1, 1)  # residual: summed over its pixels at the end
+    end = (16, 16) if name == "unet" else (1, 1)  # residual ones are summed over their pixels at the end
+    assert len(found) >= 6 and found[-1][1:3] == end
