@@ -13,7 +13,7 @@ of the training words unknown, as <unk> is at sampling.
 
 The test splits have combinations of words that no training caption has (common/data/emoji.py).
 
-Number to expect: none is published. emoji_people: PSNR 24.7 dB to the true pictures of the test captions, where a copy
+Number to expect: none is published. emoji_people: PSNR 24.5 dB to the true pictures of the test captions, where a copy
 of the training picture with the closest caption has 23.5, and the nearest training picture 25.5 (RESULTS.md).
 
 Variants: emoji_people (the default, 768 pictures that ship with the code, 800 steps), emoji (8,000 steps), tiny.
