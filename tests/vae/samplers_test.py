@@ -158,7 +158,7 @@ def test_a_second_stage_bounds_one_gaussian_by_its_rate():
   mean, log_var = np.float32([0.5, -1.0]), np.float32([0.3, -0.4])
   params["encoder"]["out"]["bias"] = jnp.concatenate([mean, log_var])
   module, variables, z = SecondStage(algorithm.network), {"params": {"model": params}}, standard(three_clusters())
-  bound = jax.jit(lambda z, keys: module.apply(variables, z, keys, method="bound"))(z, keys(len(z)))
+  bound = jax.jit(lambda z, keys: module.apply(variables, z, None, keys, method="log_prob"))(z, keys(len(z)))
   rate = 0.5 * np.sum(mean**2 + np.exp(log_var) - 1.0 - log_var)
   np.testing.assert_allclose(bound, stats.norm.logpdf(z, 0.0, 0.5).sum(axis=-1) - rate, rtol=1e-4)
   sample = jax.jit(lambda keys: module.apply(variables, keys, method="sample"))

@@ -8,10 +8,11 @@ from jax import lax
 from common import random
 from common.errors import ConfigError
 from common.layers.conv import Conv
-from common.types import Array
+from common.types import Array, Given
+from vae.samplers.density import Density
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(Density):
   """p(codes) = prod_i p(code_i | codes before i in raster order) (van den Oord et al. 2016, arXiv:1606.05328).
 
   Two stacks leave no blind spot (Section 2.2): the vertical one sees the rows above; the horizontal one sees the codes
@@ -55,14 +56,14 @@ class PixelCNN(nn.Module):
     x = nn.relu(Conv(self.channels, (1, 1))(nn.relu(horizontal)))
     return Conv(self.num_codes, (1, 1))(x)
 
-  def log_prob(self, z: Array) -> Array:
+  def log_prob(self, z: Array, given: Given = None, keys: Array | None = None, *, train: bool = False) -> Array:
     """Returns log p of the codes' numbers in nats, [..., H * W] -> [...]."""
     codes = z.astype(jnp.int32).reshape(-1, *self.image_shape[:2])
     log_p = jax.nn.log_softmax(self.logits(codes))
     log_p = jnp.sum(jnp.take_along_axis(log_p, codes[..., None], axis=-1), axis=(1, 2, 3))
     return log_p.reshape(z.shape[:-1])
 
-  def sample(self, keys: Array) -> Array:
+  def sample(self, keys: Array, given: Given = None) -> Array:
     """Draws one code after the other, keys [B] -> [B, H * W]; row i depends on key i only.
 
     The network runs over the whole map for each of its positions.

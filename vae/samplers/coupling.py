@@ -6,8 +6,9 @@ import numpy as np
 
 from common import random
 from common.errors import ConfigError
-from common.types import Array
+from common.types import Array, Given
 from vae.gaussian import gaussian_log_prob
+from vae.samplers.density import Density
 
 
 class Conditioner(nn.Module):
@@ -31,7 +32,7 @@ class Conditioner(nn.Module):
     return jnp.where(keep, 0.0, log_scale), jnp.where(keep, 0.0, shift)
 
 
-class CouplingFlow(nn.Module):
+class CouplingFlow(Density):
   """x = f(z) ~ N(0, I) with f an elementwise affine map and couplings x * e^log_scale + shift (Eq. 7, 8).
 
   Starts as N(0, I). Two couplings move every coordinate once; pairs split the coordinates by parity and by halves in
@@ -94,11 +95,11 @@ class CouplingFlow(nn.Module):
       x = (x - shift) * jnp.exp(-log_scale)
     return x * jnp.exp(self.log_scale) + self.shift
 
-  def log_prob(self, z: Array) -> Array:
+  def log_prob(self, z: Array, given: Given = None, keys: Array | None = None, *, train: bool = False) -> Array:
     """log p(z) in nats, [..., Z] -> [...]."""
     x, log_det = self.forward(z)
     return gaussian_log_prob(x, 0.0, 0.0) + log_det
 
-  def sample(self, keys: Array) -> Array:
+  def sample(self, keys: Array, given: Given = None) -> Array:
     """keys [B] -> z [B, Z]; row i depends on key i only."""
     return self.inverse(random.normal(keys, (self.z_dim,)))

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -19,9 +18,10 @@ from common.ema import Ema, build_ema
 from common.given import given_of
 from common.optim import OPTIMIZERS, build_optimizer
 from common.state import apply_gradients, init_network
-from common.types import Array, Batch, Mean, Metrics, PyTree
+from common.types import Array, Batch, Given, Mean, Metrics, PyTree
 from vae.samplers.autoregressive import PixelCNN
 from vae.samplers.coupling import CouplingFlow
+from vae.samplers.density import Density
 from vae.samplers.gmm import FullMixture
 from vae.samplers.transformer import CodeTransformer
 from vae.vae import VaeState
@@ -41,11 +41,11 @@ class Fitted:
 
   Attributes:
     spec: the spec of the latents.
-    module: has ``log_prob(z [..., Z]) -> [...]`` and ``sample(keys [B]) -> [B, Z]``, or is a `CodeTransformer`.
+    module: the density.
   """
 
   spec: Spec
-  module: nn.Module
+  module: Density
   tx: optax.GradientTransformation
   ema: Ema
   axis_name: str | None
@@ -55,8 +55,7 @@ class Fitted:
 
   def init(self, rng: Array, batch: Batch) -> VaeState:
     """The state as the module initialises it; ``batch`` gives shapes only."""
-    args = _flat(batch["image"]), *self._more(batch, rng)
-    net = init_network(self.module, self.tx, self.ema, rng, *args, method="log_prob")
+    net = init_network(self.module, self.tx, self.ema, rng, *self._rows(batch, rng), method="log_prob")
     return VaeState(jnp.zeros((), jnp.int32), net)
 
   def start(self, state: VaeState, train: Split) -> VaeState:
@@ -86,14 +85,12 @@ class Fitted:
     return {name: Mean.of(value, batch["mask"]) for name, value in figures.items()}
 
   def _log_prob(self, variables: PyTree, batch: Batch, rng: Array, *, train: bool) -> Array:
-    ways = {"train": train} if isinstance(self.module, CodeTransformer) else {}
-    return self.module.apply(variables, _flat(batch["image"]), *self._more(batch, rng), method="log_prob", **ways)
+    return self.module.apply(variables, *self._rows(batch, rng), train=train, method="log_prob")
 
-  def _more(self, batch: Batch, rng: Array) -> tuple[Any, ...]:
-    """What `CodeTransformer.log_prob` takes besides z: what it is given, and the keys of the rows."""
-    if not isinstance(self.module, CodeTransformer):
-      return ()
-    return given_of(batch, self.module.rows), random.row_keys(random.stream(rng, "z"), batch["index"])
+  def _rows(self, batch: Batch, rng: Array) -> tuple[Array, Given, Array]:
+    """What `Density.log_prob` takes: z, what it is given, and keys."""
+    keys = random.row_keys(random.stream(rng, "z"), batch["index"])
+    return _flat(batch["image"]), given_of(batch, self.module.rows), keys
 
   def summarize(self, means: Mapping[str, Any]) -> dict[str, float]:
     """Adds no figures."""

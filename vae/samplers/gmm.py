@@ -10,15 +10,16 @@ import numpy as np
 
 from common import random
 from common.errors import ConfigError
-from common.types import Array, PyTree
+from common.types import Array, Given, PyTree
 from vae.codes import kmeans, nearest
 from vae.gaussian import gaussian_log_prob
+from vae.samplers.density import Density
 
 LLOYD_STEPS = 20
 MIN_DEVIATION = 1e-3  # of a latent given those after it, without which a component may shrink to a point
 
 
-class FullMixture(nn.Module):
+class FullMixture(Density):
   """sum_k w_k N(mean_k, C_k), C_k^-1 = A_k A_k^T with a lower triangular A_k: the density needs no linear solver.
 
   Attributes:
@@ -49,13 +50,13 @@ class FullMixture(nn.Module):
     """A, [K, Z, Z]."""
     return jnp.tril(self.lower, -1) + jnp.exp(self._log_diagonal())[:, :, None] * jnp.eye(self.z_dim)
 
-  def log_prob(self, z: Array) -> Array:
+  def log_prob(self, z: Array, given: Given = None, keys: Array | None = None, *, train: bool = False) -> Array:
     """log p(z) in nats, [..., Z] -> [...]."""
     white = jnp.einsum("...kz,kzy->...ky", z[..., None, :] - self.mean, self._factor(), precision="highest")
     parts = jnp.sum(self._log_diagonal(), axis=-1) + gaussian_log_prob(white, 0.0, 0.0)
     return jax.nn.logsumexp(parts + jax.nn.log_softmax(self.logits), axis=-1)
 
-  def sample(self, keys: Array) -> Array:
+  def sample(self, keys: Array, given: Given = None) -> Array:
     """Keys [B] -> z [B, Z]; row i depends on key i only."""
     k = random.categorical(random.row_stream(keys, "component"), jax.nn.log_softmax(self.logits))
     white, factor = random.normal(keys, (self.z_dim,)), self._factor()

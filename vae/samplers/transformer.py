@@ -12,11 +12,12 @@ from common import random
 from common.errors import ConfigError
 from common.layers.transformer import Block, Cache, check_width, sines
 from common.types import Array, Given
+from vae.samplers.density import Density
 
 GIVEN: dict[str, tuple[str, ...]] = {"none": (), "label": ("label",), "text": ("text",)}
 
 
-class CodeTransformer(nn.Module):
+class CodeTransformer(Density):
   """p(codes | given), in raster order or by masks; the label or the words of the caption stand before the codes.
 
   With ``steps`` 0, p(codes) = prod_i p(code_i | codes before i) (van den Oord et al. 2016, arXiv:1601.06759, Eq. 1),

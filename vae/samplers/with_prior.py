@@ -12,13 +12,13 @@ from common import random
 from common.errors import ConfigError
 from common.types import Array, Given, Images, Latents
 from vae.model import LatentVariableModel, Terms
+from vae.samplers.density import Density
 from vae.samplers.fitted import Fitted
 from vae.samplers.latents import layer_sizes, shape_of
-from vae.samplers.transformer import CodeTransformer
 from vae.vae import VAE, VaeState
 
 
-class SecondStage(nn.Module):
+class SecondStage(Density):
   """A VAE of z as a density: p(z) = integral of N(z; mean(u), sigma^2 I) N(u; 0, I) du (Dai & Wipf 2019, Section 4).
 
   Attributes:
@@ -27,12 +27,17 @@ class SecondStage(nn.Module):
 
   model: LatentVariableModel
 
-  def bound(self, z: Array, keys: Array) -> Array:
+  @property
+  def exact(self) -> bool:
+    return False
+
+  def log_prob(self, z: Array, given: Given = None, keys: Array | None = None, *, train: bool = False) -> Array:
     """A lower bound of log p(z) in nats with one draw of u for each z [B, Z], keys [B] -> [B]."""
+    assert keys is not None
     terms = self.model(z[:, None, None, :], None, keys, train=False)
     return -(terms.distortion + terms.rate)
 
-  def sample(self, keys: Array) -> Array:
+  def sample(self, keys: Array, given: Given = None) -> Array:
     """Keys [B] -> z [B, Z] with the likelihood's noise; row i depends on key i only."""
     mean = self.model.mean_image(self.model.prior_sample(keys, None), None).reshape(len(keys), -1)
     noise = random.normal(random.row_stream(keys, "likelihood"), mean.shape[1:])
@@ -47,13 +52,13 @@ class FittedPrior(nn.Module):
     sizes: the size of each layer of z.
   """
 
-  density: nn.Module
+  density: Density
   sizes: tuple[int, ...]
 
   @property
   def rows(self) -> tuple[str, ...]:
     """The rows of a batch that the density is given."""
-    return self.density.rows if isinstance(self.density, CodeTransformer) else ()
+    return self.density.rows
 
   def setup(self) -> None:
     self.shift = self.param("shift", nn.initializers.zeros_init(), (sum(self.sizes),))
@@ -62,23 +67,16 @@ class FittedPrior(nn.Module):
   @property
   def exact(self) -> bool:
     """Whether log p(z) has a closed form; else it is bounded."""
-    if isinstance(self.density, CodeTransformer):
-      return self.density.exact
-    return not isinstance(self.density, SecondStage)
+    return self.density.exact
 
   def log_prob(self, z: Array, keys: Array, given: Given = None) -> Array:
     """log p(z | given) in nats, or a lower bound of it with one draw for each key, [B, Z], keys [B] -> [B]."""
-    y = (z - self.shift) / self.scale
-    if isinstance(self.density, CodeTransformer):
-      return self.density.log_prob(z, given, keys)  # codes have no units
-    log_p = self.density.log_prob(y) if self.exact else self.density.bound(y, keys)
+    log_p = self.density.log_prob((z - self.shift) / self.scale, given, keys)
     return log_p - jnp.sum(jnp.log(self.scale))
 
   def sample(self, keys: Array, given: Given = None) -> Array:
     """Keys [B] -> z [B, Z]; row i depends on key i, and on what it is given if the density is, only."""
-    if isinstance(self.density, CodeTransformer):
-      return self.density.sample(keys, given)
-    return self.shift + self.scale * self.density.sample(keys)
+    return self.shift + self.scale * self.density.sample(keys, given)
 
 
 class ModelUnderDensity(LatentVariableModel):
@@ -146,7 +144,7 @@ def with_prior(
     units: shift and scale of the latents, [Z] each (`common.data.latents.units`).
   """
   weights = fitted.net.variables(ema=True)["params"]
-  module: nn.Module
+  module: Density
   if isinstance(density, VAE):
     module, weights = SecondStage(density.network), {"model": weights}
   else:
