@@ -148,7 +148,7 @@ class Sampler:
     rows: dict[str, Any] = {"label": self.labels(seed, index)} if self.labelled else {}
     if set(names) - set(rows):
       if self._examples is None:
-        way_out = "write some, --text=CAPTION" if "text" in names else "state what to give it"
+        way_out = "write some, --text=CAPTION" if "text" in names else "experiments.restore gives it pictures"
         raise ConfigError(f"this model is given {', '.join(names)}, which is not drawn; {way_out}")
       rows |= {name: value for name, value in self._examples(index).items() if name not in rows}
     return rows or None
