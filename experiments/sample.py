@@ -26,21 +26,10 @@ from common.errors import ConfigError
 from experiments.command_line import flags as command_line
 
 FLAGS = flags.FLAGS
-_DRAWN = (
-  "num",
-  "seeds",
-  "seed",
-  "labels",
-  "text",
-  "text_file",
-  "interpolate",
-  "prior",
-  "raw",
-  "truncation",
-  "batch_norm",
-)
+_WHICH = ("num", "seeds", "seed", "labels", "text", "text_file", "prior", "raw", "truncation", "batch_norm")
 USED = {  # the flags that choose what is drawn, of each thing that is drawn
-  "samples": _DRAWN,
+  "samples": (*_WHICH, "interpolate", "nearest"),
+  "samples beside their nearest training pictures": (*_WHICH, "nearest", "data_dir"),
   "your own pictures": ("input", "labels", "interpolate"),
   "latents in a file": ("latents", "interpolate"),
   "reconstructions": ("num", "data_dir"),
@@ -74,6 +63,7 @@ def define_flags() -> None:
   )
   flags.DEFINE_list("input", [], "your own pictures, in place of drawn latents: folders, archives, arrays or files")
   flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents, to draw from in the place of its prior")
+  flags.DEFINE_bool("nearest", False, "put each sample beside the training picture that is nearest to it, by pixels")
   flags.DEFINE_string("data_dir", "", "directory of the data set; empty: where it was in training, or the usual places")
   flags.DEFINE_string("latents", "", "a .npz that experiments.encode wrote with this run; empty: draw latents")
   flags.DEFINE_bool("raw", False, "take the weights as trained, not their average")
@@ -113,6 +103,12 @@ def main() -> int:
     else:
       texts = _texts(FLAGS.num if numbers is None else len(numbers))
       samples = _drawn(run, numbers, texts)
+    if FLAGS.nearest:
+      samples, numbers, texts = (
+        _beside_nearest(run, samples, status),
+        None,
+        [text for text in texts or () for _ in "ab"],
+      )
   for note in run.notes:
     status.line(note)
   if FLAGS.interpolate:
@@ -124,7 +120,11 @@ def main() -> int:
 
 def _check_flags(out: Path) -> None:
   """Raises ConfigError if flags do not go together, or if ``out`` cannot be written."""
-  if FLAGS.show != "samples":
+  if FLAGS.nearest and FLAGS.show == "samples" and not (FLAGS.latents or FLAGS.input):
+    what = "samples beside their nearest training pictures"
+    if out.suffix not in (".png", ".jpg"):
+      raise ConfigError(f"--out={FLAGS.out}: --nearest makes a grid of pairs; name a .png or .jpg")
+  elif FLAGS.show != "samples":
     what = f"{FLAGS.show} of your own pictures" if FLAGS.input and FLAGS.show == "reconstructions" else FLAGS.show
   else:
     what = "latents in a file" if FLAGS.latents else "your own pictures" if FLAGS.input else "samples"
@@ -141,7 +141,7 @@ def _check_flags(out: Path) -> None:
     raise ConfigError(f"--text_file={FLAGS.text_file} and --{other} both say which pictures; leave one out{columns}")
   if FLAGS.interpolate == 1:
     raise ConfigError("--interpolate=1: a line has two ends; take 2 or more, or 0 for independent pictures")
-  if FLAGS.show == "reconstructions" and FLAGS.columns % 2:
+  if (FLAGS.show == "reconstructions" or FLAGS.nearest) and FLAGS.columns % 2:
     raise ConfigError(f"--columns={FLAGS.columns}: pairs need an even number; take --columns={FLAGS.columns + 1}")
   if FLAGS.out.endswith("/"):
     command_line.make_directory("out", out)
@@ -194,6 +194,19 @@ def _drawn(run: Any, numbers: Any, texts: list[str] | None) -> Any:
     if FLAGS.interpolate
     else api.sample(run, which, **options)
   )
+
+
+def _beside_nearest(run: Any, samples: Any, status: Any) -> Any:
+  """Puts the nearest training picture after each sample, and says how far they are."""
+  import numpy as np
+
+  from experiments.scores.nearest import TrainingPictures
+
+  found, distance = TrainingPictures(run, FLAGS.workdir, FLAGS.data_dir).nearest(samples.images)
+  status.line(
+    f"nearest training pictures: RMS difference {np.median(distance):.3f} (median), {distance.min():.3f} least"
+  )
+  return samples._replace(images=np.stack([samples.images, found], axis=1).reshape(-1, *found.shape[1:]))
 
 
 def _encoded(run: Any, status: Any) -> dict[str, Any]:

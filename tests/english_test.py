@@ -30,6 +30,7 @@ FOLDERS = (
   "experiments/latents",
   "experiments/restoration",
   "experiments/scores",
+  "experiments/web",
   "gan",
   "gan/augment",
   "gan/networks",

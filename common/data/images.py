@@ -76,18 +76,30 @@ def picture(images: np.ndarray, kind: str, pixel_range: tuple[float, float], col
   return pixels[0] if len(pixels) == 1 else grid(pixels, columns)
 
 
+def png(image: np.ndarray) -> bytes:
+  """Returns the PNG file of a picture uint8 [H, W, 1 or 3]."""
+  encoded = io.BytesIO()
+  _pillow(image).save(encoded, format="PNG")
+  return encoded.getvalue()
+
+
 def save_png(path: Path, image: np.ndarray) -> bytes:
   """Writes uint8 [H, W, 1 or 3] atomically, as a JPEG where ``path`` is a .jpg, and returns the bytes of the file."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if path.suffix == ".jpg":
+    file = io.BytesIO()
+    _pillow(image).save(file, format="JPEG", quality=95, subsampling=0)  # without subsampling of the colours
+    content = file.getvalue()
+  else:
+    content = png(image)
+  files.write(path, content)
+  return content
+
+
+def _pillow(image: np.ndarray) -> Any:
   from PIL import Image
 
-  path.parent.mkdir(parents=True, exist_ok=True)
-  encoded, picture = io.BytesIO(), Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  if path.suffix == ".jpg":
-    picture.save(encoded, format="JPEG", quality=95, subsampling=0)  # without subsampling of the colours
-  else:
-    picture.save(encoded, format="PNG")
-  files.write(path, encoded.getvalue())
-  return encoded.getvalue()
+  return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
@@ -96,14 +108,12 @@ def save_film(path: Path, images: np.ndarray, per_second: int = 15) -> None:
   Raises:
     ConfigError: an .mp4 without the package that writes one.
   """
-  from PIL import Image
-
   factor = max(1, -(-4 * MIN_CELL // images.shape[1]))
   large = images.repeat(factor, axis=1).repeat(factor, axis=2)
   if path.suffix == ".mp4":
     files.write(path, _mp4(large, per_second))
     return
-  first, *rest = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in large)
+  first, *rest = map(_pillow, large)
   encoded = io.BytesIO()
   kind = path.suffix[1:].upper()
   first.save(encoded, kind, save_all=True, append_images=rest, duration=round(1000 / per_second), loop=0)

@@ -15,7 +15,8 @@ from common.evaluation.metrics.retrieval import distances, words
 from common.evaluation.sampling import Examples, Sampler
 from common.types import PyTree
 
-BATCH = 64  # examples that are degraded, or compared with all others, at a time
+BATCH = 64  # examples that are degraded at a time
+_OTHERS = 4096  # pictures that others are compared with at a time
 OTHERS = {"train": ("validation", "test"), "validation": ("train", "test"), "test": ("train", "validation")}
 
 
@@ -85,11 +86,24 @@ def copies(reference: Dataset, split: str, num: int) -> dict[str, Pictures]:
   shared = [[len(a & b) / max(len(a | b), 1) for b in sets[1]] for a in sets[0]]
   rows = {
     "closest caption": np.argmax(np.asarray(shared), axis=1),
-    "nearest picture": np.concatenate(
-      [np.argmin(distances(own.images[first : first + BATCH], train.images), axis=1) for first in range(0, num, BATCH)]
-    ),
+    "nearest picture": nearest_to(own.images, train.images)[0],
   }
   return {name: Pictures(train.images[chosen], None) for name, chosen in rows.items()}
+
+
+def nearest_to(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns which of ``others`` uint8 [M, ...] is nearest to each picture uint8 [N, ...], the first of equals.
+
+  Returns:
+    int64 [N], and the root mean square difference of pixels, float64 [N], where white is 1.
+  """
+  chosen, least = np.zeros(len(pictures), np.int64), np.full(len(pictures), np.inf)
+  for first in range(0, len(others), _OTHERS):
+    squares = distances(pictures, others[first : first + _OTHERS])
+    best = np.argmin(squares, axis=1)
+    value = squares[np.arange(len(pictures)), best]
+    chosen, least = np.where(value < least, first + best, chosen), np.minimum(value, least)
+  return chosen, np.sqrt(np.maximum(least, 0.0) / pictures[0].size) / 255.0
 
 
 def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

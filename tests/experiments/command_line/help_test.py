@@ -14,7 +14,7 @@ from experiments.command_line.help import arguments_left_out
 from tests.experiments.runs import call, run
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "sample", "arithmetic", "probe"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "sample", "arithmetic", "probe", "demo"])
 def test_every_flag_has_a_doc(name, capsys):
   assert call(name, "--help") == 0
   out = capsys.readouterr().out
