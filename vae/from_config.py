@@ -32,6 +32,8 @@ GAUSSIAN = "--config.posterior=\"{'name': 'diagonal_gaussian'}\""
 ELBO = "--config.objective=\"{'name': 'elbo'}\""
 ONE_LAYER = "a network of one layer, as --config.model=\"{'name': 'gated_mlp', 'z_dim': 40}\""
 UNCONDITIONAL = "--config.conditioning=\"{'name': 'none'}\""
+UNET = "--config.model=\"{'name': 'unet', 'z_dim': 40}\""
+HOLE = "--config.data.degradation=\"({'name': 'box', 'height': 14, 'width': 14},)\""
 WORDS = "--config.data.text=\"{'name': 'words'}\""
 # {what an objective needs of a posterior: the field that asks for it, why, and what to do without it}
 OBJECTIVE_NEEDS = {
@@ -104,7 +106,16 @@ def check(config: Any, spec: Spec) -> None:
   if "text" in given:
     why = f"it needs captions as rows of words, which {WORDS} reads from a set that has some"
     require(bool(spec.vocabulary), config, "conditioning.name", "data.text.name", why, UNCONDITIONAL)
-  why = "its pseudo-inputs have no labels and no captions"
+  if "seen" in given:
+    why = "it needs what is left of an image that something was taken from"
+    require(bool(config.data.degradation), config, "conditioning.name", "data.degradation", why, HOLE)
+    why = "this network takes values, and what is seen of an image are maps"
+    require(network.takes_maps, config, "model.name", "conditioning.name", why, UNET)
+  why = "this network takes maps of what is seen of an image, and this model is given none"
+  restores = "--config.conditioning=\"{'name': 'seen'}\""
+  fits = "seen" in given or not network.takes_maps
+  require(fits, config, "model.name", "conditioning.name", why, f"{ONE_LAYER}, or {restores} and {HOLE}")
+  why = "its pseudo-inputs have nothing of what the model is given"
   way_out = f"{UNCONDITIONAL} or {NORMAL}"
   require(not (given and pseudo_inputs), config, "prior.name", "conditioning.name", why, way_out)
   why = "it depends on what the model is given, and this one is given nothing"
@@ -144,6 +155,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
   _, *sides = NETWORKS[config.model.name]
   encoder, decoder = (build({config.model.name: side}, config.model, "model", **context, **stats) for side in sides)
   codes = {key: getattr(posterior, key) for key in ("num_codes", "code_dim") if "codes" in posterior.gives}
+  sizes = {key: getattr(encoder, key) for key in ("channels", "blocks") if encoder.takes_maps}  # of what is seen
   depth = 1 + len(encoder.lower_z_dims)
   return VAE(
     spec=spec,
@@ -153,7 +165,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:
       posterior=posterior,
       prior=build(PRIORS, config.prior, "prior", z_dim=config.model.z_dim, **context, **codes),
       likelihood=likelihood,
-      conditioning=build(CONDITIONING, config.conditioning, "conditioning", **context),
+      conditioning=build(CONDITIONING, config.conditioning, "conditioning", **context, **sizes),
       layers=("z",) if depth == 1 else tuple(f"z{depth - i}" for i in range(depth)),
     ),
     objective=build(OBJECTIVES, config.objective, "objective", **context),

@@ -28,6 +28,12 @@ def _flat(x: Array) -> Array:
   return x.reshape(x.shape[0], -1)
 
 
+def log_prob_of(hole: Array, likelihood: Any, params: Array, x: Array) -> Array:
+  """log p of the pixels in the hole alone, bool [B, H, W, 1] -> [B]; pixels are independent under every likelihood."""
+  pixels = likelihood.log_prob(*(values.reshape(-1, 1, 1, values.shape[-1]) for values in (params, x)))
+  return jnp.sum(jnp.where(hole, pixels.reshape(hole.shape), 0.0), axis=(1, 2, 3))
+
+
 def _fold(values: Array, op: Callable[[Array, Array], Array]) -> Array:
   """Halves [B, D] up to four times, by ``op`` of its left and right half, in loops that are vectorised."""
   for _ in range(4):

@@ -1,9 +1,8 @@
 """The parts of a VAE that have parameters, and the terms of its bound (Kingma & Welling 2013, Eq. 3).
 
 Latents are a tuple of layers, top first, each [B, Z]. A plain model has one, "z". With two, "z2" is the top, and
-p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder and the decoder see values
-[B, K] that ``conditioning`` makes of the rows that the model is given, or None; of the priors,
-``conditional_normal`` sees them.
+p(x, z1, z2) = p(x|z1, z2) p(z1|z2) p(z2), q(z1, z2|x) = q(z1|x, z2) q(z2|x). The encoder, the decoder and the prior
+``conditional_normal`` see what ``conditioning`` makes of the rows that the model is given (`vae.conditioning.Values`).
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ import jax.numpy as jnp
 
 from common import random
 from common.types import Array, Given, Images, Latents
+from vae.conditioning import Values
 from vae.gaussian import Normal, gaussian_kl
+from vae.likelihoods import log_prob_of
 from vae.posteriors.gaussian import Draw
 from vae.priors import ConditionalNormal, Distribution
 
@@ -93,7 +94,7 @@ class LatentVariableModel(nn.Module):
     keys: Array,
     *,
     train: bool,
-    seen: Images | None = None,
+    corrupted: Images | None = None,
     z_weight: Array | None = None,
   ) -> Terms:
     """Computes the terms for one draw of z.
@@ -103,23 +104,28 @@ class LatentVariableModel(nn.Module):
       given: the rows that the model is given.
       keys: one key for each image.
       train: whether BatchNorm and codebooks are in training.
-      seen: what the encoder is given instead of x.
+      corrupted: what the encoder is given instead of x.
       z_weight: weights [B] of z's gradient; log q(z|x) then lacks the gradient of q's parameters at a fixed z, whose
         expectation is 0 (Roeder et al. 2017). None leaves the gradient as it is.
     """
     values = self.conditioning(given, keys if train else None)
-    layers = list(self._infer(x if seen is None else seen, values.encoder, keys, train=train))
+    layers = list(self._infer(x if corrupted is None else corrupted, values.encoder, keys, train=train))
     z, log_q = tuple(layer.draw.z for layer in layers), [layer.draw.log_q for layer in layers]
     if z_weight is not None:
       z = tuple(scale_gradient(part, z_weight) for part in z)
       fixed = (jax.lax.stop_gradient(layer.stats) for layer in layers)
       log_q = [self.posterior.log_prob(part, stats) for part, stats in zip(z, fixed, strict=True)]
-    rates, log_ratio = self._rates(layers, z, log_q, values.decoder) if self.has_rate else ({}, jnp.zeros(()))
+    rates, log_ratio = self._rates(layers, z, log_q, values.prior) if self.has_rate else ({}, jnp.zeros(()))
+    penalties = {name: value for layer in layers for name, value in layer.draw.penalties.items()}
+    if isinstance(self.prior, ConditionalNormal) and self.prior.sigma_sigma:
+      prior = self._prior((), values.prior)
+      assert isinstance(prior, Normal)
+      penalties["prior_penalty"] = self.prior.penalty(prior)
     return Terms(
-      distortion=-self.likelihood.log_prob(self.decoder(z, values.decoder, train=train), x),
+      distortion=-self._log_prob(x, z, values, train=train),
       rates=rates,
       log_ratio=log_ratio,
-      penalties={name: value for layer in layers for name, value in layer.draw.penalties.items()},
+      penalties=penalties,
       figures={name: value for layer in layers for name, value in layer.draw.figures.items()},
       z=z,
       moments={layer.name: self.posterior.split(layer.stats) for layer in layers if self.gaussian},
@@ -174,7 +180,14 @@ class LatentVariableModel(nn.Module):
     return self.prior(lambda images: self.moments(images, None), values)
 
   def _prior_values(self, given: Given) -> Array | None:
-    return self.conditioning(given).decoder if isinstance(self.prior, ConditionalNormal) else None
+    return self.conditioning(given).prior if isinstance(self.prior, ConditionalNormal) else None
+
+  def _log_prob(self, x: Images, z: Latents, values: Values, *, train: bool) -> Array:
+    """Returns log p(x|z), [B]; if there is a hole, that of its pixels."""
+    params = self.decoder(z, values.decoder, train=train)
+    if values.hole is None:
+      return self.likelihood.log_prob(params, x)
+    return log_prob_of(values.hole, self.likelihood, params, x)
 
   def infer(self, x: Images, given: Given, keys: Array) -> tuple[Latents, Array]:
     """Draws z from the posterior; returns it and log q(z|x) [B]."""
@@ -191,7 +204,7 @@ class LatentVariableModel(nn.Module):
 
   def log_likelihood(self, x: Images, given: Given, z: Latents) -> Array:
     """Returns log p(x|z), [B]."""
-    return self.likelihood.log_prob(self.decoder(z, self.conditioning(given).decoder, train=False), x)
+    return self._log_prob(x, z, self.conditioning(given), train=False)
 
   def log_prior(self, z: Latents, given: Given) -> Array:
     """Returns log p(z), [B]."""
@@ -210,8 +223,10 @@ class LatentVariableModel(nn.Module):
     return z
 
   def mean_image(self, z: Latents, given: Given) -> Images:
-    """Returns E[x|z], [B, H, W, C]."""
-    return self.likelihood.mean(self.decoder(z, self.conditioning(given).decoder, train=False))
+    """Returns E[x|z], [B, H, W, C]; outside of a hole, the known pixels."""
+    values = self.conditioning(given)
+    mean = self.likelihood.mean(self.decoder(z, values.decoder, train=False))
+    return mean if values.hole is None else jnp.where(values.hole, mean, values.known)
 
   def reconstruct(self, x: Images, given: Given, keys: Array) -> Images:
     """Returns E[x|z] for one draw from the posterior."""

@@ -1,7 +1,7 @@
 """p(z) by name: densities of latents in nats, and draws.
 
 A prior is a module that is called with a function that maps images to the moments of q(z|x), from which the VampPrior
-takes its components, and with the values [B, K] that the decoder is given, or None. It returns a `Distribution`. Its
+takes its components, and with values [B, K] of what the model is given, or None. It returns a `Distribution`. Its
 ``needs`` are words of what a posterior ``gives`` (vae/posteriors/__init__.py).
 """
 
@@ -67,17 +67,21 @@ class StandardNormal(nn.Module):
 
 
 class ConditionalNormal(nn.Module):
-  """p(z|given), independent normals from a hidden layer of what the decoder is given (Sohn et al. 2015, Section 4.1).
+  """p(z|given), independent normals from a hidden layer of what is given (Sohn et al. 2015, Section 4.1).
 
   It starts as N(0, I). Draws of z fit what is given, as q(z|x) does where the picture shows it.
 
   Attributes:
     z_dim: size of z.
     hidden: size of the hidden layer.
+    sigma_mu: deviation of the mean in `penalty`.
+    sigma_sigma: weight of the deviation in `penalty`; 0: there is none.
   """
 
   z_dim: int
   hidden: int = 256
+  sigma_mu: float = 1e4
+  sigma_sigma: float = 0.0
   needs = frozenset({"real", "density"})
 
   @nn.compact
@@ -85,6 +89,12 @@ class ConditionalNormal(nn.Module):
     hidden = nn.relu(nn.Dense(self.hidden, name="hidden")(values))
     stats = nn.Dense(2 * self.z_dim, kernel_init=nn.initializers.zeros_init(), name="stats")(hidden)
     return Normal(*jnp.split(stats, 2, axis=-1))
+
+  def penalty(self, p: Normal) -> Array:
+    """sum_i mean_i^2 / (2 sigma_mu^2) + sigma_sigma (s_i - log s_i) of the deviations s, [B] (Ivanov et al. 2019)."""
+    deviation = jnp.exp(0.5 * p.log_var)
+    of_units = p.mean**2 / (2.0 * self.sigma_mu**2) + self.sigma_sigma * (deviation - 0.5 * p.log_var)
+    return jnp.sum(of_units, axis=-1)
 
 
 class VampPrior(nn.Module):

@@ -15,6 +15,7 @@ from common.data.spec import Spec
 from common.ema import Ema
 from common.errors import ConfigError
 from common.given import check_given, given_of
+from common.restoration.networks import triples
 from common.state import NetState, apply_gradients, init_network
 from common.types import Array, Batch, Given, Images, Latents, Mean, Metrics, PyTree
 from vae import health
@@ -106,12 +107,13 @@ class VAE:
     """Returns the terms of the objective's k draws, [k, B], and the collections that a training pass changes."""
     x, given, index, k = batch["image"], self._given(batch), batch["index"], self.objective.draws
     z_rng = random.stream(rng, "z")
-    seen = self.corruption(x, random.row_keys(random.stream(rng, "corruption"), index)) if train else x
+    corrupted = self.corruption(x, random.row_keys(random.stream(rng, "corruption"), index)) if train else x
     rngs = z_rng[None] if k == 1 else jax.vmap(lambda i: jax.random.fold_in(z_rng, i))(jnp.arange(k))
 
     def draw(key: Array, z_weight: Array | None) -> tuple[Terms, PyTree]:
       keys, mutable = random.row_keys(key, index), MUTABLE if train else []
-      return self.network.apply(variables, x, given, keys, train=train, seen=seen, z_weight=z_weight, mutable=mutable)
+      options: dict[str, Any] = {"train": train, "corrupted": corrupted, "z_weight": z_weight, "mutable": mutable}
+      return self.network.apply(variables, x, given, keys, **options)
 
     def draw_all(z_weight: Array | None) -> tuple[Terms, PyTree]:
       if k == 1:
@@ -175,9 +177,15 @@ class VAE:
     return self.network.apply(state.net.variables(ema=ema), z, given, method="mean_image")
 
   def visualize(self, state: VaeState, batch: Batch, rng: Array) -> dict[str, Images]:
-    """Returns "reconstructions": pairs of an image and its reconstruction from one draw of z."""
-    keys, x = random.row_keys(random.stream(rng, "z"), batch["index"]), batch["image"]
-    again = self.network.apply(state.net.variables(ema=True), x, self._given(batch), keys, method="reconstruct")
+    """Returns "reconstructions": pairs of an image and its reconstruction from one draw of z.
+
+    A model that restores shows "restored" instead: what is seen, one draw of p(z|seen), and the image.
+    """
+    keys, x, given = random.row_keys(random.stream(rng, "z"), batch["index"]), batch["image"], self._given(batch)
+    if "seen" in self.given:
+      restored = self.decode(state, self.prior_sample(state, rng, batch["index"], given), given)
+      return {"restored": triples(batch["seen"], restored, x)}
+    again = self.network.apply(state.net.variables(ema=True), x, given, keys, method="reconstruct")
     return {"reconstructions": jnp.stack([x, again], axis=1).reshape(-1, *x.shape[1:])}
 
   def posterior_sample(self, state: VaeState, batch: Batch, rng: Array, k: int) -> tuple[Latents, Array]:

@@ -66,8 +66,8 @@ class Restorer:
     self.scale, self.out_channels = spec.image_shape[0] // seen[0], spec.image_shape[2]
     self.takes_mask = seen[2] in (2, 4)  # the last channel is 1 in the hole
     self.channels = seen[2] - self.takes_mask
-    self._z_shape = jax.eval_shape(self._latents, jax.random.key(0))
-    if draws > 1 and not sum(math.prod(z.shape) for z in jax.tree.leaves(self._z_shape)):
+    z = jax.tree.leaves(jax.eval_shape(self._latents, run.state, jax.random.key(0), jnp.zeros(seen)))
+    if draws > 1 and not sum(math.prod(part.shape) for part in z):
       raise ConfigError(f"--draws={draws}: this network has no latents, and gives one result; use --draws=1")
     if 2 * overlap >= tile:
       raise ConfigError(f"--overlap={overlap} must be less than half of --tile={tile}")
@@ -78,19 +78,21 @@ class Restorer:
     self.overlap = min(OVERLAP, min(seen[:2]) // 4) if own else overlap
     self._step = jax.jit(self._decode)
 
-  def _latents(self, rng: Array) -> PyTree:
-    return self._model.prior_sample(self._run.state, rng, jnp.arange(self._draws))
-
-  def _decode(self, state: PyTree, z: PyTree, seen: Images) -> Images:
-    """[h, w, c] in [0, 1] -> [D, h * scale, w * scale, C] in the model's range."""
+  def _given(self, seen: Images) -> dict[str, Array]:
     low, high = self._range
-    rows = jnp.broadcast_to(low + (high - low) * seen, (self._draws, *seen.shape))
-    return self._model.decode(state, z, {"seen": rows})
+    return {"seen": jnp.broadcast_to(low + (high - low) * seen, (self._draws, *seen.shape))}
+
+  def _latents(self, state: PyTree, rng: Array, seen: Images) -> PyTree:
+    return self._model.prior_sample(state, rng, jnp.arange(self._draws), self._given(seen))
+
+  def _decode(self, state: PyTree, rng: Array, seen: Images) -> Images:
+    """[h, w, c] in [0, 1] -> [D, h * scale, w * scale, C] in the model's range, by latents that may depend on it."""
+    return self._model.decode(state, self._latents(state, rng, seen), self._given(seen))
 
   def _takes(self, shape: tuple[int, int, int]) -> bool:
     """Whether the network takes what is not of its training's size, and enlarges it by the scale."""
     try:
-      out = jax.eval_shape(self._decode, self._run.state, self._z_shape, jax.ShapeDtypeStruct(shape, jnp.float32))
+      out = jax.eval_shape(self._decode, self._run.state, jax.random.key(0), jnp.zeros(shape))
     except Exception:  # a network may raise any error about shapes that it does not take
       return False
     return out.shape == (self._draws, shape[0] * self.scale, shape[1] * self.scale, self.out_channels)
@@ -121,15 +123,15 @@ class Restorer:
     """
     if (hole is not None) != self.takes_mask:
       raise ConfigError("this network fills holes, and needs a mask" if self.takes_mask else "it takes no mask")
-    z = self._latents(random.stream(jax.random.key(self._seed), name))
+    rng = random.stream(jax.random.key(self._seed), name)
     depth = pixels.shape[2]
     if depth == 3 and self.channels == self.out_channels == 1:
-      return np.concatenate([self._restored(pixels[..., c : c + 1], hole, z, done) for c in range(3)], axis=-1)
-    out = self._restored(_converted(pixels[None], self.channels)[0], hole, z, done)
+      return np.concatenate([self._restored(pixels[..., c : c + 1], hole, rng, done) for c in range(3)], axis=-1)
+    out = self._restored(_converted(pixels[None], self.channels)[0], hole, rng, done)
     return _converted(out, 1) if depth < self.channels else out
 
   def _restored(
-    self, pixels: np.ndarray, hole: np.ndarray | None, z: PyTree, done: Callable[[int, int], None]
+    self, pixels: np.ndarray, hole: np.ndarray | None, rng: Array, done: Callable[[int, int], None]
   ) -> np.ndarray:
     height, width, _ = pixels.shape
     seen = pixels
@@ -138,7 +140,7 @@ class Restorer:
       seen = np.concatenate([np.where(hole, 0, pixels), np.where(hole, 255, 0)], axis=-1).astype(np.uint8)
 
     def restored(tile: np.ndarray) -> np.ndarray:
-      return to_uint8(self._step(self._run.state, z, tile.astype(np.float32) / 255), self._range)
+      return to_uint8(self._step(self._run.state, rng, tile.astype(np.float32) / 255), self._range)
 
     out = np.empty((self._draws, height * self.scale, width * self.scale, self.out_channels), np.uint8)
     tiled(restored, seen, out, self.tile, self.overlap, self.scale, done)

@@ -177,6 +177,7 @@ class _Checkpoint:
       batch_norm="running",
       sampler=None if run.sampler == "prior" else run.sampler,
       given=", ".join(self._given) or None,
+      degradation=[dict(section) for section in data.degradation] or None,
     )
 
 

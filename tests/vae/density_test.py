@@ -8,7 +8,7 @@ from scipy import stats
 
 from common.data.spec import Spec
 from common.evaluation.metrics.importance import log_likelihood
-from tests.vae.tiny_model import model_of
+from tests.vae.tiny_model import model_of, seen_of
 
 IMAGES = np.array([[int(bit) for bit in f"{i:04b}"] for i in range(16)], np.float32).reshape(16, 2, 2, 1)
 SPEC = Spec((2, 2, 1), 10, 8, "images", (0.0, 1.0), "")
@@ -45,6 +45,22 @@ def test_the_probabilities_of_all_images_sum_to_one(name):
   assert (np.abs(p[0] - p[1]).max() > 0.003) == (algorithm.given == ("label",))
   mixed = {**batch, "label": np.arange(16) % 2 * 7}
   np.testing.assert_allclose(np.exp(estimate(state, mixed)), np.where(mixed["label"], p[1], p[0]), rtol=1e-4)
+
+
+def test_the_probabilities_of_all_fillings_of_a_hole_sum_to_one():
+  """Each of what may be seen has its own p(hole|seen): of the proposal, the prior network and a masked likelihood."""
+  model = {"name": "unet", "z_dim": 2, "channels": (4, 4), "blocks": 1}
+  sections = {"model": model, "conditioning": {"name": "seen"}, "prior": {"name": "conditional_normal", "hidden": 8}}
+  algorithm, state, _ = model_of(SPEC, **sections)
+  batch = {"image": jnp.asarray(IMAGES), "seen": seen_of(jnp.asarray(IMAGES)), "index": jnp.arange(16)}
+  params = jax.tree.map(lambda p: 2.0 * p, moved(state).net.params)  # else what is seen hardly matters
+  state = state.replace(net=state.net.replace(params=params))
+  estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, jax.random.key(1), k=4000, chunk=4000))
+  p = np.exp(np.asarray(estimate(state, batch), np.float64))
+  # Pixel (row, column) is bit 2 row + column, and column 0 is the hole.
+  p = p.reshape(2, 2, 2, 2)
+  np.testing.assert_allclose(p.sum(axis=(0, 2)), 1.0, atol=0.03)
+  assert np.abs(p[:, 0] - p[:, 1]).max() > 0.03
 
 
 def test_the_nll_of_a_linear_gaussian_vae_is_exact():

@@ -104,6 +104,16 @@ def test_a_conditional_prior_starts_as_the_standard_normal_and_follows_what_is_g
   assert stats.kstest(np.asarray(draws)[:, 1], stats.norm(2, np.e).cdf).pvalue > 1e-3
 
 
+def test_the_penalty_of_a_conditional_prior_is_that_of_a_normal_mean_and_a_gamma_deviation():
+  """-log N(mean; 0, sigma_mu^2) - log Gamma(deviation; 1 + sigma_sigma, 1 / sigma_sigma), up to a constant."""
+  prior = ConditionalNormal(2, sigma_mu=3.0, sigma_sigma=0.4)
+  mean, deviation = np.array([[0.5, -2.0], [4.0, 0.0]]), np.array([[0.1, 1.0], [2.0, 7.0]])
+  p = Normal(jnp.asarray(mean), jnp.asarray(2.0 * np.log(deviation)))
+  exact = -stats.norm.logpdf(mean, scale=3.0) - stats.gamma.logpdf(deviation, 1.4, scale=1 / 0.4)
+  found, expected = prior.penalty(p), exact.sum(-1)
+  np.testing.assert_allclose(found[0] - found[1], expected[0] - expected[1], rtol=1e-5)
+
+
 def test_a_mixture_equals_scipy_and_its_draws_follow_it():
   weight, mean = np.array([0.2, 0.5, 0.3]), np.array([[-2.0, 0.0], [1.0, 1.0], [3.0, -1.0]])
   log_var = np.log(np.array([[0.5, 1.0], [0.1, 0.2], [1.0, 0.3]]))

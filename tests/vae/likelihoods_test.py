@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import expit
 
 from common.errors import ConfigError
-from vae.likelihoods import LEVELS, LIKELIHOODS, Bernoulli, Gaussian, bernoulli_log_prob, logistic_log_prob
+from vae.likelihoods import LEVELS, LIKELIHOODS, Bernoulli, Gaussian, bernoulli_log_prob, log_prob_of, logistic_log_prob
 
 UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)
 SETTINGS = {"bernoulli": {}, "discretized_logistic": {}, "gaussian": {}, "shared_gaussian": {"sigma": 0.3}}
@@ -52,6 +52,17 @@ def test_a_logistics_bins_equal_differences_of_its_cdf_far_into_the_tails():
     exact = np.log(np.where(edges[:-1] > mean, sf[:-1] - sf[1:], cdf[1:] - cdf[:-1]))
     actual = logistic_log_prob(level.astype(np.float32), jnp.float32(mean), jnp.log(jnp.float32(scale)))
     np.testing.assert_allclose(actual, exact, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_density_of_a_hole_is_that_of_its_pixels_cut_out(name):
+  module, log_prob, _ = made(name)
+  params, x = draw((3, 4, 5, 2 * module.num_params)), (draw((3, 4, 5, 2), seed=1) > 0).astype(np.float32)
+  hole = np.zeros((3, 4, 5, 1), bool)
+  hole[:, 1:3, 2:] = True
+  variables = module.init(jax.random.key(0), params, x, method="log_prob")
+  found = module.apply(variables, params, x, method=lambda m, p, x: log_prob_of(hole, m, p, x))
+  np.testing.assert_allclose(found, log_prob(params[:, 1:3, 2:], x[:, 1:3, 2:]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

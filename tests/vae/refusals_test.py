@@ -45,8 +45,10 @@ CASES = [
   ({"model": "resnet", "posterior": "planar"}, "posterior", "model", "a map needs as many"),
   ({"conditioning": "concat"}, "conditioning", "data", "this data set has none", BARE),
   ({"conditioning": "text"}, "conditioning", "data.text.name", "it needs captions as rows of words", BARE),
-  ({"conditioning": "text", "prior": "vampprior"}, "prior", "conditioning", "and no captions"),
-  ({"conditioning": "concat", "prior": "vampprior"}, "prior", "conditioning", "have no labels"),
+  ({"conditioning": "concat", "prior": "vampprior"}, "prior", "conditioning", "have nothing of what"),
+  ({"conditioning": "seen", "model": "conv"}, "model", "conditioning", "this network takes values"),
+  ({"conditioning": "none", "model": "unet"}, "model", "conditioning", "this model is given none"),
+  ({"conditioning": "seen", "model": "unet"}, "conditioning", "data.degradation", "it needs what is left"),
   ({"model": "conv", "likelihood": "gaussian"}, "model", "data", "these data are points", POINTS),
   ({"prior": "vampprior", "likelihood": "gaussian"}, "prior", "data", "pseudo-inputs are images", POINTS),
   ({}, "likelihood", "data", "these data are points", POINTS),
@@ -59,6 +61,8 @@ def test_a_pair_is_refused_with_both_values_the_reason_and_a_way_out(case):
   changes, first, second, why, spec = (*case, SPEC)[:5]
   config = config_of_model(**{axis: section(axis, name) for axis, name in changes.items()})
   config.data.dequantize = second == "data.dequantize"
+  if second == "data.degradation":
+    config.data.degradation = ()
 
   def shown(field):
     path = field if "." in field else f"{field}.name"
@@ -116,13 +120,14 @@ def test_whether_a_network_takes_points(name):
   shape = {"image_shape": (1, 1, 2), "num_stats": lambda z_dim: 2 * z_dim, "num_params": 1}
   z = tuple(jnp.zeros((2, 4)) for _ in range(1 + (name in ("hvae", "conv_hvae"))))
   decoder = NETWORKS[name].decoder(**shape, **settings_of("model", name))
+  given = (jnp.zeros((2, 1, 2, 4)),) if decoder.takes_maps else None
   try:
-    jax.eval_shape(lambda: decoder.init(jax.random.key(0), z, None, train=True))
+    jax.eval_shape(lambda: decoder.init(jax.random.key(0), z, given, train=True))
     takes = True
   except ConfigError:
     takes = False
   # A network of convolutions without strides takes any size, and is not for points all the same.
-  assert takes == (not decoder.images_only) or name == "conv_hvae"
+  assert takes == (not decoder.images_only) or name in ("conv_hvae", "unet")
   assert len(decoder.lower_z_dims) == len(z) - 1
 
 

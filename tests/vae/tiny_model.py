@@ -23,6 +23,7 @@ def config_of_model(**changes):
   """The tiny config with z of 3, and other sections."""
   config = config_file.get_config("tiny").unlock()
   config.model.update({"z_dim": 3, "width": 16, "kernel_init": "lecun_normal"})
+  config.data.degradation = ({"name": "box", "height": 2, "width": 2},)
   for section, value in changes.items():
     config[section] = value
   return config
@@ -33,9 +34,16 @@ def model_of(spec=SPEC, *, compiled=True, **changes):
   algorithm = from_config(config_of_model(**changes), spec)
   x = _images(spec.image_shape)
   batch = {"image": x, "index": jnp.arange(8), "label": jnp.arange(8) % 10, "mask": jnp.ones(8)}
+  batch["seen"] = seen_of(x)
   batch["text"] = jnp.asarray([[2, 3, 2, 0], [3, 2, 0, 0]] * 4, jnp.int32)
   make = jax.jit(lambda: algorithm.init(jax.random.key(0), batch))
   return algorithm, make() if compiled else make, batch
+
+
+def seen_of(x):
+  """What is left of images with a hole in their left half, and the channel that marks it."""
+  hole = jnp.broadcast_to(jnp.arange(x.shape[2])[:, None] < x.shape[2] // 2, (*x.shape[:3], 1))
+  return jnp.concatenate([jnp.where(hole, 0.0, x), hole.astype(jnp.float32)], axis=-1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

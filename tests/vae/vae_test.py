@@ -1,5 +1,6 @@
 """The VAE as a latent-variable model: what likelihood metrics will lean on."""
 
+import dataclasses
 import re
 
 import jax
@@ -14,7 +15,7 @@ from common.parallel import make_mesh
 from common.training.program import Program
 from experiments import build_algorithm
 from tests.tiny import config_of, dataset_of, filled
-from tests.vae.tiny_model import keys_of, model_of
+from tests.vae.tiny_model import SPEC, keys_of, model_of
 from vae.conditioning import with_unknown
 
 
@@ -164,3 +165,67 @@ def test_labels_reach_the_encoder_and_the_decoder():
   assert not np.allclose(*means) and not np.allclose(*images)
   with pytest.raises(ValueError, match="this model is given label, and not nothing"):
     algorithm.decode(state, z)
+
+
+SEEN = {
+  "model": {"name": "unet", "z_dim": 3, "channels": (4, 8), "blocks": 1},
+  "conditioning": {"name": "seen"},
+  "prior": {"name": "conditional_normal", "hidden": 8, "sigma_mu": 2.0, "sigma_sigma": 0.1},
+}
+
+
+def test_of_an_image_with_a_hole_the_hole_is_modelled_and_the_rest_is_kept():
+  """Proposal, prior and decoder see what is left of it; the likelihood and the result differ in the hole only."""
+  algorithm, make, batch = model_of(compiled=False, **SEEN)
+  state, rng = filled(jax.eval_shape(make)), jax.random.key(1)
+
+  @jax.jit
+  def figures(x, seen):
+    rows, given = {**batch, "image": x, "seen": seen}, {"seen": seen}
+    z = algorithm.prior_sample(state, rng, batch["index"], given)
+    fixed = (jnp.ones((1, 8, 3)),)
+    return {
+      "q": algorithm.posterior_moments(state, rows)[0],
+      "p": z[0],
+      "image": algorithm.decode(state, (jnp.ones((8, 3)),), given),
+      "log p": algorithm.log_likelihood(state, rows, fixed)[0],
+      "restored": algorithm.visualize(state, rows, rng)["restored"],
+      "terms": algorithm._terms(state.net.variables(), rows, rng, train=True)[0],
+    }
+
+  x, seen = batch["image"], batch["seen"]
+  plain, dimmed = figures(x, seen), figures(x, seen.at[:, 0, 3, 0].add(0.5))
+  np.testing.assert_array_equal(plain["image"][:, :, 2:], x[:, :, 2:])
+  assert np.abs(plain["image"][:, :, :2] - x[:, :, :2]).min() > 0.0
+  differ = {name: not np.allclose(plain[name], dimmed[name]) for name in ("q", "p", "log p")}
+  assert differ == {"q": True, "p": True, "log p": True}
+  assert not np.allclose(plain["image"][:, :, :2], dimmed["image"][:, :, :2])
+  np.testing.assert_array_equal(plain["log p"], figures(x.at[:, :, 2:].add(0.3), seen)["log p"])
+  assert not np.allclose(plain["log p"], figures(x.at[:, :, 1].add(0.3), seen)["log p"])
+  np.testing.assert_array_equal(plain["restored"][0::3], seen[..., :1])
+  np.testing.assert_array_equal(plain["restored"][2::3], x)
+  np.testing.assert_array_equal(plain["restored"][1::3, :, 2:], x[:, :, 2:])
+  prior = algorithm.network.apply(state.net.variables(), {"seen": seen}, method=_prior_of)
+  expected = algorithm.network.prior.penalty(prior)
+  np.testing.assert_allclose(plain["terms"].penalties["prior_penalty"][0], expected, rtol=1e-4)
+
+
+def _prior_of(network, given):
+  return network._prior((), network._prior_values(given))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (2, 2, 3)], ids=["grey", "small"])
+def test_without_a_hole_the_whole_image_is_modelled(shape):
+  """What is seen may lack colors, or be smaller, and is then enlarged."""
+  spec = dataclasses.replace(SPEC, image_shape=(4, 4, 3))
+  algorithm, make, batch = model_of(spec, compiled=False, **SEEN)
+  batch["seen"] = jnp.zeros((8, *shape))
+  state = filled(jax.eval_shape(make))
+
+  def log_p(x):
+    rows, z = {**batch, "image": x}, (jnp.ones((1, 8, 3)),)
+    images = algorithm.decode(state, (z[0][0],), {"seen": batch["seen"]})
+    return jnp.sum(algorithm.log_likelihood(state, rows, z)), images
+
+  slopes, images = jax.jit(jax.grad(log_p, has_aux=True))(batch["image"])
+  assert images.shape == (8, 4, 4, 3) and np.all(slopes != 0.0)

@@ -10,7 +10,8 @@ from common.errors import ConfigError
 class Network(nn.Module):
   """An encoder or a decoder.
 
-  A network with ``images_only`` does not take points; one that ``makes_map`` needs as many statistics for each latent.
+  A network with ``images_only`` does not take points; one that ``makes_map`` needs as many statistics for each latent;
+  one that ``takes_maps`` is given images and maps in the place of values.
 
   Attributes:
     image_shape: (height, width, channels) of the data.
@@ -25,7 +26,7 @@ class Network(nn.Module):
   num_params: int
   z_dim: int
   dtype: str = "float32"
-  images_only = makes_map = False
+  images_only = makes_map = takes_maps = False
 
   @property
   def lower_z_dims(self) -> tuple[int, ...]:

@@ -61,6 +61,8 @@ def dimensions(spec: Spec, config: Any) -> Dimensions:
   name, data = config.likelihood.name, config.data
   if spec.kind != "images":
     raise ConfigError(f'bits_per_dim: "{data.name}" has {spec.kind}, not pixels of {GREY_VALUES} grey values; use elbo')
+  if any(row.name == "seen" and row.shape[2] > spec.image_shape[2] for row in spec.rows):
+    raise ConfigError("bits_per_dim: the images have holes, of which a model may be one alone; take nll")
   if name not in SUPPORT:
     raise ConfigError(f'bits_per_dim: of likelihood "{name}" only nats are known; known: {", ".join(sorted(SUPPORT))}')
   count, (low, high) = math.prod(spec.image_shape), spec.pixel_range

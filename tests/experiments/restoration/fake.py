@@ -19,13 +19,14 @@ REACH = 2  # pixels of the input that a pixel of the result sees on each side
 class Convolution:
   """Enlarges by ``scale`` and averages with zeros around the picture; z, of ``z_dim``, is added to the whole picture.
 
-  With ``size`` it takes pictures of that size only.
+  With ``size`` it takes pictures of that size only; with ``follows`` z is moved by the mean of what is seen.
   """
 
   scale: int = 2
   z_dim: int = 0
   channels: int = 3
   size: int = 0
+  follows: bool = False
   given: tuple[str, ...] = ("seen",)
   has_prior = normal_latents = True
   batches_per_step = None
@@ -39,7 +40,8 @@ class Convolution:
   def visualize(self, state: Any, batch: Any, rng: Any) -> Any: ...
 
   def prior_sample(self, state: Any, rng: Any, index: Any, given: Any = None) -> Any:
-    return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (self.z_dim,)))(index)
+    z = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(rng, i), (self.z_dim,)))(index)
+    return z + jnp.mean(given["seen"], axis=(1, 2, 3))[:, None] if self.follows else z
 
   def decode(self, state: Any, z: Any, given: Any = None, *, ema: bool = True) -> Any:
     x = given["seen"]
@@ -59,7 +61,14 @@ class Convolution:
 
 
 def run_of(
-  scale: int = 2, z_dim: int = 0, channels: int = 3, size: int = 0, *, mask: bool = False, grey: bool = False
+  scale: int = 2,
+  z_dim: int = 0,
+  channels: int = 3,
+  size: int = 0,
+  *,
+  mask: bool = False,
+  grey: bool = False,
+  follows: bool = False,
 ) -> TrainedRun:
   """Returns a run of the convolution, trained on 16x16 pictures; ``grey`` is given one channel."""
 
@@ -75,7 +84,7 @@ def run_of(
     labels=(),
   )
   config: Any = SimpleNamespace(family="regression")
-  return TrainedRun(config, spec, Convolution(scale, z_dim, channels, size), kernel / kernel.sum(), 3, ())
+  return TrainedRun(config, spec, Convolution(scale, z_dim, channels, size, follows), kernel / kernel.sum(), 3, ())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,14 @@ def test_draws_differ_and_depend_on_seed_and_name_only():
   assert len({x.tobytes() for x in [*three, *other]}) == 4
 
 
+def test_draws_of_a_prior_that_is_given_what_is_seen_follow_each_tile():
+  run, flat = run_of(scale=1, z_dim=1, follows=True), np.full((60, 60, 3), 100, np.uint8)
+  flat[:, 30:] = 150
+  found = Restorer(run, tile=30, overlap=0, seed=1)(flat)[0].astype(int)
+  still = Restorer(run_of(scale=1, z_dim=1), tile=30, overlap=0, seed=1)(flat)[0].astype(int)
+  np.testing.assert_allclose((found - still)[[15, 45]][:, [15, 45], 0], [[10, 15], [10, 15]], atol=1)
+
+
 def test_a_network_of_one_size_gets_tiles_of_that_size():
   restorer = Restorer(run_of(size=16), tile=64, overlap=8)
   assert restorer.tile == (16, 16) and restorer.overlap == 4

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from scipy import stats
 
 from common.data.batches import EvalFeed
-from common.data.spec import Spec
+from common.data.spec import RowType, Spec
 from common.errors import ConfigError
 from common.evaluation.metrics.bits_per_dim import BitsPerDim, dimensions
 from common.evaluation.metrics.bound import Bound
@@ -67,6 +67,7 @@ def test_bits_of_a_gaussian_bound_those_of_its_grey_values(low, high, sigma):
     (spec_of(), config_with("gaussian", binarize="dynamic"), "has no bound"),
     (spec_of(), config_with("cauchy", dequantize=True), 'of likelihood "cauchy" only nats are known'),
     (spec_of(kind="points"), config_with("gaussian", dequantize=True), '"toy" has points, not pixels'),
+    (dataclasses.replace(spec_of(), rows=(RowType("seen", (4, 3, 3), "float32"),)), config_with("gaussian"), "holes"),
   ],
 )
 def test_where_bits_have_no_meaning(spec, config, message):
