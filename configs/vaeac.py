@@ -16,7 +16,8 @@ nearest has a PSNR of 17.34 dB over the hole (2,000 test images).
 
 Variants: fashion_mnist (the default), digits, cifar10, folder, photos, emoji, emoji_people; tiny.
 Command: python -m experiments.train --config=configs/vaeac.py:fashion_mnist --workdir=runs/vaeac
-python -m experiments.evaluate --workdir=runs/vaeac --metrics=nll,psnr,ssim,frechet; nll is that of the hole.
+python -m experiments.evaluate --workdir=runs/vaeac --metrics="{'nll': {'k': 500}, 'psnr': {'draws': 50}, 'diversity':
+{}, 'frechet': {}}"; nll is that of the hole, and psnr that of the mean of 50 draws.
 python -m experiments.restore --workdir=runs/vaeac --input=FOLDER --mask=hole.png --draws=5 --out=filled
 Time: not measured; --check tells.
 """

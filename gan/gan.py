@@ -216,6 +216,10 @@ class GAN:
     values["d_loss"] = self.game.d_loss_scale * self._losses(self.loss.discriminator, on_real, on_fake, mask)
     values["g_loss"] = self._losses(self.loss.generator, on_real, on_fake, mask)
     means = {name: Mean.of(by_row(each), mask) for name, each in values.items()}
+    if self._draws:
+      z = self.latents.draw(random.stream(rng, "other"), batch["index"])
+      other = self.decode(state, z, given_of(batch, self.given))
+      means |= health.answers(batch["image"], fake, other, mask)
     return {**means, **health.variety(batch["image"], fake, mask, self.axis_name)}
 
   summarize = staticmethod(health.summarize)
@@ -271,7 +275,12 @@ class GAN:
 
   @property
   def alarms(self) -> tuple[Alarm, ...]:
-    return health.alarms(self.loss, self.game.d_loss_scale)
+    return health.alarms(self.loss, self.game.d_loss_scale, draws=self._draws)
+
+  @property
+  def _draws(self) -> bool:
+    """Whether G restores with latents, so that its pictures for one input should differ."""
+    return "seen" in self.given and self.latents.size > 0
 
 
 def partners(batch: Batch, axis_name: str | None) -> tuple[Array, Array]:

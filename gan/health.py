@@ -20,6 +20,7 @@ COVERED = 0.3  # share of the real pictures within reach; sound runs reach 0.6 a
 RESTLESS = 0.01  # norm of an update over that of the parameters; 0.001 to 0.008 in most sound runs
 UNEQUAL = 2.5  # D's ratio of the two norms over G's; 0.3 to 1.7 in sound runs with equal learning rates
 STILL = 0.02  # the same
+ALIKE = 0.01  # share of a restored picture's distance to the image
 
 
 def variety(real: Images, fake: Images, mask: Array, axis_name: str | None) -> Metrics:
@@ -58,6 +59,15 @@ def variety(real: Images, fake: Images, mask: Array, axis_name: str | None) -> M
   }
 
 
+def answers(image: Images, fake: Images, other: Images, mask: Array) -> Metrics:
+  """Measures two pictures that were drawn for one input: their distance, and that of the first to the image."""
+
+  def apart(x: Images, y: Images) -> Mean:
+    return Mean.of(jnp.sqrt(jnp.sum((x - y) ** 2, axis=(1, 2, 3))), mask)
+
+  return {"draw_distance": apart(fake, other), "image_distance": apart(fake, image)}
+
+
 def _distances(x: Array, y: Array) -> Array:
   """Computes Euclidean distances, [M, D], [N, D] -> [M, N]."""
   products = jnp.dot(x, y.T, precision=lax.Precision.HIGHEST)
@@ -66,18 +76,26 @@ def _distances(x: Array, y: Array) -> Array:
 
 
 def summarize(means: Mapping[str, Any]) -> dict[str, float]:
-  """Divides `variety`'s means of generated pictures by those of real ones.
+  """Divides `variety`'s means of generated pictures by those of real ones, and those of `answers`.
 
   "pixel_diversity" is the ratio of mean distances, near 0 if all pictures are one. "pixel_coverage" is the ratio of
   hits: 1 for the real distribution, k / n if k of n modes are left, and less if those are single pictures.
+  "draw_diversity" is the distance of two draws for one input over that to the image, 0 if a restoring G ignores z.
   """
-  ratios = {"pixel_diversity": ("fake_distance", "real_distance"), "pixel_coverage": ("found_by_fake", "found_by_real")}
+  ratios = {
+    "pixel_diversity": ("fake_distance", "real_distance"),
+    "pixel_coverage": ("found_by_fake", "found_by_real"),
+    "draw_diversity": ("draw_distance", "image_distance"),
+  }
   return {name: means[a] / means[b] for name, (a, b) in ratios.items() if means.get(b)}
 
 
-def alarms(loss: AdversarialLoss, discriminator_loss_scale: float) -> tuple[Alarm, ...]:
-  """Returns the alarms of a game with this loss; those on D's loss depend on its kind."""
-  return (*_loss_alarms(loss, discriminator_loss_scale), *PACE_ALARMS, COLLAPSE)
+def alarms(loss: AdversarialLoss, discriminator_loss_scale: float, *, draws: bool = False) -> tuple[Alarm, ...]:
+  """Returns the alarms of a game with this loss; those on D's loss depend on its kind.
+
+  ``draws`` says that G restores and is given latents.
+  """
+  return (*_loss_alarms(loss, discriminator_loss_scale), *PACE_ALARMS, COLLAPSE, *([IGNORED] if draws else []))
 
 
 def _loss_alarms(loss: AdversarialLoss, scale: float) -> tuple[Alarm, ...]:
@@ -134,4 +152,11 @@ COLLAPSE = Alarm(
   COLLAPSE_WINDOW,
   "a lower learning rate, fewer discriminator updates, a penalty (r1, dragan), minibatches with more variety, or "
   "the last good checkpoint; if it never was better, a bug between z and the pictures",
+)
+IGNORED = Alarm(
+  f"G ignores z: two draws for one input differ by less than {ALIKE:.0%} of their distance to the image",
+  ("validation/draw_diversity", "validation/draw_distance"),
+  lambda diversity, _: diversity.max() < ALIKE,
+  COLLAPSE_WINDOW,
+  "a lower weight of the content terms, which ask for one answer; no latents (z_dim=0) where one is wanted",
 )

@@ -28,6 +28,7 @@ class Pictures:
   labels: np.ndarray | None
   captions: list[str] | None = None
   holes: np.ndarray | None = None
+  draws: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.images)
@@ -112,14 +113,30 @@ def without_margin(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndar
   return pictures[:, top : top + shape[0], left : left + shape[1]]
 
 
-def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Dataset) -> Pictures:
-  """Draws ``num`` pictures of a model, rounded to uint8 and without the margin that its training images have."""
+def drawn(sampler: Sampler, state: PyTree, seed: int, num: int, reference: Dataset, draws: int = 1) -> Pictures:
+  """Draws ``num`` pictures of a model, rounded to uint8 and without the margin that its training images have.
+
+  With several ``draws`` each is drawn as often, given the same; the first are those of a single draw.
+
+  Raises:
+    ConfigError: several draws of a model without latents.
+  """
+  if draws > 1:
+    sampler.check_latents(state, f"draws={draws}")
   labels = sampler.labels(seed, np.arange(num)) if sampler.labelled else None
-  batches = sampler.batches(state, seed, num)
-  if reference.source.kind == "points":
-    return Pictures(np.concatenate(list(batches)), labels)
-  parts = [without_margin(images.to_uint8(x, reference.pixel_range), reference.image_shape) for x in batches]
-  return Pictures(np.concatenate(parts), labels)
+  given = sampler.given(seed, np.arange(num)) if draws > 1 else None
+
+  def drawing(number: int) -> np.ndarray:
+    batches = sampler.batches(state, seed, np.arange(num) + number * num, given)
+    if reference.source.kind == "points":
+      return np.concatenate(list(batches))
+    parts = [without_margin(images.to_uint8(x, reference.pixel_range), reference.image_shape) for x in batches]
+    return np.concatenate(parts)
+
+  if draws == 1:
+    return Pictures(drawing(0), labels)
+  all_draws = np.stack([drawing(number) for number in range(draws)])
+  return Pictures(all_draws[0], labels, draws=all_draws)
 
 
 def unrestored(examples: Examples, num: int, shape: tuple[int, int, int], reference: Dataset) -> Pictures:

@@ -45,7 +45,7 @@ class SampleValidation:
       say=status,
     )
     self._reference = open_reference(config.data)
-    about: dict[str, Any] = {"labelled": "label" in given, "paired": paired, "num": num}
+    about: dict[str, Any] = {"labelled": "label" in given, "paired": paired, "given": bool(given), "num": num}
     self._scoring = Scoring(metrics, self._reference, config.data, settings, program.mesh, **about)
     examples = examples_of(program.dataset.validation, spec, config, given)
     self._sampler, self._num = Sampler(algorithm, spec, program.mesh, examples=examples), num
@@ -58,7 +58,7 @@ class SampleValidation:
 
   def __call__(self, state: PyTree) -> dict[str, float]:
     """Returns the scores, and the standard error of each under "NAME standard error"."""
-    pictures = drawn(self._sampler, state, self._draws, self._num, self._reference)
+    pictures = drawn(self._sampler, state, self._draws, self._num, self._reference, self._scoring.draws)
     records = list(self._scoring(dataclasses.replace(pictures, holes=self._holes), {}, {}))
     errors = {f"{record.metric} standard error": record.standard_error for record in records}
     return {**{record.metric: record.value for record in records}, **errors}

@@ -131,6 +131,13 @@ class Sampler:
     rng = random.stream(jax.random.key(seed), "sample")
     return self._latents(state, rng, jnp.asarray(index, jnp.int32), given)
 
+  def check_latents(self, state: PyTree, what: str) -> None:
+    """Raises ConfigError, which begins with ``what``, if the model has no latents by which draws could differ."""
+    index = np.zeros(1, np.int32)
+    z = jax.eval_shape(self._latents, state, jax.random.key(0), index, self.given(0, index))
+    if not sum(math.prod(part.shape) for part in jax.tree.leaves(z)):
+      raise ConfigError(f"{what}: this network has no latents, and gives one result for each input; leave it out")
+
   def labels(self, seed: int, index: np.ndarray) -> np.ndarray:
     """Draws the labels of the rows ``index`` [N], uniformly from those that occur in training."""
     rng = random.stream(jax.random.key(seed), "label")

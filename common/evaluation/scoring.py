@@ -65,8 +65,10 @@ class Scoring:
     labelled: whether the pictures to be scored have labels.
     num: how many there are.
     paired: whether picture i belongs to real picture i.
+    given: whether a model makes them that is given something, for which it can be asked again.
 
   Attributes:
+    draws: the largest number of draws of each picture that a metric asks for.
     failures: a line for each metric that was undefined for the pictures and is therefore left out.
 
   Raises:
@@ -85,7 +87,9 @@ class Scoring:
     labelled: bool,
     num: int,
     paired: bool = False,
+    given: bool = False,
   ):
+    self.draws = max(getattr(metric, "draws", 1) for metric in metrics.values())
     self._reference, self._settings = reference, settings
     features = settings.features if any(map(_sees_features, metrics.values())) else "pixels"
     context = Context(reference.image_shape, reference.source.kind, data.name, settings.weights)
@@ -99,7 +103,8 @@ class Scoring:
     pairs = settings.num_real or len(getattr(reference, settings.split))
     pictures = {split: self._real(split) for split in splits}
     for split, group in splits.items():
-      _check(group, self._extractor, pictures[split], labelled=labelled, num=num, pairs=pairs if paired else 0)
+      about: dict[str, Any] = {"labelled": labelled, "num": num, "pairs": pairs if paired else 0, "given": given}
+      _check(group, self._extractor, pictures[split], **about)
     with settings.say.phase("reading the real pictures"):
       self._sides = {split: self._side(group, split, pictures[split], data) for split, group in splits.items()}
 
@@ -163,7 +168,7 @@ class Scoring:
     or training pictures that a person could find for a caption.
     """
     for split, side in self._sides.items():
-      if not all("pairs" in metric.needs for metric in side.metrics.values()):
+      if not all({"pairs", "draws"} & metric.needs for metric in side.metrics.values()):
         other = "test" if split == "train" else "train"
         pictures = real(self._reference, other, min(num, len(getattr(self._reference, other))))
         if len(pictures) < num:
@@ -178,7 +183,8 @@ class Scoring:
     check_pictures(pictures.images, next(iter(self._sides.values())).real.images)
     try:
       with self._settings.say.phase(f"embedding {len(pictures):,} pictures"):
-        return dataclasses.replace(self._embedder(pictures.images, pictures.labels), holes=pictures.holes)
+        embedded = self._embedder(pictures.images, pictures.labels)
+        return dataclasses.replace(embedded, holes=pictures.holes, draws=pictures.draws)
     except ValueError as error:
       raise ConfigError(str(error)) from error
 
@@ -188,7 +194,7 @@ class Scoring:
     side, seed = self._sides[split], self._settings.seed
     protocol = self.protocol(split, len(fake), made)
     for metric_name, metric in side.metrics.items():
-      if pairs is not None and pairs != ("pairs" in metric.needs):
+      if pairs is not None and (pairs != ("pairs" in metric.needs) or "draws" in metric.needs):
         continue
       try:
         with self._settings.say.phase(f"scoring {len(fake):,} pictures"):
@@ -226,9 +232,15 @@ def _check(
   labelled: bool,
   num: int,
   pairs: int,
+  given: bool,
 ) -> None:
   """Raises ConfigError for a metric that needs something missing; ``pairs`` is the number of real partners."""
   for name, metric in metrics.items():
+    if (draws := getattr(metric, "draws", 1)) > 1 and not given:
+      raise ConfigError(
+        f"the metric {name} has draws={draws} for each input, which takes a model that is given pictures, "
+        "captions or labels; leave it out"
+      )
     if "logits" in metric.needs and not extractor.num_classes:
       raise ConfigError(
         f"the metric {name} needs a classifier's logits, which the features {extractor.name} lack; "

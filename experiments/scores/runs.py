@@ -94,11 +94,12 @@ class _Checkpoint:
       self._config.data, dataset = open_data(run, self._workdir, settings.data_dir)
     if sample_metrics:  # what cannot be measured is refused before the rest is measured
       reference, data = open_reference(self._config.data), self._config.data
-      given: dict[str, Any] = {"labelled": "label" in self._given, "paired": bool({*self._given} - {"label"})}
-      if given["paired"]:  # picture i is made from example i
+      about: dict[str, Any] = {"labelled": "label" in self._given, "paired": bool({*self._given} - {"label"})}
+      about["given"] = bool(self._given)
+      if about["paired"]:  # picture i is made from example i
         num = min(num, settings.num_real or num, len(getattr(dataset, settings.split)))
         settings = dataclasses.replace(settings, num_real=num)
-      scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, num=num, **given)
+      scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, num=num, **about)
       ways: dict[str, Any] = {"truncation": settings.truncation, "batch_norm": settings.batch_norm}
       examples = examples_of(getattr(dataset, settings.split), run.spec, self._config, self._given)
       ways |= {"source": run.sampler, "examples": examples}
@@ -107,7 +108,7 @@ class _Checkpoint:
       yield from self._of_split(getattr(dataset, settings.split), likelihoods, own="model" in sections)
     if sample_metrics:
       with settings.say.phase(f"drawing {num:,} pictures"):
-        pictures = drawn(sampler, run.state, settings.seed, num, reference)
+        pictures = drawn(sampler, run.state, settings.seed, num, reference, scoring.draws)
         where = holes(examples, num, run.spec.image_shape, reference) if "seen" in self._given else None
         pictures = dataclasses.replace(pictures, holes=where)
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"

@@ -266,6 +266,12 @@ def test_g_restores_what_is_seen_and_compares_with_the_image_of_its_row():
   np.testing.assert_array_equal(shown[2::3], real)
   z = gan.prior_sample(after, jax.random.key(2), index)
   np.testing.assert_allclose(shown[1::3], gan.decode(after, z, {"seen": seen}), atol=1e-6)
+  rows = {**jax.tree.map(lambda x: x[0], batch), "mask": jnp.ones(16)}
+  judged = jax.jit(gan.eval_step)(after, rows, jax.random.key(2))
+  other = gan.prior_sample(after, random.stream(jax.random.key(2), "other"), index)
+  apart = 8.0 * jnp.abs((z - other) @ after.generator.params["kernel"][1:, 0])  # the same at each of 8x8 pixels
+  np.testing.assert_allclose(judged["draw_distance"].total, jnp.sum(apart), rtol=1e-4)
+  assert "validation/draw_distance" in {name for alarm in gan.alarms for name in alarm.metrics}
 
 
 class PixelGenerator(nn.Module):

@@ -17,7 +17,7 @@ from common.training.log import Status
 from common.training.program import Program
 from common.types import Mean
 from experiments import build_algorithm
-from gan.health import alarms, summarize, variety
+from gan.health import alarms, answers, summarize, variety
 from gan.losses import LOSSES
 from tests.tiny import config_of
 
@@ -79,6 +79,22 @@ def test_devices_judge_the_global_batch():
   run = compile_step(step, mesh, "shard_map", batch_axis=0, donate=False)
   sums = run((), (), {"real": real, "fake": fake, "mask": mask})[1]
   assert {k: float(v.total / v.count) for k, v in sums.items()} == pytest.approx(means_of(real, fake, mask), rel=1e-5)
+
+
+def test_draws_for_one_input_are_compared_with_their_error():
+  """Distances 5 and 10 of the two rows that count; draws that differ by less than 1 % of the error are flagged."""
+  image, fake, other = (np.zeros((3, 1, 1, 2), np.float32) for _ in range(3))
+  fake[:2, 0, 0] = [[3.0, 4.0], [6.0, 8.0]]
+  other[:2] = 0.8 * fake[:2]
+  other[2] = 99.0
+  sums = answers(image, fake, other, np.array([1.0, 1.0, 0.0], np.float32))
+  means = {name: float(mean.total / mean.count) for name, mean in sums.items()}
+  assert means == pytest.approx({"draw_distance": 1.5, "image_distance": 7.5}, rel=1e-5)
+  assert summarize(means) == pytest.approx({"draw_diversity": 0.2}, rel=1e-5)
+  sets = [alarms(LOSSES["hinge"](), 1.0, draws=draws) for draws in (True, False)]
+  (rule,), none = ([alarm for alarm in found if "validation/draw_diversity" in alarm.metrics] for found in sets)
+  assert none == []
+  assert [bool(rule.rule(np.full(3, x), np.ones(3))) for x in (0.009, 0.011)] == [True, False]
 
 
 def test_two_pictures_have_no_pair_and_one_has_nothing():

@@ -26,6 +26,7 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "ssim": "ssim:Ssim",
   "ms_ssim": "ssim:MultiScaleSsim",
   "retrieval": "retrieval:Retrieval",  # of pictures with captions
+  "diversity": "diversity:Diversity",  # of several draws for what a model is given
 }
 AMONG_ALL = ("retrieval",)  # metrics whose ``real`` is followed by all other pictures of the set
 AGAINST_TRAINING = ("memorisation",)  # metrics whose ``real`` must be the training images

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -28,14 +28,19 @@ class Paired:
     border: pixels that are cut off each side first; papers on super-resolution cut as many as their scale.
     hole: whether only pixels in the hole count where pictures were restored from ones with a hole. Over whole pictures,
       those that were never missing flatter; a picture whose hole is empty is left out.
+    draws: how many draws of a model are averaged for each picture, in 8 bits again; the mean of many is its best guess
+      by squared error, where one draw is a likely picture.
   """
 
   channel: str = "rgb"
   border: int = 0
   hole: bool = True
+  draws: int = 1
   needs: ClassVar[frozenset[Need]] = frozenset({"images", "pairs"})
 
   def __post_init__(self) -> None:
+    if self.draws < 1:
+      raise ValueError(f"draws={self.draws} must be 1 or more")
     if self.channel not in CHANNELS:
       raise ValueError(f'channel="{self.channel}" is not one of {", ".join(CHANNELS)}')
 
@@ -59,6 +64,10 @@ class Paired:
       raise ValueError(f'channel="{self.channel}" is made of 3 channels and the pictures have {channels}; use rgb')
     return luma[0] + inner @ np.asarray(luma[1])[:, None]
 
+  def holes_of(self, fake: SampleSet) -> Iterable[np.ndarray | None]:
+    """Returns the pixels that count in each picture without its border, bool [H', W'], or None for all."""
+    return itertools.repeat(None) if fake.holes is None or not self.hole else map(self._inner, fake.holes)
+
   def _inner(self, hole: np.ndarray) -> np.ndarray:
     height, width = hole.shape
     return hole[self.border : height - self.border, self.border : width - self.border]
@@ -79,11 +88,21 @@ class Paired:
     """
     if real.images.shape != fake.images.shape:
       raise ValueError(f"pictures of shape {fake.images.shape} and {real.images.shape} are no pairs")
-    holes = itertools.repeat(None) if fake.holes is None or not self.hole else map(self._inner, fake.holes)
-    triples = zip(fake.images, real.images, holes, strict=False)
-    values = np.asarray([of(self.planes(x), self.planes(y), hole) for x, y, hole in triples])
-    if not np.any(np.isfinite(values)):
-      raise ValueError("no picture has a hole that counts; set hole False to compare whole pictures")
-    result = estimate(values[np.isfinite(values)])
-    method = f"standard error of the mean over {result.count} pairs"
-    return Score(result.mean, result.standard_error, method, range=bounds)
+    images = fake.images
+    if fake.draws is not None and self.draws > 1:
+      images = np.rint(np.mean(fake.draws[: self.draws], axis=0, dtype=np.float32)).astype(np.uint8)
+    triples = zip(images, real.images, self.holes_of(fake), strict=False)
+    return mean_over(np.asarray([of(self.planes(x), self.planes(y), hole) for x, y, hole in triples]), bounds, "pairs")
+
+
+def mean_over(values: np.ndarray, bounds: tuple[float, float], what: str) -> Score:
+  """Returns the mean of one value for each picture, [N], of those that are numbers.
+
+  Raises:
+    ValueError: none is.
+  """
+  if not np.any(np.isfinite(values)):
+    raise ValueError("no picture has a hole that counts; set hole False to compare whole pictures")
+  result = estimate(values[np.isfinite(values)])
+  method = f"standard error of the mean over {result.count} {what}"
+  return Score(result.mean, result.standard_error, method, range=bounds)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from scipy import special
 
-Need = Literal["features", "logits", "labels", "images", "pairs", "captions"]
+Need = Literal["features", "logits", "labels", "images", "pairs", "captions", "draws"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,8 @@ class SampleSet:
     labels: int32 [N], the classes of the images; None for an unconditional model.
     captions: [N], those of real images; None if they have none, or if no metric reads them.
     holes: bool [N, H, W], True where a restored image had no pixels; None if it was not made of an image with a hole.
+    draws: uint8 [k, N, H, W, C], k images that a model drew for each example, the first of which are ``images``; None
+      unless a metric asks for several.
   """
 
   images: np.ndarray
@@ -30,6 +32,7 @@ class SampleSet:
   labels: np.ndarray | None = None
   captions: Sequence[str] | None = None
   holes: np.ndarray | None = None
+  draws: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.images)
@@ -77,7 +80,7 @@ class SampleMetric(Protocol):
   """A frozen dataclass whose fields are its settings, each with a default.
 
   Attributes:
-    needs: the fields of both sets that it reads.
+    needs: the fields of both sets that it reads; one with a setting ``draws`` gets as many draws of each image.
     better: {name of a score: "min" or "max"}; "" for a score that is not a quality by itself.
   """
 

@@ -12,6 +12,7 @@ from common.data.dataset import open_dataset
 from common.errors import ConfigError
 from common.evaluation.features import classifier_file
 from common.evaluation.features.embed import Embedder
+from common.evaluation.metrics.diversity import Diversity
 from common.evaluation.metrics.frechet import FrechetDistance, Moments
 from common.evaluation.metrics.inception_score import InceptionScore
 from common.evaluation.metrics.psnr import Psnr
@@ -22,6 +23,7 @@ from common.evaluation.sampling import Sampler
 from common.evaluation.scoring import ALL, Scoring, Settings
 from common.parallel import make_mesh, replicate
 from common.training.log import Status
+from tests.experiments.restoration.fake import run_of
 from tests.tiny import config_of, dataset_of, one_step
 
 DATA = config_of("dcgan:digits,tiny").data
@@ -49,9 +51,12 @@ def reference():
   return open_reference(DATA)
 
 
-def scoring_of(metrics, reference, *, data=DATA, devices=1, labelled=True, num=10, paired=False, **settings):
+def scoring_of(
+  metrics, reference, *, data=DATA, devices=1, labelled=True, num=10, paired=False, given=False, **settings
+):
   settings = Settings(**{"features": "pixels", "num_real": 10, "say": Status(enabled=False), **settings})
-  return Scoring(metrics, reference, data, settings, make_mesh(devices), labelled=labelled, num=num, paired=paired)
+  about = {"labelled": labelled, "num": num, "paired": paired, "given": given}
+  return Scoring(metrics, reference, data, settings, make_mesh(devices), **about)
 
 
 def protocol_of(features, reference, num_real=0, data=DATA):
@@ -228,6 +233,7 @@ def test_stacked_pictures_are_read_channel_by_channel():
     (5, {"metric": InceptionScore()}, "m needs a classifier's logits, which the features pixels lack"),
     (5, {"metric": Psnr()}, "m compares each picture with the real one that it was made from"),
     (5, {"metric": Psnr(), "paired": True, "num": 9}, "and there are 9 pictures and 10 real ones"),
+    (5, {"metric": Diversity()}, "m has draws=5 for each input, which takes a model that is given"),
     (5, {"num_real": 301}, "301 real examples are asked for, and the split has 300"),
   ],
 )
@@ -288,3 +294,26 @@ def test_scores_of_restored_pictures_are_those_of_their_holes(reference):
   assert record.value == 100.0 and record.settings["hole"]
   [record] = scoring(Pictures(255 - wrong_elsewhere, None, holes=where), {}, {})
   assert record.value < 20.0
+
+
+def test_several_draws_of_an_input_differ_by_their_latents_only(reference):
+  """The model adds a number that depends on z to what it makes of its input."""
+  run, seen = run_of(1, z_dim=1), np.random.default_rng(0).uniform(0.4, 0.6, (7, 16, 16, 3)).astype(np.float32)
+  place = SimpleNamespace(pixel_range=(0.0, 1.0), image_shape=(16, 16, 3), source=SimpleNamespace(kind="images"))
+  ways = {"batch_size": 4, "examples": lambda index: {"seen": seen[index % 7]}}
+  sampler = Sampler(run.algorithm, run.spec, make_mesh(1), **ways)
+  once, again = drawn(sampler, run.state, 3, 5, place), drawn(sampler, run.state, 3, 5, place, 4)
+  assert once.draws is None and again.draws.shape == (4, 5, 16, 16, 3)
+  np.testing.assert_array_equal(again.images, once.images)
+  np.testing.assert_array_equal(again.draws[0], once.images)
+  moved = (again.draws[1:].astype(float) - once.images)[:, :, 4:12, 4:12]
+  assert moved.std(axis=(2, 3, 4)).max() < 1.0 and len(np.unique(np.rint(moved.mean(axis=(2, 3, 4))))) > 10
+  still = run_of(1)
+  with pytest.raises(ConfigError, match="draws=4: this network has no latents"):
+    drawn(Sampler(still.algorithm, still.spec, make_mesh(1), **ways), still.state, 3, 5, place, 4)
+
+  scoring, true = scoring_of({"diversity": Diversity()}, reference, given=True), real(reference, "test", 10)
+  assert scoring.draws == 5 and list(scoring.floor(10, {"the input": true})) == []
+  draws = np.stack([np.full_like(true.images, level) for level in (10, 30, 10, 30, 10)])
+  [record] = scoring(Pictures(draws[0], None, draws=draws), {}, {})
+  assert record.value == pytest.approx(20 * 6 / 10) and record.settings["draws"] == 5

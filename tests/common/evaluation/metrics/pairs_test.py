@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from common.evaluation.metrics.diversity import Diversity
 from common.evaluation.metrics.psnr import CAP, Psnr, psnr
 from common.evaluation.metrics.score import SampleSet
 from common.evaluation.metrics.ssim import WEIGHTS, MultiScaleSsim, Ssim, halved, multi_scale, similarity
@@ -10,8 +11,8 @@ from common.evaluation.metrics.ssim import WEIGHTS, MultiScaleSsim, Ssim, halved
 RNG = np.random.default_rng(0)
 
 
-def samples(images, holes=None):
-  return SampleSet(images=np.asarray(images, np.uint8), features=np.zeros((len(images), 0)), holes=holes)
+def samples(images, holes=None, draws=None):
+  return SampleSet(np.asarray(images, np.uint8), np.zeros((len(images), 0)), holes=holes, draws=draws)
 
 
 def pair(height=40, width=33, channels=3, noise=20):
@@ -79,6 +80,40 @@ def test_only_pixels_in_the_hole_count_and_whole_pictures_on_request():
   assert score(Psnr(border=3), fake, real, holes).value == pytest.approx(20 * np.log10(255 / 10))
   with pytest.raises(ValueError, match="no picture has a hole that counts; set hole False"):
     score(Psnr(), fake, real, np.zeros((3, 8, 8), bool))
+
+
+def test_the_mean_of_several_draws_is_scored():
+  """Errors of 8, -4 and 2 around the image have a mean of 2; a fourth draw is not asked for."""
+  real = np.full((2, 5, 6, 3), 100)
+  draws = np.stack([real + error for error in (8, -4, 2, 90)]).astype(np.uint8)
+  both = samples(real), samples(draws[0], draws=draws)
+  assert Psnr(draws=3)(*both, 0)["psnr"].value == pytest.approx(20 * np.log10(255 / 2))
+  assert Psnr()(*both, 0)["psnr"].value == pytest.approx(20 * np.log10(255 / 8))
+  assert Psnr(draws=3)(samples(real), samples(draws[0]), 0)["psnr"].value == pytest.approx(20 * np.log10(255 / 8))
+  with pytest.raises(ValueError, match="draws=0 must be 1 or more"):
+    Psnr(draws=0)
+
+
+def test_diversity_is_the_mean_distance_of_all_pairs_of_draws():
+  """Levels 0, 30 and 90 lie 30, 60 and 90 apart, the second picture's half as far; in a hole, only its pixels count."""
+  draws = np.zeros((4, 2, 6, 6, 1), np.uint8)
+  for level, draw in zip((0, 30, 90, 255), draws, strict=True):
+    draw[0], draw[1] = level, level // 2
+  fake = samples(draws[0], draws=draws)
+  result = Diversity(draws=3)(samples(draws[0]), fake, 0)["diversity"]
+  assert result.value == pytest.approx((60 + 30) / 2) and "2 inputs of 3 draws" in result.method
+  assert Diversity(draws=4)(samples(draws[0]), fake, 0)["diversity"].value > 60
+  holes = np.zeros((2, 6, 6), bool)
+  holes[:, 2:4, 2:4] = True
+  draws[:, ~holes] = 7  # what is known
+  fake = samples(draws[0], holes, draws)
+  assert Diversity(draws=3)(samples(draws[0]), fake, 0)["diversity"].value == pytest.approx(45)
+  whole = Diversity(draws=3, hole=False)(samples(draws[0]), fake, 0)["diversity"]
+  assert whole.value == pytest.approx(45 * np.sqrt(4 / 36))
+  one_pixel = Diversity(draws=3, hole=False, border=2)(samples(draws[0]), fake, 0)["diversity"]
+  assert one_pixel.value == pytest.approx(45)
+  with pytest.raises(ValueError, match="draws=1 must be 2 or more"):
+    Diversity(draws=1)
 
 
 def test_ssim_of_a_hole_is_the_mean_over_the_windows_around_its_pixels():
