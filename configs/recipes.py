@@ -257,15 +257,16 @@ def vae(
   *,
   datasets: Words = ALL,
   protocol: Callable[..., None] = use_binary_images,
+  family: str = "vae",
   **settings: int,
 ) -> tuple[ConfigDict, str, set[str]]:
-  """Starts the config of a VAE; arguments and result are as in `gan`.
+  """Starts the config of a VAE; arguments and result are as in `gan`. The ``family`` vae_gan has a discriminator too.
 
   ``protocol`` sets data and training: `use_binary_images`, `use_grey_images` or `use_exemplar_protocol`; ``settings``
   are its further arguments, such as ``batch_size``.
   """
   dataset, words = variants(argument, datasets, others)
-  config = schema.get_config("vae")
+  config = schema.get_config(family)
   protocol(config, dataset, tiny="tiny" in words, **settings)
   return config, dataset, words
 

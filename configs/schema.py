@@ -55,7 +55,8 @@ KEYS: dict[str, Key] = {
     lambda v: 0 <= v < 2**32,
   ),
   "family": Key(
-    "", "module that trains this config: gan, vae, sampler, classifier, regression, or the import path of your own"
+    "",
+    "module that trains this config: gan, vae, vae_gan, sampler, classifier, regression, or the path of your own",
   ),
   "dtype": _one_of(
     "number format in which networks compute; parameters, statistics and losses stay float32", "float32", "bfloat16"
@@ -158,6 +159,14 @@ REGRESSION_KEYS: dict[str, Key] = {
     *("image", "degraded"),
   ),
 }
+VAE_SECTIONS: dict[str, Any] = {
+  "likelihood": {"name": "bernoulli"},
+  "posterior": {"name": "diagonal_gaussian"},
+  "prior": {"name": "standard_normal"},
+  "objective": {"name": "elbo"},
+  "conditioning": {"name": "none"},
+  "corruption": {"name": "none"},
+}
 # The keys and sections that a family adds; a choice is one section.
 FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
   "gan": (
@@ -169,16 +178,10 @@ FAMILIES: dict[str, tuple[dict[str, Key], dict[str, Any]]] = {
       "augment": {"name": "none"},
     },
   ),
-  "vae": (
-    {},
-    {
-      "likelihood": {"name": "bernoulli"},
-      "posterior": {"name": "diagonal_gaussian"},
-      "prior": {"name": "standard_normal"},
-      "objective": {"name": "elbo"},
-      "conditioning": {"name": "none"},
-      "corruption": {"name": "none"},
-    },
+  "vae": ({}, VAE_SECTIONS),
+  "vae_gan": (
+    {"content": GAN_KEYS["content"]},
+    {**VAE_SECTIONS, "game": {"name": "adaptive"}, "loss": {"name": "hinge"}},
   ),
   "sampler": ({}, {"sampler": {"name": "gmm"}}),
   "regression": (REGRESSION_KEYS, {"loss": {"name": "l1"}}),

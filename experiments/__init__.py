@@ -27,6 +27,7 @@ sys.path.remove(str(ROOT))
 FAMILIES = {
   "gan": "gan.from_config",
   "vae": "vae.from_config",
+  "vae_gan": "gan.vae_gan",
   "sampler": "vae.samplers.fitted",
   "classifier": "common.evaluation.features.classifier",
   "regression": "common.restoration.regression",

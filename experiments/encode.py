@@ -52,7 +52,7 @@ def main() -> int:
     run = api.load(FLAGS.workdir, FLAGS.checkpoint)
     names, pixels, labels = own_pictures(run, FLAGS.input, [FLAGS.label] if FLAGS.label else [], "label", status.line)
     for name in ("steps", "learning_rate"):
-      if FLAGS[name].present and run.config.family == "vae":
+      if FLAGS[name].present and run.config.family in ("vae", "vae_gan"):
         raise ConfigError(
           f"--{name}={FLAGS[name].value} is for the search of a GAN; a VAE has an encoder: leave it out"
         )

@@ -61,9 +61,9 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
     generator = section("generator", **context)
   discriminator = section("discriminator", **context)
   penalties = build_each(PENALTIES, config.penalties, "penalties")
-  _check_scores(config)
+  check_scores(config)
   _check_data(conditioning, config, spec)
-  _check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
+  check_networks({"generator": generator, "discriminator": discriminator}, config, spec)
   _check_labels(conditioning, config)
   if penalties and getattr(discriminator, "batch_norm", False):
     raise _clash(
@@ -90,7 +90,7 @@ def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> GAN:
   )
 
 
-def _check_scores(config: Any) -> None:
+def check_scores(config: Any) -> None:
   """Raises ConfigError if a score would choose what an adversarial loss avoids, or measure what G was trained on."""
   if config.checkpoint.keep_best in PAIRED:
     raise _clash(
@@ -99,12 +99,13 @@ def _check_scores(config: Any) -> None:
       "it is best for the blurred mean of all likely images, which an adversarial loss is there to avoid",
       "--config.checkpoint.keep_best=frechet or --config.checkpoint.keep_best=",
     )
-  if "perceptual" in config.content and config.content.perceptual.features == config.evaluate.features:
+  features = config.evaluate.features
+  if "perceptual" in config.content and config.content.perceptual.features == features:
     raise _clash(
-      f'content.perceptual.features="{config.content.perceptual.features}"',
-      f'evaluate.features="{config.evaluate.features}"',
+      f'content.perceptual.features="{features}"',
+      f'evaluate.features="{features}"',
       "a score would measure what G was trained on",
-      "--config.content.perceptual.features=random:1",
+      f"--config.content.perceptual.features=random:{2 if features == 'random:1' else 1}",
     )
 
 
@@ -136,7 +137,7 @@ def _check_captions(conditioning: Conditioning, config: Any, spec: Spec) -> None
     raise _clash("penalties={'matching_aware': ...}", name, why, "--config.penalties={}")
 
 
-def _check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:
+def check_networks(networks: Mapping[str, Any], config: Any, spec: Spec) -> None:
   """Raises ConfigError if a network is not made for the data."""
   height, width = spec.image_shape[:2]
   for player, network in networks.items():

@@ -144,14 +144,18 @@ class GAN:
 
   def g_loss(self, fake: Images, d: NetState, batch: Batch, rng: Array) -> tuple[Array, Metrics]:
     """Returns L_G, averaged over the batch, and metrics."""
+    terms = self.g_terms(fake, d, batch, rng)
+    metrics = {name: Mean.of(values) for name, values in _prefixed("g_", terms).items()}
+    return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), metrics
+
+  def g_terms(self, fake: Images, d: NetState, batch: Batch, rng: Array) -> dict[str, Array]:
+    """Returns the terms of L_G, [B] each: the adversarial "loss", and what is added to it."""
     # D judges with the statistics of this batch and keeps none. XLA drops D(real) where the loss does not ask for it.
     on_real, on_fake, _ = self._judge(d, batch, fake, rng)
     terms = {"loss": self._losses(self.loss.generator, on_real.logits, on_fake.logits)}
     compared = Compared(fake, batch["image"], on_fake, on_real)
     terms |= {name: content.weight * content(compared) for name, content in self.content.items()}
-    terms |= self.conditioning.generator_terms(on_fake, batch["label"])
-    metrics = {name: Mean.of(values) for name, values in _prefixed("g_", terms).items()}
-    return jnp.mean(sum(terms.values(), start=jnp.zeros(()))), metrics
+    return terms | self.conditioning.generator_terms(on_fake, batch["label"])
 
   def _losses(
     self, loss: Callable[[Array, Array], Array], real: Array, fake: Array, mask: Array | None = None

@@ -84,6 +84,20 @@ ARCHITECTURES = {
       "content": {"l2": {"weight": 10.0}, "features": {"weight": 1.0}},
     },
   ),
+  # Codes, and an adversarial term that the slopes of the global batch weigh.
+  "vae gan": (
+    "vqgan:digits,tiny",
+    {
+      **NET,
+      "discriminator_optim": SGD,
+      "optim": {**SGD, "learning_rate": 1e-4},
+      "model": {"name": "resnet", "z_dim": 64, "width": 4, "hidden": 2, "blocks": 1},
+      "posterior": {"name": "vector_quantized", "num_codes": 8, "code_dim": 4, "restart": 0.1},
+      "content": {"l2": {"weight": 10.0}},
+      "game": {"name": "adaptive"},
+      "discriminator": {"name": "patch", "width": 2, "layers": 1},
+    },
+  ),
   # Captions of the next row of the global batch, which the last row of a device does not have.
   "text gan": (
     "text_gan:tiny",

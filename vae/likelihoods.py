@@ -163,6 +163,30 @@ class SharedGaussian(nn.Module):
     return output_activation(params, self.pixel_range) if self.squash else params
 
 
+class Laplace(nn.Module):
+  """Independent pixels, -log p(x) = sum |x - params| / scale + log(2 scale).
+
+  Attributes:
+    scale: mean absolute deviation in units of the pixel range's floats.
+  """
+
+  scale: float
+  num_params = 1
+  pixels, levels = False, False
+
+  def __post_init__(self):
+    if not self.scale > 0:
+      raise ConfigError(f"scale={self.scale} must be above 0")
+    super().__post_init__()
+
+  def log_prob(self, params: Array, x: Array) -> Array:
+    error = jnp.abs(_flat(x) - _flat(params))
+    return -jnp.sum(error / self.scale + math.log(2.0 * self.scale), axis=-1)
+
+  def mean(self, params: Array) -> Array:
+    return params
+
+
 def logistic_log_prob(level: Array, mean: Array, log_scale: Array) -> Array:
   """The log of a logistic's mass in the bin of a level; bin centres lie on [-1, 1], and the bins at the ends are open.
 
@@ -214,5 +238,6 @@ LIKELIHOODS: dict[str, Any] = {
   "bernoulli": Bernoulli,
   "gaussian": Gaussian,
   "shared_gaussian": SharedGaussian,
+  "laplace": Laplace,
   "discretized_logistic": DiscretizedLogistic,
 }

@@ -33,6 +33,7 @@ class Terms(flax.struct.PyTreeNode):
     figures: {name: value} that the posterior reports.
     z: the layers.
     moments: {layer: (mean, log_var)} of Gaussian posteriors.
+    params: what the decoder gives the likelihood, [B, H, W, ...].
   """
 
   distortion: Array
@@ -42,6 +43,7 @@ class Terms(flax.struct.PyTreeNode):
   figures: dict[str, Array]
   z: tuple[Array, ...]
   moments: dict[str, tuple[Array, Array]]
+  params: Array
 
   @property
   def rate(self) -> Array:
@@ -121,14 +123,16 @@ class LatentVariableModel(nn.Module):
       prior = self._prior((), values.prior)
       assert isinstance(prior, Normal)
       penalties["prior_penalty"] = self.prior.penalty(prior)
+    params = self.decoder(z, values.decoder, train=train)
     return Terms(
-      distortion=-self._log_prob(x, z, values, train=train),
+      distortion=-self._log_prob(x, params, values),
       rates=rates,
       log_ratio=log_ratio,
       penalties=penalties,
       figures={name: value for layer in layers for name, value in layer.draw.figures.items()},
       z=z,
       moments={layer.name: self.posterior.split(layer.stats) for layer in layers if self.gaussian},
+      params=params,
     )
 
   @property
@@ -182,9 +186,8 @@ class LatentVariableModel(nn.Module):
   def _prior_values(self, given: Given) -> Array | None:
     return self.conditioning(given).prior if isinstance(self.prior, ConditionalNormal) else None
 
-  def _log_prob(self, x: Images, z: Latents, values: Values, *, train: bool) -> Array:
-    """Returns log p(x|z), [B]; if there is a hole, that of its pixels."""
-    params = self.decoder(z, values.decoder, train=train)
+  def _log_prob(self, x: Images, params: Array, values: Values) -> Array:
+    """Returns log p(x|z), [B], by what the decoder gives the likelihood; if there is a hole, that of its pixels."""
     if values.hole is None:
       return self.likelihood.log_prob(params, x)
     return log_prob_of(values.hole, self.likelihood, params, x)
@@ -204,7 +207,8 @@ class LatentVariableModel(nn.Module):
 
   def log_likelihood(self, x: Images, given: Given, z: Latents) -> Array:
     """Returns log p(x|z), [B]."""
-    return self._log_prob(x, z, self.conditioning(given), train=False)
+    values = self.conditioning(given)
+    return self._log_prob(x, self.decoder(z, values.decoder, train=False), values)
 
   def log_prior(self, z: Latents, given: Given) -> Array:
     """Returns log p(z), [B]."""

@@ -87,21 +87,25 @@ class VAE:
   def train_step(self, state: VaeState, batch: Batch, rng: Array) -> tuple[VaeState, Metrics]:
     """Takes one step on the mean of the objective over the batch; its schedules are among the metrics."""
     net = state.net
+    grads, (losses, terms, mutable) = jax.grad(self.loss, has_aux=True)(net.params, net, batch, rng)
+    new, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
+    return VaeState(step=state.step + 1, net=new), {**self.figures(losses, terms, net.updates), **norms}
 
-    def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Terms, PyTree]]:
-      variables = {"params": params, **net.mutable}
-      terms, mutable = self._terms(variables, batch, rng, train=True)
-      losses = self.objective(terms, self._context(variables, batch, rng, net.updates))
-      losses += sum(jnp.mean(penalty, axis=0) for penalty in terms.penalties.values())
-      return jnp.mean(losses), (losses, terms, mutable)
+  def loss(self, params: PyTree, net: NetState, batch: Batch, rng: Array) -> tuple[Array, tuple[Array, Terms, PyTree]]:
+    """Returns the objective with the posterior's penalties, averaged over the batch; of each image [B]; their terms;
+    and the collections that a training pass changes.
+    """
+    variables = {"params": params, **net.mutable}
+    terms, mutable = self._terms(variables, batch, rng, train=True)
+    losses = self.objective(terms, self._context(variables, batch, rng, net.updates))
+    losses += sum(jnp.mean(penalty, axis=0) for penalty in terms.penalties.values())
+    return jnp.mean(losses), (losses, terms, mutable)
 
-    grads, (losses, terms, mutable) = jax.grad(loss_fn, has_aux=True)(net.params)
-    net, norms = apply_gradients(net, grads, self.tx, self.ema, mutable=mutable, axis_name=self.axis_name)
-    weights = {
-      name: Mean.of(jnp.full_like(losses, value(state.net.updates)))
-      for name, value in schedules.moving(self.objective).items()
-    }
-    return VaeState(step=state.step + 1, net=net), {"loss": Mean.of(losses), **_bound(terms), **weights, **norms}
+  def figures(self, losses: Array, terms: Terms, updates: Array) -> Metrics:
+    """Returns the metrics of a training pass before update ``updates``."""
+    moving = schedules.moving(self.objective)
+    weights = {name: Mean.of(jnp.full_like(losses, value(updates))) for name, value in moving.items()}
+    return {"loss": Mean.of(losses), **_bound(terms), **weights}
 
   def _terms(self, variables: PyTree, batch: Batch, rng: Array, *, train: bool) -> tuple[Terms, PyTree]:
     """Returns the terms of the objective's k draws, [k, B], and the collections that a training pass changes."""

@@ -25,7 +25,7 @@ def means_of(mean, log_var, log_var_range=(), mask=None, **figures):
   mask = jnp.ones(len(mean)) if mask is None else jnp.asarray(mask)
   moments = {"z": (jnp.asarray(mean)[None], jnp.asarray(log_var)[None])}
   figures = {name: jnp.asarray(value)[None] for name, value in figures.items()}
-  terms = Terms(jnp.zeros((1, len(mean))), {}, jnp.zeros(()), {}, figures, (), moments)
+  terms = Terms(jnp.zeros((1, len(mean))), {}, jnp.zeros(()), {}, figures, (), moments, jnp.zeros(()))
   found = look(terms, jnp.full(len(mean), 3.0), log_var_range, mask)
   return {k: np.asarray(v.total / v.count) for k, v in found.items()}
 

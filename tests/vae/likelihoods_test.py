@@ -7,11 +7,18 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
+from common.build import build
 from common.errors import ConfigError
 from vae.likelihoods import LEVELS, LIKELIHOODS, Bernoulli, Gaussian, bernoulli_log_prob, log_prob_of, logistic_log_prob
 
 UNIT, SIGNED = (0.0, 1.0), (-1.0, 1.0)
-SETTINGS = {"bernoulli": {}, "discretized_logistic": {}, "gaussian": {}, "shared_gaussian": {"sigma": 0.3}}
+SETTINGS = {
+  "bernoulli": {},
+  "discretized_logistic": {},
+  "gaussian": {},
+  "laplace": {"scale": 0.2},
+  "shared_gaussian": {"sigma": 0.3},
+}
 
 
 def draw(shape, scale=1.0, seed=0):
@@ -20,7 +27,8 @@ def draw(shape, scale=1.0, seed=0):
 
 def made(name, pixel_range=UNIT, **settings):
   """(module, log_prob, mean) of a likelihood with its parameters as they start."""
-  module = LIKELIHOODS[name](pixel_range=pixel_range, **SETTINGS[name] | settings)
+  section = {"name": name, **SETTINGS[name], **settings}
+  module = build(LIKELIHOODS, section, "likelihood", pixel_range=pixel_range)
   pixel = jnp.zeros((1, 1, 1, 1))
   variables = module.init(jax.random.key(0), jnp.zeros((1, 1, 1, module.num_params)), pixel, method="log_prob")
   bind = lambda method: jax.jit(lambda params, *x: module.apply(variables, params, *x, method=method))  # noqa: E731
@@ -109,6 +117,16 @@ def test_gaussian_of_one_sigma_equals_scipy(pixel_range):
     _, log_prob, mean_of = made(name, pixel_range, sigma=0.3)
     np.testing.assert_allclose(log_prob(params, x), expected, rtol=1e-4)
     np.testing.assert_allclose(mean_of(params), mean, atol=1e-6)
+
+
+def test_laplace_equals_scipy():
+  _, log_prob, mean = made("laplace", SIGNED)
+  params, x = draw((3, 4, 2, 1)), draw((3, 4, 2, 1), seed=1)
+  expected = stats.laplace.logpdf(x, params, 0.2).sum(axis=(1, 2, 3))
+  np.testing.assert_allclose(log_prob(params, x), expected, rtol=1e-5)
+  np.testing.assert_array_equal(mean(params), params)
+  with pytest.raises(ConfigError, match=r"scale=0\.0 must be above 0"):
+    made("laplace", scale=0.0)
 
 
 def test_gaussian_of_learned_sigma_equals_scipy():

@@ -8,7 +8,7 @@ from jax import lax
 from scipy import stats
 from scipy.special import expit
 
-from vae.networks import conv_hvae, gated_mlp, hvae
+from vae.networks import conv_hvae, gated_mlp, hvae, vqgan
 from vae.networks.conv_hvae import GatedConv
 from vae.networks.gated_mlp import GatedDense
 
@@ -103,6 +103,29 @@ def test_the_published_networks_have_their_number_of_parameters(file):
   shapes, count = shapes_of(file, layers := 1 if file is gated_mlp else 2)
   assert shapes == [(2, 2 * Z)] * (2 * layers - 1) + [(2, *IMAGE)]
   assert count == top + lower + prior + decoder
+
+
+@pytest.mark.parametrize(
+  ("kinds", "numbers", "settings", "encoder", "decoder"),
+  [
+    (1, 256, {}, 29_363_968, 42_515_587),
+    (2, 4, {"multipliers": (1, 2, 4, 4), "attention": (), "channels": 4}, 34_163_664, 49_490_199),
+  ],
+)
+def test_vqgan_at_f16_and_latent_diffusions_autoencoder_at_f8_have_the_size_of_the_authors(
+  kinds, numbers, settings, encoder, decoder
+):
+  """Counted in their code (taming-transformers, diffusionmodules/model.py), with the 1x1 convolutions at z."""
+  z_dim = numbers * (256 >> len(settings.get("multipliers", (1,) * 5)) - 1) ** 2
+  shared = {"image_shape": (256, 256, 3), "num_stats": lambda z_dim: kinds * z_dim, "num_params": 1, "z_dim": z_dim}
+  for side, x, count in (
+    (vqgan.Encoder, jnp.zeros((1, 256, 256, 3)), encoder),
+    (vqgan.Decoder, (jnp.zeros((1, z_dim)),), decoder),
+  ):
+    made = jax.eval_shape(
+      lambda side=side, x=x: side(**shared, **settings).init(jax.random.key(0), x, None, train=True)
+    )
+    assert sum(leaf.size for leaf in jax.tree.leaves(made["params"])) == count
 
 
 def test_a_gated_convolution_is_two_with_pixels_on_every_side():

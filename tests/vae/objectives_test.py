@@ -27,7 +27,7 @@ TOTAL = sum(RATES.values())
 
 def terms_of(**changes):
   fields = {"distortion": DISTORTION, "rates": RATES, "penalties": {}, "figures": {}, "z": (), "moments": {}, **changes}
-  return jax.tree.map(jnp.asarray, Terms(log_ratio=sum(fields["rates"].values()), **fields))
+  return jax.tree.map(jnp.asarray, Terms(log_ratio=sum(fields["rates"].values()), params=0.0, **fields))
 
 
 def context_of(updates=0, **changes):

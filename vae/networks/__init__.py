@@ -9,7 +9,7 @@ stats`` and ``Decoder.prior_below(above) -> [mean | log_var]``.
 
 from typing import NamedTuple
 
-from vae.networks import conv, conv_hvae, gated_mlp, hvae, infogan, mlp, resnet, unet
+from vae.networks import conv, conv_hvae, gated_mlp, hvae, infogan, mlp, resnet, unet, vqgan
 from vae.networks.network import Network
 
 
@@ -28,6 +28,7 @@ NETWORKS = {
   "infogan": Architecture(infogan.InfoGanNet, infogan.Encoder, infogan.Decoder),
   "resnet": Architecture(resnet.ResNet, resnet.Encoder, resnet.Decoder),
   "unet": Architecture(unet.UNet, unet.Encoder, unet.Decoder),
+  "vqgan": Architecture(vqgan.VqganNet, vqgan.Encoder, vqgan.Decoder),
   "hvae": Architecture(hvae.Hvae, hvae.Encoder, hvae.Decoder),
   "conv_hvae": Architecture(conv_hvae.ConvHvae, conv_hvae.Encoder, conv_hvae.Decoder),
 }

@@ -1,10 +1,13 @@
 """The settings and sizes that the encoders and decoders of all architectures share."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from common.errors import ConfigError
+from common.types import Array
 
 
 class Network(nn.Module):
@@ -59,3 +62,41 @@ class Network(nn.Module):
   def strided(self, kind: type[nn.Module], features: int, **options: object) -> nn.Module:
     """Returns a 4x4 convolution of stride 2, which halves an image, or its transpose, which doubles one."""
     return kind(features, (4, 4), strides=(2, 2), dtype=self.dtype, **options)
+
+
+class MapNetwork(Network):
+  """A network between images and a map of z, where each place sees its surroundings.
+
+  z is the height of the map times its width times the numbers at each place. A decoder names its ``last_layer``.
+  """
+
+  images_only = makes_map = True
+
+  @property
+  def halvings(self) -> int:
+    """Number of times that the image is halved."""
+    raise NotImplementedError
+
+  def places(self, setting: str = "halvings") -> tuple[int, int]:
+    """Returns height and width of the map; ``setting`` sets `halvings`.
+
+    Raises:
+      ConfigError: the image cannot be halved that often, or z does not fill its map.
+    """
+    height, width = self.halved(self.halvings, setting)
+    if self.z_dim % (height * width):
+      raise ConfigError(
+        f"z_dim={self.z_dim} must be a multiple of the {height}x{width} places of its map; "
+        f"take --.z_dim={self.z_dim + -self.z_dim % (height * width)}"
+      )
+    return height, width
+
+  @property
+  def numbers(self) -> int:
+    """How many statistics of the posterior each place has."""
+    return self.num_stats(self.z_dim) // math.prod(self.places())
+
+  def flat(self, x: Array) -> Array:
+    """Flattens the statistics [B, h, w, n D], n for each of D numbers: all first ones, then all second ones."""
+    kinds = jnp.split(x.astype(jnp.float32), self.num_stats(self.z_dim) // self.z_dim, axis=-1)
+    return jnp.concatenate([kind.reshape(x.shape[0], -1) for kind in kinds], axis=-1)

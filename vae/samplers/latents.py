@@ -15,7 +15,6 @@ from common.data.preprocess import preprocess
 from common.errors import ConfigError
 from common.parallel import to_host
 from common.types import Array, Images, PyTree
-from vae.networks.resnet import ResNet
 from vae.vae import VAE, VaeState
 
 
@@ -33,7 +32,7 @@ def shape_of(vae: VAE) -> tuple[int, int, int]:
   if not vae.network.has_codes:
     return 1, 1, sum(layer_sizes(vae))
   count = network.z_dim // posterior.code_dim
-  height = network.image_shape[0] // 2**network.halvings if isinstance(network, ResNet) else 1
+  height = network.places()[0] if network.makes_map else 1
   height = 1 if count % height else height
   return height, count // height, 1
 
