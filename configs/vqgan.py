@@ -21,7 +21,8 @@ extractor of yours); images are halved twice and not four times, so the network 
 pixels. Their network at f16 is --config.model="{'name': 'vqgan', 'z_dim': 65536}" on images of 256 pixels.
 
 Number to expect: not measured here. Published: ImageNet at 256 pixels, validation split, Frechet distance of
-reconstructions 7.94 with 1,024 codes, 4.98 with 16,384 (the README of taming-transformers).
+reconstructions 7.94 with 1,024 codes, 4.98 with 16,384 (the README of taming-transformers); here
+experiments.evaluate --reconstructions --metrics=psnr,frechet measures such figures.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, fsq, kl, tiny.
 Command: python -m experiments.train --config=configs/vqgan.py:fashion_mnist --workdir=runs/vqgan

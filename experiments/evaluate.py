@@ -4,6 +4,7 @@ Prints a table of the scores with their intervals, floors and protocol. Each sco
 are appended to its evaluations.jsonl, and --json prints them in place of the table.
 
   --workdir=RUN [--checkpoint=best,last] [--metrics=frechet,kid,prdc] [--num_samples=10000] [--features=classifier]
+  --workdir=RUN --reconstructions --metrics=psnr,frechet   a VAE's reconstructions of the split against their originals
   --samples=FILES --reference=fashion_mnist    images in a folder, archive or array, against a data set or other FILES
   --compare A B ...                                     a table of scores in workdirs or files of such lines
 
@@ -49,6 +50,7 @@ def define_flags() -> None:
   flags.DEFINE_bool("raw", False, "use the weights as trained, not their average")
   flags.DEFINE_float("truncation", 0.0, "largest absolute value of N(0, I) latents; 0 for no bound", lower_bound=0.0)
   flags.DEFINE_string("batch_norm", "running", "whose statistics BatchNorm uses: running or standing")
+  flags.DEFINE_bool("reconstructions", False, "score a VAE's reconstructions of the split in the place of its samples")
   flags.DEFINE_string("prior", "", "workdir of a density of a VAE's latents that replaces its prior")
   flags.DEFINE_bool("floor", True, "also score real training images: what a perfect generator would get")
   flags.DEFINE_integer("seed", 0, "of samples, subsets and draws", lower_bound=0, upper_bound=2**32 - 1)
@@ -59,11 +61,13 @@ def define_flags() -> None:
 
 
 SETTINGS = (
-  "features", "split", "num_samples", "num_real", "seed", "truncation", "batch_norm", "prior", "floor", "data_dir",
-  "feature_cache",
+  "features", "split", "num_samples", "num_real", "seed", "truncation", "batch_norm", "reconstructions", "prior",
+  "floor", "data_dir", "feature_cache",
 )  # fmt: skip
 ONLY_FOR = {
-  **dict.fromkeys(("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "prior"), "workdir"),
+  **dict.fromkeys(
+    ("checkpoint", "num_samples", "raw", "truncation", "batch_norm", "reconstructions", "prior"), "workdir"
+  ),
   **dict.fromkeys(("reference", "resize", "background"), "samples"),
   "ignore": "compare",
 }

@@ -123,8 +123,8 @@ class Sampler:
 
   @property
   def labelled(self) -> bool:
-    """Whether the model is given labels."""
-    return "label" in self._algorithm.given
+    """Whether the model is given labels, which are drawn; those beside an image are the image's."""
+    return "label" in self._algorithm.given and "image" not in self._algorithm.given
 
   def latents(self, state: PyTree, seed: int, index: np.ndarray, given: Given = None) -> Latents:
     """Draws the latents of the rows ``index`` [N], which are ``given`` [N, ...] if the prior depends on it."""

@@ -37,6 +37,7 @@ class Settings:
   ema: bool = True  # averaged weights, where the run keeps them
   truncation: float = 0.0  # largest absolute value of N(0, I) latents; 0 for no bound
   batch_norm: str = "running"  # whose statistics BatchNorm uses: "running" or "standing"
+  reconstructions: bool = False  # score a VAE's reconstructions of the split in the place of its samples
   prior: str = ""  # workdir of a density of a VAE's latents that replaces its prior; empty for none
   floor: bool = True  # also score real training images
   data_dir: str = ""  # where the data set lies; empty for where it was in training, or the usual places

@@ -27,6 +27,8 @@ from common.evaluation.validation import Evaluator
 from common.state import NetState
 from experiments import api
 from experiments.loading import TrainedRun, locate, open_data
+from vae.reconstructing import Reconstructing
+from vae.vae import VAE
 
 Sections = Mapping[str, Mapping[str, Any]]  # the metrics, {name: {setting: value}}
 
@@ -68,6 +70,9 @@ class _Checkpoint:
   """A checkpoint of a run, restored to be measured."""
 
   def __init__(self, workdir: Path, checkpoint: str, settings: Settings, mesh: Mesh):
+    if settings.reconstructions and settings.prior:
+      why = "replaces p(z), and reconstructions take z from q(z|x); leave it out, or --reconstructions"
+      raise ConfigError(f"--prior={settings.prior} {why}")
     with settings.say.phase("restoring"):
       run = api.load(workdir, checkpoint, prior=settings.prior)
     for note in run.notes:
@@ -93,29 +98,30 @@ class _Checkpoint:
     with settings.say.phase("reading the data set"):
       self._config.data, dataset = open_data(run, self._workdir, settings.data_dir)
     if sample_metrics:  # what cannot be measured is refused before the rest is measured
-      reference, data = open_reference(self._config.data), self._config.data
-      about: dict[str, Any] = {"labelled": "label" in self._given, "paired": bool({*self._given} - {"label"})}
-      about["given"] = bool(self._given)
+      model: Any = _reconstructing(run, settings) if settings.reconstructions else algorithm
+      reference, data, rows = open_reference(self._config.data), self._config.data, model.given
+      about: dict[str, Any] = {"labelled": "label" in rows and "image" not in rows, "given": bool(rows)}
+      about["paired"] = bool({*rows} - {"label"})
       if about["paired"]:  # picture i is made from example i
         num = min(num, settings.num_real or num, len(getattr(dataset, settings.split)))
         settings = dataclasses.replace(settings, num_real=num)
       scoring = Scoring(sample_metrics, reference, data, settings, self._mesh, num=num, **about)
       ways: dict[str, Any] = {"truncation": settings.truncation, "batch_norm": settings.batch_norm}
-      examples = examples_of(getattr(dataset, settings.split), run.spec, self._config, self._given)
-      ways |= {"source": run.sampler, "examples": examples}
-      sampler = Sampler(algorithm, run.spec, self._mesh, ema=settings.ema, **ways)
+      examples = examples_of(getattr(dataset, settings.split), run.spec, self._config, rows)
+      ways |= {"source": "reconstructions" if settings.reconstructions else run.sampler, "examples": examples}
+      sampler = Sampler(model, run.spec, self._mesh, ema=settings.ema, **ways)
     if "model" in sections or likelihoods:
       yield from self._of_split(getattr(dataset, settings.split), likelihoods, own="model" in sections)
     if sample_metrics:
       with settings.say.phase(f"drawing {num:,} pictures"):
         pictures = drawn(sampler, run.state, settings.seed, num, reference, scoring.draws)
-        where = holes(examples, num, run.spec.image_shape, reference) if "seen" in self._given else None
+        where = holes(examples, num, run.spec.image_shape, reference) if "seen" in rows else None
         pictures = dataclasses.replace(pictures, holes=where)
       weights = "ema" if settings.ema and algorithm.ema.kept else "raw"
       yield from scoring(pictures, self._source, {"weights": weights, **sampler.protocol})
       if floor:
-        baselines = copies(reference, settings.split, num) if "text" in self._given else {}
-        if "seen" in self._given:
+        baselines = copies(reference, settings.split, num) if "text" in rows else {}
+        if "seen" in rows:
           baselines["the input"] = unrestored(examples, num, run.spec.image_shape, reference)
           baselines |= classically_restored(examples, num, reference, run.config.data.degradation)
           baselines = {name: dataclasses.replace(pictures, holes=where) for name, pictures in baselines.items()}
@@ -180,6 +186,12 @@ class _Checkpoint:
       given=", ".join(self._given) or None,
       degradation=[dict(section) for section in data.degradation] or None,
     )
+
+
+def _reconstructing(run: TrainedRun, settings: Settings) -> Reconstructing:
+  if not isinstance(run.algorithm, VAE):
+    raise ConfigError(f"--reconstructions: a {run.config.family} has no encoder to reconstruct images by; leave it out")
+  return Reconstructing(run.algorithm, settings.ema)
 
 
 def _progress(run: TrainedRun) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from PIL import Image
 
 from common.data.dataset import open_dataset
 from common.data.digits import digits
+from common.errors import ConfigError
+from common.evaluation.scoring import Settings
+from experiments.scores.runs import _reconstructing
 from tests.common.data.settings import data_config
 from tests.experiments.dcgan_uses_test import untrained
 from tests.experiments.runs import call
@@ -122,6 +126,20 @@ def test_the_same_pictures_score_the_same_from_a_run_and_from_a_file(trained, ca
   assert pngs["value"] == arrays["value"]
   assert pngs["protocol"]["files"] == {"formats": {"PNG": 150}, "left_out": {"hidden": 1}}
   assert pngs["protocol"]["quantization"] == arrays["protocol"]["quantization"] == "files"
+
+
+def test_reconstructions_are_scored_in_pairs_with_their_originals(trained, capfd):
+  words = (f"--workdir={trained}", "--reconstructions", "--nofloor", *FEW)
+  psnr, frechet = scores(capfd, "--metrics=psnr,frechet", *words)
+  for line in (psnr, frechet):
+    assert line["protocol"]["sampler"] == "reconstructions"
+    assert (line["protocol"]["n_real"], line["protocol"]["n_fake"]) == (150, 150)
+  assert psnr["metric"] == "psnr" and psnr["value"] > 5.0
+  assert call("evaluate", "--metrics=psnr", *words, f"--prior={trained}") == 2
+  assert "reconstructions take z from q(z|x); leave it out" in capfd.readouterr().err
+  gan = SimpleNamespace(algorithm=object(), config=SimpleNamespace(family="gan"))
+  with pytest.raises(ConfigError, match="--reconstructions: a gan has no encoder"):
+    _reconstructing(gan, Settings())
 
 
 def test_likelihoods_and_their_paired_difference(trained, capfd):
