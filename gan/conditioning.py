@@ -20,7 +20,7 @@ from common.types import Array, Images
 from gan.networks.captioned import Captioned
 from gan.networks.interface import DiscriminatorOutput, LabelHead
 
-FORMS = ("class_batch_norm", "concat", "embedding")  # in which G is given labels beside a projection or a classifier
+FORMS = ("class_batch_norm", "concat", "embedding", "fusion")  # in which G is given what D has a head for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,11 @@ class Conditioning:
 
   Attributes:
     generator: "none"; "concat": the label as one-hot values beside z; "embedding": an embedding that G learns, beside
-      z; "class_batch_norm": BatchNorm with a scale and a bias for each label; "seen": what is left of an image, with z
+      z; "class_batch_norm": BatchNorm with a scale and a bias for each label; "fusion": a scale and a bias of every
+      channel, from z and the values; "seen": what is left of an image, with z
       as constant feature maps behind it.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
-      `LabelHead`; "seen": what is left of the image, at its size, behind x.
+      `LabelHead`; "joint": feature maps beside D's last one; "seen": what is left of the image, at its size, behind x.
     text: the encoder of captions, whose sentence vectors stand in the place of one-hot labels; None: there are none.
     mismatched: whether D learns to refuse real images beside captions of others.
   """
@@ -47,7 +48,7 @@ class Conditioning:
   mismatched: bool = False
 
   def __post_init__(self):
-    if self.discriminator in ("projection", "auxiliary") and self.generator not in FORMS:
+    if self.discriminator in ("projection", "joint", "auxiliary") and self.generator not in FORMS:
       raise ConfigError(f'generator="{self.generator}" is not one of {", ".join(FORMS)}')
 
   @property
@@ -96,7 +97,7 @@ class Conditioning:
       return jnp.concatenate([x, seen], axis=-1), {}
     if self.discriminator == "concat":
       return with_planes(x, given), {}
-    return x, {"given": given} if self.discriminator == "projection" else {}
+    return x, {"given": given} if self.discriminator in ("projection", "joint") else {}
 
   def discriminator_terms(
     self, on_real: DiscriminatorOutput, on_fake: DiscriminatorOutput, labels: Array
@@ -142,16 +143,18 @@ def projection(num_classes: int, generator: str = "class_batch_norm") -> Conditi
 def text(
   vocabulary: tuple[str, ...],
   generator: str = "class_batch_norm",
+  discriminator: str = "projection",
   width: int = 128,
   layers: int = 2,
   heads: int = 4,
   mismatched: bool = True,
 ) -> Conditioning:
-  """As `projection` with the sentence vector of a caption, which each player reads by an encoder of its own.
+  """The sentence vector of a caption in the place of a label; each player reads captions by an encoder of its own.
 
   Args:
     vocabulary: the token of each number.
-    generator: form in which G gets the vector: class_batch_norm, concat or embedding.
+    generator: form in which G gets the vector: class_batch_norm, concat, embedding or fusion.
+    discriminator: form in which D gets it: projection, as of a label, or joint (DF-GAN's, Tao et al. 2022).
     width: size of the sentence vector.
     layers: blocks of each encoder.
     heads: attention heads of each block.
@@ -159,8 +162,10 @@ def text(
       caption of the next row, as in DF-GAN (Tao et al. 2022, their code).
   """
   check_width(width, heads)
+  if discriminator not in ("projection", "joint"):
+    raise ConfigError(f'discriminator="{discriminator}" is not one of projection, joint')
   encoder = TextEncoder(len(vocabulary), width, layers, heads)
-  return Conditioning(text=encoder, mismatched=mismatched, generator=generator, discriminator="projection")
+  return Conditioning(text=encoder, mismatched=mismatched, generator=generator, discriminator=discriminator)
 
 
 def auxiliary(

@@ -180,12 +180,20 @@ def _check_seen(conditioning: Conditioning, config: Any, spec: Spec) -> None:
 
 def _check_labels(conditioning: Conditioning, config: Any) -> None:
   """Raises ConfigError if a network does not take labels in their form."""
+  joins = {name for name, made in DISCRIMINATORS.items() if getattr(made, "takes_given", "") == "joint"}
+  if conditioning.discriminator == "joint" and config.discriminator.name not in joins:
+    raise _clash(
+      'conditioning.discriminator="joint"',
+      f'discriminator.name="{config.discriminator.name}"',
+      "this discriminator joins no values to its last map",
+      f"--config.conditioning.discriminator=projection or one of the discriminators {', '.join(sorted(joins))}",
+    )
   if conditioning.context()["label_head"].form != "none" and not _has_label_head(config.discriminator.name):
     takers = ", ".join(filter(_has_label_head, DISCRIMINATORS))
     raise _clash(
       f'conditioning.name="{config.conditioning.name}"',
       f'discriminator.name="{config.discriminator.name}"',
-      "this discriminator judges patches, which have no label of their own",
+      "this discriminator has no layer for labels after its last one",
       f"{_typed('conditioning', name='concat')} or one of the discriminators {takers}",
     )
   if conditioning.generator == "seen":
@@ -196,7 +204,7 @@ def _check_labels(conditioning: Conditioning, config: Any) -> None:
     raise _clash(
       f'conditioning.generator="{conditioning.generator}"',
       f'generator.name="{config.generator.name}"',
-      f"this generator {'has no BatchNorm' if form == 'class_batch_norm' else 'embeds no labels'}",
+      f"this generator does not take given values in the form {form}",
       f"--config.conditioning.generator=concat or one of the generators {takers}",
     )
 

@@ -12,17 +12,19 @@ and each class declares those that it uses:
   label_head: `LabelHead` at the end of a discriminator.
 
 The class attribute ``takes_given`` names the form in which a generator takes given values (gan/conditioning.py); one
-without it takes z alone. A discriminator without ``label_head`` has logits of patches, and takes labels as feature
-maps only. ``sizes`` holds the image sizes that a network is made for; a network without it takes any size, and points
-as well. The networks of common/restoration are generators too, which map what is left of an image in the place of z.
+without it takes z alone. A discriminator without ``label_head`` takes given values as feature maps only: beside the
+image, or, if its ``takes_given`` is "joint", beside its last map. ``sizes`` holds the image sizes that a network is
+made for; a network without it takes any size, and points as well. The networks of common/restoration are generators
+too, which map what is left of an image in the place of z.
 """
 
-from gan.networks import dcgan, infogan, mlp, patch, r3gan, resnet, sagan, tapered_mlp, unet
+from gan.networks import dcgan, df_gan, infogan, mlp, patch, r3gan, resnet, sagan, tapered_mlp, unet
 
 GENERATORS = {
   "mlp": mlp.Generator,
   "tapered_mlp": tapered_mlp.Generator,
   "dcgan": dcgan.Generator,
+  "df_gan": df_gan.Generator,
   "infogan": infogan.Generator,
   "resnet": resnet.Generator,
   "sagan": sagan.Generator,
@@ -32,6 +34,7 @@ DISCRIMINATORS = {
   "mlp": mlp.Discriminator,
   "tapered_mlp": tapered_mlp.Discriminator,
   "dcgan": dcgan.Discriminator,
+  "df_gan": df_gan.Discriminator,
   "infogan": infogan.Discriminator,
   "resnet": resnet.Discriminator,
   "sagan": sagan.Discriminator,

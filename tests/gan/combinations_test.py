@@ -55,7 +55,7 @@ FACTORS = {
   | {
     f"{name} {form}": {"conditioning": {"name": name, "generator": form}}
     for name in ("projection", "auxiliary")
-    for form in ("concat", "class_batch_norm", "embedding")
+    for form in ("concat", "class_batch_norm", "embedding", "fusion")
   }
   | {
     f"seen, {term}": {"conditioning": {"name": "seen", "pair": pair}, f"content__{term}": {"weight": 2.0}}

@@ -77,6 +77,9 @@ def test_every_discriminator_takes_labels_but_those_of_patches(form):
     if name in PATCHES:
       assert shapes(DISCRIMINATORS, name, (16, 16, 1))[0].logits.ndim == 3
       continue
+    if "label_head" not in parameters(DISCRIMINATORS[name]):  # it joins them to its last map
+      assert shapes(DISCRIMINATORS, name, (16, 16, 1), jnp.eye(2, 10))[0].logits.shape == (2,)
+      continue
     output, variables = shapes(DISCRIMINATORS, name, (16, 16, 1), jnp.eye(2, 10), label_head=LabelHead(form, 10))
     features = output.features.shape[1]
     assert output.logits.shape == (2,) and (output.class_logits is None) == (form == "projection")
@@ -125,7 +128,7 @@ REFUSED = [  # data, changes, the two fields and the reason
       IMAGES,
       {"conditioning": {"name": name}, "discriminator": {"name": patches}},
       f'conditioning.name="{name}"',
-      f'discriminator.name="{patches}": .*patches.*; take .*concat.* dcgan, ',
+      f'discriminator.name="{patches}": .*no layer for labels.*; take .*concat.* dcgan, ',
     )
     for name in ("projection", "auxiliary")
     for patches in PATCHES
@@ -164,13 +167,19 @@ REFUSED = [  # data, changes, the two fields and the reason
     IMAGES,
     {"conditioning": {"name": "projection"}, "generator": MLP},
     'conditioning.generator="class_batch_norm"',
-    'generator.name="mlp": .*has no BatchNorm; take .*dcgan',
+    'generator.name="mlp": .*in the form class_batch_norm; take .*dcgan',
   ),
   (
     IMAGES,
     {"conditioning": {"name": "projection", "generator": "embedding"}},
     'conditioning.generator="embedding"',
-    'generator.name="dcgan": .*embeds no labels; take .* r3gan',
+    'generator.name="dcgan": .*in the form embedding; take .* r3gan',
+  ),
+  (
+    IMAGES,
+    {"conditioning": {"name": "projection"}, "discriminator": {"name": "df_gan", "width": 2}},
+    'conditioning.name="projection"',
+    'discriminator.name="df_gan": this discriminator has no layer for labels after its last one',
   ),
 ]
 

@@ -72,7 +72,8 @@ def example(form="class_batch_norm"):
     "generator": {"name": "tapered_mlp", "widths": (4, 4)},
     "discriminator": {"name": "mlp", "width": 4, "pieces": 2, "layers": 1, "input_dropout": 0.0, "hidden_dropout": 0.0},
   }
-  config = config_of("text_gan:tiny", **networks, penalties={}, train__batch_size=8, conditioning__generator=form)
+  forms = {"conditioning__generator": form, "conditioning__discriminator": "projection"}
+  config = config_of("text_gan:tiny", **networks, penalties={}, train__batch_size=8, **forms)
   dataset = dataset_of("text_gan:tiny")
   gan = build_algorithm(config, dataset.spec)
   batch = batch_of(dataset, (1, 8))

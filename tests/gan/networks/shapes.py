@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # settings of G and
   "mlp": ({"width": 4, "layers": 1, "init_range": 0.1}, {"width": 4, "layers": 1, "pieces": 2, "init_range": 0.1}),
   "tapered_mlp": ({"widths": (4, 4)}, {"widths": (4,)}),
   "dcgan": ({"width": 2, "kernel_size": 3},) * 2,
+  "df_gan": ({"width": 2},) * 2,
   "infogan": ({"width": 2, "hidden": 4},) * 2,
   "resnet": ({"width": 2},) * 2,
   "sagan": ({"width": 8},) * 2,
