@@ -179,9 +179,24 @@ def _inception(argument: str, context: Context) -> Extractor:
   )
 
 
+def _lpips(argument: str, context: Context) -> Extractor:
+  """Loads LPIPS, lpips:TRUNK.pth,HEADS.pth, whose value for a pair is the squared distance of these features."""
+  if context.kind == "points":
+    raise ConfigError(f'"lpips" is of images, and these are points; use {PIXELS}')
+  from common.evaluation.features import lpips
+
+  name, trunk, variables = lpips.load(argument, context.image_shape)
+
+  def apply(variables: PyTree, images: Array) -> tuple[Array, None]:
+    return lpips.embed(trunk, variables, images), None
+
+  return Extractor(f"lpips:{name}-{sha8(variables)}", variables, apply)
+
+
 EXTRACTORS: dict[str, Callable[[str, Context], Extractor]] = {
   "classifier": _classifier,
   "inception": _inception,
+  "lpips": _lpips,
   "pixels": _pixels,
   "random": _random,
   "stacked": _stacked,

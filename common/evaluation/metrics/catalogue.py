@@ -25,6 +25,7 @@ SAMPLE_METRICS = {  # of `common.evaluation.metrics.score.SampleMetric`
   "psnr": "psnr:Psnr",
   "ssim": "ssim:Ssim",
   "ms_ssim": "ssim:MultiScaleSsim",
+  "feature_distance": "feature_distance:FeatureDistance",
   "retrieval": "retrieval:Retrieval",  # of pictures with captions
   "diversity": "diversity:Diversity",  # of several draws for what a model is given
 }
