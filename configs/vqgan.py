@@ -2,10 +2,10 @@
 
 Recipe: the authors' code (CompVis/taming-transformers, configs/custom_vqgan.yaml, losses/vqperceptual.py): images in
 [-1, 1]; the mean absolute error, a perceptual term of the same weight and a commitment of weight 1 (by its flag
-``legacy`` beta 0.25 weighs the codebook's term), 1,024 codes of 256 numbers (ImageNet); the hinge of PatchGAN's D at
-0.8 of the adaptive weight, from step 10,000 on; Adam with decays 0.5 and 0.9 and a rate of 4.5e-6 times the batch. Here
-all terms are sums over an image's values, as in latent diffusion, in place of means: the weights above, and the bound
-1e4 of the adaptive one, are multiplied by the number of values, which changes nothing under Adam.
+``legacy`` beta 0.25 weighs the codebook's term); the hinge of PatchGAN's D at 0.8 of the adaptive weight, from step
+10,000 on (ImageNet: 250,001); Adam with decays 0.5 and 0.9 and a rate of 4.5e-6 times the batch. Here all terms are
+sums over an image's values, as in latent diffusion, in place of means: the weights above, and the bound 1e4 of the
+adaptive one, are multiplied by the number of values, which changes nothing under Adam.
 
 - ``fsq``: 1,000 codes of numbers that are rounded to 8, 5, 5 and 5 levels (Mentzer et al. 2023, arXiv:2309.15505).
 - ``kl``: the autoencoder of latent diffusion (Rombach et al. 2022, arXiv:2112.10752; CompVis/latent-diffusion,
@@ -14,11 +14,13 @@ all terms are sums over an image's values, as in latent diffusion, in place of m
   from its latents: draw by a prior that is fitted to them (`samplers:gmm`).
 
 Not as there: codes follow running means, start by k-means and are replaced where they die, as in configs/vq_vae.py; D
-learns from the first step on and is heard after a quarter of the training (theirs rests until then, and its first
-slopes harm the decoder: their issues 44 and 93); LPIPS, whose weights do not come with this code, becomes the mean
-absolute difference of the features of a random network (--config.content.perceptual.features=MODULE:FUNCTION names an
-extractor of yours); images are halved twice and not four times, so the network is narrower and D's patches have 16
-pixels. Their network at f16 is --config.model="{'name': 'vqgan', 'z_dim': 65536}" on images of 256 pixels.
+learns from the first step on and is heard after a quarter of the training (theirs rests until then and is heard
+untrained, after which users saw worse reconstructions: issue 44 of their repository); LPIPS, whose weights do not come
+with this code, becomes the mean absolute difference of the features of a random network
+(--config.content.perceptual.features=MODULE:FUNCTION names an extractor of yours); images are halved twice and not four
+times, so the network is narrower, codes are 512 of 64 numbers, and D's patches have 16 pixels. Theirs at f16, 1,024
+codes on images of 256 pixels, have --config.model="{'name': 'vqgan', 'z_dim': 65536}", --config.discriminator.layers=3
+and, of config.posterior, code_dim=256, num_codes=1024 and commitment=3.0.
 
 Number to expect: not measured here. Published: ImageNet at 256 pixels, validation split, Frechet distance of
 reconstructions 7.94 with 1,024 codes, 4.98 with 16,384 (the README of taming-transformers); here

@@ -44,8 +44,8 @@ class Adaptive:
 
   Attributes:
     weight: factor of that ratio.
-    start: updates of the VAE before the term counts; D learns from the first on. The authors' D waits as long, and
-      then has first slopes that mean nothing.
+    start: updates of the VAE before the term counts; D learns from the first on. The authors' D waits as long, so that
+      the VAE hears it untrained.
     largest: bound of the ratio.
   """
 
