@@ -99,7 +99,24 @@ def check(config: Any, spec: Spec) -> None:
     way_out = f"{GAUSSIAN} or a network without maps"
     require("map" in posterior.gives, config, "posterior.name", "model.name", why, way_out)
 
+  _check_given(config, spec)
+  if spec.kind != "images":
+    why = "it is for images, and these data are points"
+    way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"
+    require(not network.images_only, config, "model.name", "data.name", why, way_out)
+    require(not pseudo_inputs, config, "prior.name", "data.name", "its pseudo-inputs are images", NORMAL)
+    way_out = "--config.likelihood=\"{'name': 'gaussian'}\""
+    require(not likelihood.pixels, config, "likelihood.name", "data.name", why, way_out)
+  if config.data.dequantize:
+    why = "it is a probability of the 256 levels, which the noise would move"
+    way_out = "--config.data.dequantize=False or --config.likelihood=\"{'name': 'gaussian'}\""
+    require(not likelihood.levels, config, "likelihood.name", "data.dequantize", why, way_out)
+
+
+def _check_given(config: Any, spec: Spec) -> None:
+  """Raises ConfigError if the data lack what the model is given, or a network or the prior does not take it."""
   given = choose(CONDITIONING, config.conditioning.name, "config.conditioning.name").rows
+  prior, network = PRIORS[config.prior.name], NETWORKS[config.model.name].encoder
   if "label" in given:
     why = "it needs labels, and this data set has none"
     require(spec.num_classes > 0, config, "conditioning.name", "data.name", why, UNCONDITIONAL)
@@ -117,20 +134,9 @@ def check(config: Any, spec: Spec) -> None:
   require(fits, config, "model.name", "conditioning.name", why, f"{ONE_LAYER}, or {restores} and {HOLE}")
   why = "its pseudo-inputs have nothing of what the model is given"
   way_out = f"{UNCONDITIONAL} or {NORMAL}"
-  require(not (given and pseudo_inputs), config, "prior.name", "conditioning.name", why, way_out)
+  require(not given or prior is not VampPrior, config, "prior.name", "conditioning.name", why, way_out)
   why = "it depends on what the model is given, and this one is given nothing"
   require(bool(given) or prior is not ConditionalNormal, config, "prior.name", "conditioning.name", why, NORMAL)
-  if spec.kind != "images":
-    why = "it is for images, and these data are points"
-    way_out = "--config.model=\"{'name': 'mlp', 'z_dim': 2}\" or the network gated_mlp"
-    require(not network.images_only, config, "model.name", "data.name", why, way_out)
-    require(not pseudo_inputs, config, "prior.name", "data.name", "its pseudo-inputs are images", NORMAL)
-    way_out = "--config.likelihood=\"{'name': 'gaussian'}\""
-    require(not likelihood.pixels, config, "likelihood.name", "data.name", why, way_out)
-  if config.data.dequantize:
-    why = "it is a probability of the 256 levels, which the noise would move"
-    way_out = "--config.data.dequantize=False or --config.likelihood=\"{'name': 'gaussian'}\""
-    require(not likelihood.levels, config, "likelihood.name", "data.dequantize", why, way_out)
 
 
 def from_config(config: Any, spec: Spec, axis_name: str | None = None) -> VAE:

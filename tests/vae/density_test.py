@@ -1,5 +1,8 @@
 """p(x) of whole models: it sums to 1 over all images, and equals the closed form of a linear Gaussian one."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from scipy import stats
 from common.data.spec import Spec
 from common.evaluation.metrics.importance import log_likelihood
 from tests.vae.tiny_model import model_of, seen_of
+from vae.conditioning import Values
 
 IMAGES = np.array([[int(bit) for bit in f"{i:04b}"] for i in range(16)], np.float32).reshape(16, 2, 2, 1)
 SPEC = Spec((2, 2, 1), 10, 8, "images", (0.0, 1.0), "")
@@ -63,18 +67,32 @@ def test_the_probabilities_of_all_fillings_of_a_hole_sum_to_one():
   assert np.abs(p[:, 0] - p[:, 1]).max() > 0.03
 
 
-def test_the_nll_of_a_linear_gaussian_vae_is_exact():
-  """x = W z + b + sigma noise: p(x) = N(b, W W^T + sigma^2) (Tipping & Bishop 1999)."""
+class HoleAlone(nn.Module):
+  """Says where the hole is, and gives networks nothing."""
+
+  rows = ("seen",)
+
+  def __call__(self, given, keys=None):
+    return Values(hole=given["seen"][..., 1:] > 0.5, known=given["seen"][..., :1])
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_the_nll_of_a_linear_gaussian_vae_is_exact(hole):
+  """x = W z + b + sigma noise: p(x) = N(b, W W^T + sigma^2) (Tipping & Bishop 1999); of a hole, its rows alone."""
   model = {"name": "mlp", "z_dim": 2, "width": 1, "layers": 0}
   likelihood = {"name": "gaussian", "sigma": 0.7, "squash": False}
   algorithm, state, _ = model_of(SPEC, model=model, likelihood=likelihood)
   state = moved(state)
   x = np.random.default_rng(1).normal(size=(6, 2, 2, 1)).astype(np.float32)
-  batch, rng = {"image": x, "index": jnp.arange(6)}, jax.random.key(1)
+  batch, rng = {"image": x, "index": jnp.arange(6), "seen": seen_of(jnp.asarray(x))}, jax.random.key(1)
+  if hole:
+    algorithm = dataclasses.replace(algorithm, network=algorithm.network.clone(conditioning=HoleAlone()))
   estimate = jax.jit(lambda s, x: log_likelihood(algorithm, s, x, rng, k=20_000, chunk=4000))
   decoder = {name: np.asarray(leaf, np.float64) for name, leaf in state.net.params["decoder"]["out"].items()}
   covariance = decoder["kernel"].T @ decoder["kernel"] + 0.49 * np.eye(4)
-  exact = stats.multivariate_normal.logpdf(x.reshape(6, 4), decoder["bias"], covariance)
+  part = [0, 2] if hole else [0, 1, 2, 3]  # the left column
+  mean, covariance = decoder["bias"][part], covariance[np.ix_(part, part)]
+  exact = stats.multivariate_normal.logpdf(x.reshape(6, 4)[:, part], mean, covariance)
   np.testing.assert_allclose(estimate(state, batch), exact, atol=0.05)
   terms = jax.jit(lambda s, x: algorithm.bound_terms(s, x, jax.random.key(2), 2000))(state, batch)
   assert np.all(-np.mean(terms[0] + terms[1]["z"], axis=0) < exact)

@@ -1,5 +1,8 @@
 """The regression: what a step compares with what, its figures, and what it refuses."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +109,36 @@ def test_noise2noise_compares_with_other_noise_and_never_with_the_image():
   np.testing.assert_allclose(again, one[3:], atol=1e-6)  # a row's noise depends on its index only
   clean = model_of("dncnn:photos,clean,quick,tiny")
   assert clean._target(batch, jax.random.key(1)) is batch["image"]
+
+
+class Scale(nn.Module):
+  """The input times a number."""
+
+  @nn.compact
+  def __call__(self, seen, *, train):
+    return seen * self.param("factor", nn.initializers.constant(0.5), ())
+
+
+def slopes(variant, count=400, **changes):
+  """(mean, its standard error) of the loss's slope in the factor, over the steps of ``count`` keys."""
+  config = config_of(variant, **SGD, **changes)
+  model, batch = dataclasses.replace(model_of(variant, **SGD, **changes), network=Scale()), batch_of(config)
+  state = model.init(jax.random.key(0), batch)
+  step = lambda key: model.train_step(state, batch, key)[0].net.params["factor"]  # noqa: E731
+  found = 0.5 - np.asarray(jax.jit(jax.vmap(step))(jax.random.split(jax.random.key(1), count)), np.float64)
+  return found.mean(), found.std() / np.sqrt(count)
+
+
+def test_noise2noise_has_the_slope_of_clean_images_in_the_mean_unless_noise_is_clipped():
+  """E[(f - x - n)^2] = (f - x)^2 + E[n^2] for noise n of mean 0 (Lehtinen et al. 2018, Section 2).
+
+  Many pixels are white, where clipped noise can only darken.
+  """
+  noisy, error = slopes("dncnn:photos,noise2noise,quick,tiny")
+  clean, _ = slopes("dncnn:photos,clean,quick,tiny", count=2)
+  assert error < 1e-3 * abs(clean) and abs(noisy - clean) < 4 * error
+  clipped, error = slopes("dncnn:photos,noise2noise,quick,tiny", data__quantise=True)
+  assert abs(clipped - clean) > 20 * error
 
 
 def test_batch_norm_of_dncnn_keeps_the_statistics_of_training():
