@@ -16,6 +16,7 @@ from common.data.dataset import open_dataset
 from common.data.digits import digits
 from common.errors import ConfigError
 from common.evaluation.scoring import Settings
+from experiments import api
 from experiments.scores.runs import _reconstructing
 from tests.common.data.settings import data_config
 from tests.experiments.dcgan_uses_test import untrained
@@ -262,3 +263,21 @@ def test_restored_pictures_stand_beside_the_input_and_a_classical_method(tmp_pat
   records = scores(capfd, f"--workdir={workdir}", "--metrics=psnr", "--num_samples=5")
   classical = ["non-local means"] if importlib.util.find_spec("skimage") else []
   assert [record["source"].get("baseline") for record in records] == [None, "the input", *classical]
+
+
+def test_a_vae_that_restores_is_scored_over_the_hole_and_draws_again_for_the_same_input(tmp_path, capfd):
+  workdir = untrained(tmp_path / "run", "vaeac:digits,tiny", seed=1)
+  metrics = "--metrics={'nll': {'k': 2}, 'psnr': {'draws': 3}, 'diversity': {}}"
+  found = {record["metric"]: record for record in scores(capfd, f"--workdir={workdir}", metrics, "--num_samples=5")}
+  assert found["psnr"]["settings"]["draws"] == 3 and found["diversity"]["value"] > 0.0
+  hole = {"name": "box", "height": 8, "width": 8}
+  assert (found["nll"]["protocol"]["degradation"], found["nll"]["protocol"]["given"]) == ([hole], "seen")
+
+  run, where = api.load(workdir), np.zeros((16, 16), bool)
+  where[4:12, 4:12] = True
+  one, two = api.restore(run, noisy(16, 16, 1), where, draws=2)
+  assert np.any(one != two) and np.all(one[~where] == noisy(16, 16, 1)[~where])
+  assert call("sample", f"--workdir={workdir}") == 2
+  assert "this model is given seen, which is not drawn; experiments.restore gives it" in capfd.readouterr().err
+  with pytest.raises(ConfigError, match="the model is given seen; only latents of models of labels are found"):
+    api.encode(run, noisy(1, 16, 16, 1))
