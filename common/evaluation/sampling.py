@@ -233,7 +233,8 @@ def _take(tree: PyTree, rows: np.ndarray) -> PyTree:
 class Gallery:
   """The pictures that a run saves while it trains; compiled once."""
 
-  COLUMNS = 8  # of each grid
+  COLUMNS = 8  # of each grid but those of triples
+  TRIPLES = {"restored": 9}
   ROWS = 8  # of samples without labels
   CLASSES = 20  # the most rows of samples with labels
 
@@ -260,4 +261,5 @@ class Gallery:
     rng = random.stream(program.key, "visualize")
     batch = preprocess(raw, rng, spec, program.config.data, train=False)
     grids |= {name: np.asarray(x) for name, x in self._visualize(state, batch, rng).items()}
-    return {name: images.picture(x, spec.kind, spec.pixel_range, columns) for name, x in grids.items()}
+    widths = {name: self.TRIPLES.get(name, columns) for name in grids}
+    return {name: images.picture(x, spec.kind, spec.pixel_range, widths[name]) for name, x in grids.items()}
