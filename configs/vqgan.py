@@ -17,7 +17,7 @@ Not as there: codes follow running means, start by k-means and are replaced wher
 learns from the first step on and is heard after a quarter of the training (theirs rests until then and is heard
 untrained, after which users saw worse reconstructions: issue 44 of their repository); LPIPS, whose weights do not come
 with this code, becomes the mean absolute difference of the features of a random network
-(--config.content.perceptual.features=MODULE:FUNCTION names an extractor of yours); images are halved twice and not four
+(--config.content.perceptual.features=lpips:TRUNK.pth,HEADS.pth names its files); images are halved twice and not four
 times, so the network is narrower, codes are 512 of 64 numbers, and D's patches have 16 pixels. Theirs at f16, 1,024
 codes on images of 256 pixels, have --config.model="{'name': 'vqgan', 'z_dim': 65536}", --config.discriminator.layers=3
 and, of config.posterior, code_dim=256, num_codes=1024 and commitment=3.0.
