@@ -13,7 +13,7 @@ steps, a learning rate from 4e-3 to 5e-4, and R1 and R2 at every eighth update w
 Number to expect: Table 6, CIFAR-10, conditional, FID 1.96 of 50,000 samples (against the train images, as their code
 has it); no independent run is known. It needs 8 GPUs. fashion_mnist,quick without labels: a Frechet distance of 33.3
 by the classifier of experiments/RESULTS.md, 10,000 samples against the 10,000 test images, where DCGAN has 64.6 after
-as many steps.
+as many steps. cifar10,quick with labels: 22.3 in the same way, DCGAN 43.6.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10 (32x32), quick, tiny. Without labels:
 --config.conditioning="{'name':'none'}".
