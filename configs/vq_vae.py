@@ -14,8 +14,8 @@ units is a commitment of 0.39 on Fashion-MNIST.
   penalty (finite scalar quantization, Mentzer et al. 2023, arXiv:2309.15505); the encoder gives 4 numbers for 64. Not
   measured here.
 
-Number to expect: CIFAR-10, bits/dim 4.67 (recalled, unverified). The scores of this code on Fashion-MNIST:
-experiments/RESULTS.md, where they are measured.
+Number to expect: CIFAR-10, bits/dim 4.67 (recalled, unverified); here 5.87 with a transformer of the codes, and a PSNR
+of reconstructions of 24.34 dB. These and the scores on Fashion-MNIST: experiments/RESULTS.md.
 
 Variants: digits (the default, at 16x16), fashion_mnist, mnist, cifar10, fsq, tiny.
 Command: python -m experiments.train --config=configs/vq_vae.py:fashion_mnist --workdir=runs/vq_vae
