@@ -13,7 +13,7 @@ scikit-learn, sides cut to a multiple of 12, bicubic enlargement has 31.36 dB at
 
 Variants: photos (the default), cifar10, folder, emoji, emoji_people; x2 (the default), x3, x4; quick, tiny.
 Command: python -m experiments.train --config=configs/edsr.py:photos,x2,quick --workdir=runs/edsr
-Time: photos,x2,quick takes 0.23 s of processor time a step, 40 minutes in all.
+Time: photos,x2,quick takes 0.23 s of processor time a step, 40 minutes in all; emoji_people,quick less than a minute.
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +36,10 @@ def get_config(argument: str = "") -> ConfigDict:
   rate = {"name": "piecewise", "start": 1e-4, "factor": 0.5, "milestones": (200000,)}
   config.optim = recipes.adam(rate, b2=0.99)
   if quick:
-    config.train.update({"num_steps": 800 if dataset == "emoji_people" else 10000, "batch_size": 16})
+    config.train.update({"num_steps": 10000, "batch_size": 16})
+    if dataset == "emoji_people":  # of make demo
+      config.train.num_steps = 800
+      recipes.set_every(config, log=100, rest=400)
     config.model.update({"width": 32, "blocks": 8, "value_range": 1.0, "upsampler": "direct", "skip": True})
     recipes.use_short_adam(config)
   return recipes.finish(config, words, model={"width": 8, "blocks": 1})
