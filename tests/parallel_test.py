@@ -106,6 +106,8 @@ ARCHITECTURES = {
       "generator": {"name": "tapered_mlp", "widths": (4, 4)},
       "discriminator": {"name": "mlp", "width": 4, "pieces": 2, "layers": 1},
       "penalties": {},
+      "conditioning__generator": "class_batch_norm",
+      "conditioning__discriminator": "projection",
     },
   ),
   "classifier": ("classifier:digits,tiny", {**NET, "model__channels": (4,)}),

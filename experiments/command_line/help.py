@@ -23,8 +23,8 @@ _PASSED = (
   *("image_shape", "pixel_range", "kind", "num_classes", "dtype", "axis_name", "bn_axis_name", "dataset"),
   *("label_head", "num_stats", "num_params", "vocabulary"),
 )
-# Of a prior or of a network that restores; other networks and quantizers have defaults for them.
-_PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim", "scale", "channels")
+# Of a prior, of a network that restores, or of the maps of what is seen; others have defaults for them.
+_PASSED_IF_REQUIRED = ("z_dim", "num_codes", "code_dim", "scale", "channels", "blocks")
 
 
 def help_text(doc: str, program: str) -> str:

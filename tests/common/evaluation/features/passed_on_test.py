@@ -66,7 +66,7 @@ def test_every_discriminator(name):
   settings |= {"resnet": {"image_shape": (16, 16, 1)}}
   settings |= {"sagan": {"image_shape": (16, 16, 1), "attention_size": 8, "width": 8}}
   settings |= {"r3gan": {"image_shape": (16, 16, 1), "cardinality": 2}}
-  settings |= {"patch": {"layers": 1}, "unet": {}}
+  settings |= {"patch": {"layers": 1}, "unet": {}, "df_gan": {"image_shape": (16, 16, 1)}}
   widths = {} if "mlp" in name else {"width": 4} | settings[name]
   network = DISCRIMINATORS[name](**widths)
 
@@ -80,5 +80,5 @@ def test_every_discriminator(name):
   if name in MAPS:
     assert [shape[1:] for shape in found] == MAPS[name]
   else:
-    end = (16, 16) if name == "unet" else (1, 1)  # residual ones are summed over their pixels at the end
+    end = {"unet": (16, 16), "df_gan": (4, 4)}.get(name, (1, 1))  # the others are summed over their pixels at the end
     assert len(found) >= 6 and found[-1][1:3] == end
