@@ -44,6 +44,7 @@ def undisturbed(tmp_path_factory) -> Callable[[str], Fingerprint]:
   [
     ("gan:tiny", signal.SIGKILL, False, -signal.SIGKILL),
     ("vae:tiny", signal.SIGKILL, True, -signal.SIGKILL),
+    pytest.param("vaeac:digits,tiny", signal.SIGKILL, True, -signal.SIGKILL, marks=pytest.mark.slow),  # it restores
     ("vae:tiny", signal.SIGTERM, True, EXIT_INTERRUPTED),
   ],
 )
