@@ -30,8 +30,7 @@ class Conditioning:
   Attributes:
     generator: "none"; "concat": the label as one-hot values beside z; "embedding": an embedding that G learns, beside
       z; "class_batch_norm": BatchNorm with a scale and a bias for each label; "fusion": a scale and a bias of every
-      channel, from z and the values; "seen": what is left of an image, with z
-      as constant feature maps behind it.
+      channel, from z and the values; "seen": what is left of an image, with z as constant feature maps behind it.
     discriminator: "none"; "concat": the label as one-hot feature maps beside x; "projection" and "auxiliary": see
       `LabelHead`; "joint": feature maps beside D's last one; "seen": what is left of the image, at its size, behind x.
     text: the encoder of captions, whose sentence vectors stand in the place of one-hot labels; None: there are none.

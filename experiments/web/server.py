@@ -14,7 +14,7 @@ from experiments.web.drawer import Drawer
 
 PAGE = Path(__file__).with_name("page.html")
 LONGEST = 2**25  # bytes of a request
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost")
 _POLICY = (
   "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
 )
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
   def _is_for_us(self) -> bool:
     """Whether the request names this host; answers it if not."""
-    name = self.headers.get("Host", "").rpartition(":")[0].strip("[]")
+    name = self.headers.get("Host", "").partition(":")[0]
     if self.server.names is None or name in self.server.names:
       return True
     self._answer_json(403, {"error": f"this server is for {', '.join(sorted(self.server.names))}"})
